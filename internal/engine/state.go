@@ -1,0 +1,199 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package engine
+
+import (
+	"time"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Input is what a run is started with. It never changes.
+type Input struct {
+	Version     int                       `json:"version"`
+	Run         workflow.RunID            `json:"run"`
+	Workflow    string                    `json:"workflow"`
+	Definition  string                    `json:"definition"` // hash
+	Namespace   string                    `json:"namespace"`  // Cairn's own; "default"
+	Params      map[string]workflow.Value `json:"params"`
+	Labels      map[string]string         `json:"labels,omitempty"`
+	Trigger     string                    `json:"trigger"` // "manual"
+	By          string                    `json:"by,omitempty"`
+	CreatedAt   workflow.Time             `json:"created_at"`
+	ScheduledAt workflow.Time             `json:"scheduled_at"`
+}
+
+// Head is the small part of a run's state that changes often.
+type Head struct {
+	Version    int                `json:"version"`
+	Status     workflow.RunStatus `json:"status"`
+	Reason     string             `json:"reason,omitempty"`
+	Generation int                `json:"generation"`
+	StartedAt  workflow.Time      `json:"started_at,omitempty"`
+	EndedAt    workflow.Time      `json:"ended_at,omitempty"`
+	LastAt     workflow.Time      `json:"last_at"` // the newest At of any event
+
+	// Ending is why nothing new begins any more; empty while the run goes forward.
+	Ending Ending `json:"ending,omitempty"`
+	// Terminated says that finally does not run, or is cancelled.
+	Terminated bool `json:"terminated,omitempty"`
+	// Verdict is the status the run ends with unless finally changes it, fixed when finally begins.
+	Verdict       workflow.RunStatus `json:"verdict,omitempty"`
+	VerdictReason string             `json:"verdict_reason,omitempty"`
+	FinallyBegun  bool               `json:"finally_begun,omitempty"`
+
+	PausedAt    workflow.Time `json:"paused_at,omitempty"`    // since when it is paused
+	PausedTotal time.Duration `json:"paused_total,omitempty"` // before that
+
+	Packs   int                       `json:"packs,omitempty"` // packs written so far
+	Outputs map[string]workflow.Value `json:"outputs,omitempty"`
+	Verbs   []Verb                    `json:"verbs,omitempty"` // the newest 20
+}
+
+// Ending is why a run begins nothing new.
+type Ending string
+
+// The endings.
+const (
+	EndingStop     Ending = "stop"      // the verbs stop and terminate
+	EndingTimeout  Ending = "timeout"   // the run's own timeout
+	EndingDrain    Ending = "drain"     // on_failure = "drain"
+	EndingFailFast Ending = "fail_fast" // on_failure = "fail_fast"
+)
+
+// Verb is a verb that somebody used on the run.
+type Verb struct {
+	At     workflow.Time `json:"at"`
+	Kind   EventKind     `json:"kind"`
+	Task   string        `json:"task,omitempty"`
+	By     string        `json:"by,omitempty"`
+	Reason string        `json:"reason,omitempty"`
+}
+
+// TaskState is the durable state of one task.
+type TaskState struct {
+	Status workflow.Status `json:"status"`
+	Reason string          `json:"reason,omitempty"`
+	// View is fixed when the rule is met: what the task sees of its predecessors.
+	View []ViewEntry `json:"view,omitempty"`
+	// Expanded says that Size is decided. Instances below Begun have a record; the others are pending, or share Rest.
+	Expanded bool `json:"expanded,omitempty"`
+	Size     int  `json:"size,omitempty"`
+	Begun    int  `json:"begun,omitempty"`
+	// Rest is the status of the instances that never began, once the task can begin no more of them.
+	Rest workflow.Status `json:"rest,omitempty"`
+	// MinSuccess and MaxParallel are the evaluated numbers for this expansion.
+	MinSuccess  int `json:"min_success,omitempty"`
+	MaxParallel int `json:"max_parallel,omitempty"`
+	// Cancelling says why running instances are being cancelled: a verb or fail_fast.
+	Cancelling string `json:"cancelling,omitempty"`
+	// SkipBranch: skipped, and dependents under all_success are skipped with it.
+	SkipBranch bool `json:"skip_branch,omitempty"`
+	// AllowFailure as evaluated; a failure that is allowed.
+	AllowFailure bool `json:"allow_failure,omitempty"`
+	// Handles lists the failed predecessors that this handler saw when it began (view numbers); set for recovers only.
+	EndedAt workflow.Time `json:"ended_at,omitempty"`
+	BeganAt workflow.Time `json:"began_at,omitempty"`
+}
+
+// ViewEntry is what a view holds of one predecessor: references, never copies of outputs.
+type ViewEntry struct {
+	Task       int             `json:"t"`
+	Status     workflow.Status `json:"s"` // Pending when it was not terminal
+	Generation int             `json:"g,omitempty"`
+}
+
+// Instance is the durable state of one begun instance of a task.
+type Instance struct {
+	Status workflow.Status `json:"s"`
+	Reason string          `json:"r,omitempty"`
+	Number int             `json:"n,omitempty"` // of the newest attempt; 0 = none yet
+	Tries  int             `json:"t,omitempty"` // attempts that counted against max_attempts
+	Losses int             `json:"l,omitempty"` // attempts that counted against max_lost
+	Fence  int64           `json:"f,omitempty"` // of the newest attempt
+
+	FirstStart workflow.Time `json:"fs,omitempty"` // active time of the first attempt's admission: deadline counts from here
+	RetryAt    workflow.Time `json:"ra,omitempty"` // Waiting: when the backoff ends
+	QueuedAt   workflow.Time `json:"qa,omitempty"` // when it last asked for admission
+	EndedAt    workflow.Time `json:"e,omitempty"`
+
+	// Current is the attempt in flight; nil when there is none. Past attempts are in packs.
+	Current *Current `json:"c,omitempty"`
+
+	// Policy is the policy as evaluated for the newest attempt, when the task's is dynamic.
+	Policy *workflow.Policy `json:"p,omitempty"`
+
+	// Past are the ended attempts, oldest first: kept in memory, stored in packs.
+	Past []Attempt `json:"-"`
+}
+
+// Current is an attempt that has no verdict yet.
+type Current struct {
+	Epoch    uint64        `json:"ep,omitempty"`
+	BodyHash string        `json:"b,omitempty"`
+	IntentAt workflow.Time `json:"i"`
+	Accepted uint64        `json:"a,omitempty"`
+	Place    Place         `json:"pl"`
+
+	StartedAt workflow.Time `json:"st,omitempty"` // observed; timeout counts from ObservedAt
+	Observed  workflow.Time `json:"ob,omitempty"` // active time at which Started came in
+	Message   string        `json:"m,omitempty"`  // why it does not run yet
+	// ImpossibleSince: since when no worker could ever run it; 0 = not so.
+	ImpossibleSince workflow.Time `json:"im,omitempty"`
+	// Kill is why Cairn is ending it: the verdict it gets when it dies of it. Empty = it is not.
+	Kill    workflow.Verdict `json:"k,omitempty"`
+	KillWhy string           `json:"kw,omitempty"`
+}
+
+// Attempt is an ended attempt, written once.
+type Attempt struct {
+	Number     int              `json:"number"`
+	Generation int              `json:"generation"`
+	Verdict    workflow.Verdict `json:"verdict"`
+	ExitCode   *int             `json:"exit_code"`
+	Signal     int              `json:"signal,omitempty"`
+	OOM        bool             `json:"oom,omitempty"`
+	Message    string           `json:"message,omitempty"`
+	Place      Place            `json:"place"`
+	Fence      int64            `json:"fence"`
+	QueuedAt   workflow.Time    `json:"queued_at,omitempty"`
+	StartedAt  workflow.Time    `json:"started_at,omitempty"`
+	EndedAt    workflow.Time    `json:"ended_at"`
+
+	// Outputs of a succeeded attempt: every declared output that was written. Nil otherwise.
+	Outputs     map[string]workflow.Value `json:"outputs,omitempty"`
+	OutputsLost bool                      `json:"outputs_lost,omitempty"`
+	Notes       []string                  `json:"notes,omitempty"` // e.g. undeclared outputs
+}
+
+// State is the whole state of one run, in memory. Only Machine changes it. A caller reads it; nothing it reads may be
+// changed.
+type State struct {
+	Input Input
+	Head  Head
+	Tasks []*TaskState
+	// Instances by task number: the begun ones.
+	Instances [][]*Instance
+	// Expansions by task number: nil unless for_each expanded it.
+	Expansions []*Expansion
+
+	// What follows is derived: rebuilt by Load, kept up to date by Step.
+	derived
+	dirty dirty
+}
+
+// Expansion is the evaluated for_each of a task: immutable within a generation.
+type Expansion struct {
+	Keys   []string         `json:"keys"`
+	Values []workflow.Value `json:"values"`
+}
+
+// HeadKey is the record that holds the head of a run.
+const HeadKey = "h"
+
+// InputKey is the record that holds the input of a run.
+const InputKey = "i"
+
+type derived struct{}
+type dirty struct{}
