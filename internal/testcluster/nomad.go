@@ -1,0 +1,321 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package testcluster
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"text/template"
+	"time"
+
+	nomadapi "github.com/hashicorp/nomad/api"
+)
+
+//go:embed nomad.hcl.tmpl
+var nomadConfigText string
+
+var nomadTemplate = template.Must(template.New("nomad.hcl").Parse(nomadConfigText))
+
+// NomadConfig says what Nomad to start. Its zero value is one agent that is server
+// and client at once, without access control.
+type NomadConfig struct {
+	Servers int // default 1
+	Clients int // agents that are clients only; with 0 the first server is a client too
+
+	MinHeartbeatTTL      time.Duration // default: Nomad's, 10s
+	HeartbeatGrace       time.Duration // default: Nomad's, 10s
+	FailoverHeartbeatTTL time.Duration // default: Nomad's, 5m
+
+	ACL           bool   // bootstrap access control; the management token is NomadCluster.Token
+	ConsulAddress string // host:port of a Consul agent to register with; default none
+	MaxAllocs     int    // finished allocations a client keeps before it collects; default 100000
+
+	// ExtraServer and ExtraClient are more agent configuration in HCL, merged over
+	// ours. The agent that is both takes both.
+	ExtraServer string
+	ExtraClient string
+}
+
+// NomadCluster is a running Nomad. The agent that is server and client is listed
+// in Servers and in Clients.
+type NomadCluster struct {
+	Servers []*Agent
+	Clients []*Agent
+	Token   string // management token, empty without ACL
+
+	ground *ground
+	config NomadConfig
+}
+
+// Nomad starts a Nomad for one test and removes it when the test ends; the test
+// fails where the agents do not become ready.
+func Nomad(tb testing.TB, config NomadConfig) *NomadCluster {
+	tb.Helper()
+	NomadBinary(tb)
+	n, err := StartNomad(config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { closeAfter(tb, n.ground) })
+	return n
+}
+
+// StartNomad starts a Nomad and returns when it has a leader and all its clients
+// are ready. The caller calls Close.
+func StartNomad(config NomadConfig) (*NomadCluster, error) {
+	if config.Servers == 0 {
+		config.Servers = 1
+	}
+	if config.MaxAllocs == 0 {
+		config.MaxAllocs = 100_000
+	}
+	binary, err := findBinary("nomad")
+	if err != nil {
+		return nil, err
+	}
+	g, err := newGround()
+	if err != nil {
+		return nil, err
+	}
+	n := &NomadCluster{ground: g, config: config}
+	if err := n.start(binary); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return n, nil
+}
+
+// Close ends all agents and their tasks and removes their files.
+func (n *NomadCluster) Close() error { return n.ground.close() }
+
+// Address returns the address of the first server's HTTP API.
+func (n *NomadCluster) Address() string { return n.Servers[0].Address }
+
+// Client returns a client of the first server, with the management token if there
+// is one.
+func (n *NomadCluster) Client() *nomadapi.Client { return n.ClientOf(n.Servers[0]) }
+
+// ClientOf returns a client of one agent's HTTP API.
+func (n *NomadCluster) ClientOf(a *Agent) *nomadapi.Client {
+	// A configuration of its own, not DefaultConfig: that reads NOMAD_*.
+	client, err := nomadapi.NewClient(&nomadapi.Config{Address: a.Address, SecretID: n.Token})
+	if err != nil {
+		panic(fmt.Sprintf("testcluster: client of %s: %v", a.Address, err)) // the address is ours
+	}
+	return client
+}
+
+// Agents returns every agent once, servers first.
+func (n *NomadCluster) Agents() []*Agent { return n.ground.agents }
+
+// Stop, Kill, Start, Pause and Resume do to every agent what Agent's methods do to one.
+func (n *NomadCluster) Stop() error   { return each(n.Agents(), (*Agent).Stop) }
+func (n *NomadCluster) Kill() error   { return each(n.Agents(), (*Agent).Kill) }
+func (n *NomadCluster) Start() error  { return each(n.Agents(), (*Agent).Start) }
+func (n *NomadCluster) Pause() error  { return each(n.Agents(), (*Agent).Pause) }
+func (n *NomadCluster) Resume() error { return each(n.Agents(), (*Agent).Resume) }
+
+// Restart stops every agent and starts them on the same data and ports.
+func (n *NomadCluster) Restart() error {
+	if err := n.Stop(); err != nil {
+		return err
+	}
+	return n.Start()
+}
+
+// nomadAgent is what the configuration template reads.
+type nomadAgent struct {
+	Config          NomadConfig
+	Name, Data      string
+	HTTP, RPC, Serf int
+	Server, Client  bool
+	SerfPeers       string // HCL lists of addresses
+	Servers         string
+}
+
+func (n *NomadCluster) start(binary string) error {
+	plans, err := n.plan()
+	if err != nil {
+		return err
+	}
+	for _, plan := range plans {
+		if err := n.add(binary, plan); err != nil {
+			return err
+		}
+	}
+	for _, a := range n.Agents() {
+		if err := a.spawn(); err != nil {
+			return err
+		}
+	}
+	first := n.Servers[0]
+	if err := first.wait("the servers", n.checkPeers); err != nil {
+		return err
+	}
+	if n.config.ACL {
+		if err := first.wait("access control", n.bootstrapACL); err != nil {
+			return err
+		}
+	}
+	return each(n.Agents(), (*Agent).waitReady)
+}
+
+// plan gives every agent its part and ports.
+func (n *NomadCluster) plan() ([]nomadAgent, error) {
+	var plans []nomadAgent
+	var serf, rpc []string
+	for i := range n.config.Servers + n.config.Clients {
+		plan := nomadAgent{
+			Config: n.config,
+			Name:   fmt.Sprintf("nomad-server-%d", i+1),
+			Server: i < n.config.Servers,
+		}
+		plan.Client = !plan.Server || (i == 0 && n.config.Clients == 0)
+		if !plan.Server {
+			plan.Name = fmt.Sprintf("nomad-client-%d", i-n.config.Servers+1)
+		}
+		for _, port := range []*int{&plan.HTTP, &plan.RPC, &plan.Serf} {
+			var err error
+			if *port, err = n.ground.ports.take(); err != nil {
+				return nil, err
+			}
+		}
+		if plan.Server {
+			serf = append(serf, loopback(plan.Serf))
+			rpc = append(rpc, loopback(plan.RPC))
+		}
+		plans = append(plans, plan)
+	}
+	for i := range plans {
+		plans[i].SerfPeers, plans[i].Servers = hclList(serf), hclList(rpc)
+	}
+	return plans, nil
+}
+
+func (n *NomadCluster) add(binary string, plan nomadAgent) error {
+	a, err := n.ground.newAgent(plan.Name, binary)
+	if err != nil {
+		return err
+	}
+	a.Address = "http://" + loopback(plan.HTTP)
+	plan.Data = filepath.Join(a.Dir, "data")
+	var text bytes.Buffer
+	if err := nomadTemplate.Execute(&text, plan); err != nil {
+		return fmt.Errorf("write the configuration of %s: %w", a.Name, err)
+	}
+	files := map[string]string{"1-base.hcl": text.String()}
+	if plan.Server {
+		n.Servers = append(n.Servers, a)
+		files["2-server.hcl"] = n.config.ExtraServer
+	}
+	if plan.Client {
+		n.Clients = append(n.Clients, a)
+		files["3-client.hcl"] = n.config.ExtraClient
+	}
+	configDir := filepath.Join(a.Dir, "config")
+	if err := writeFiles(configDir, files); err != nil {
+		return fmt.Errorf("write the configuration of %s: %w", a.Name, err)
+	}
+	a.args = []string{"agent", "-config", configDir}
+	a.ready = func(ctx context.Context) error {
+		if plan.Server {
+			err := retry(ctx, func(ctx context.Context) error { return n.checkServer(ctx, a) })
+			if err != nil {
+				return err
+			}
+		}
+		if plan.Client {
+			return n.waitClient(ctx, a)
+		}
+		return nil
+	}
+	return nil
+}
+
+func (n *NomadCluster) bootstrapACL(ctx context.Context) error {
+	token, _, err := n.Client().ACLTokens().Bootstrap((&nomadapi.WriteOptions{}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("bootstrap: %w", err)
+	}
+	n.Token = token.SecretID
+	return nil
+}
+
+// checkServer asks a server whether it knows a leader.
+func (n *NomadCluster) checkServer(ctx context.Context, a *Agent) error {
+	var leader string
+	if err := n.query(ctx, a, "/v1/status/leader", &leader); err != nil {
+		return fmt.Errorf("ask for the leader: %w", err)
+	}
+	if leader == "" {
+		return errors.New("no leader yet")
+	}
+	return nil
+}
+
+// checkPeers asks the first server whether all servers vote.
+func (n *NomadCluster) checkPeers(ctx context.Context) error {
+	var peers []string
+	if err := n.query(ctx, n.Servers[0], "/v1/status/peers", &peers); err != nil {
+		return fmt.Errorf("list the servers: %w", err)
+	}
+	if len(peers) < n.config.Servers {
+		return fmt.Errorf("%d of %d servers have joined", len(peers), n.config.Servers)
+	}
+	return nil
+}
+
+// query reads a path that the api package offers without a context.
+func (n *NomadCluster) query(ctx context.Context, a *Agent, path string, out any) error {
+	_, err := n.ClientOf(a).Raw().Query(path, out, (&nomadapi.QueryOptions{}).WithContext(ctx))
+	return err
+}
+
+// waitClient waits until this life of the client has spoken to a server, then until
+// the server calls the node ready and raw_exec healthy. The server's word alone may
+// still be about the life before a restart.
+func (n *NomadCluster) waitClient(ctx context.Context, a *Agent) error {
+	spawned := time.Now()
+	var nodeID string
+	err := retry(ctx, func(ctx context.Context) error {
+		var self nomadapi.AgentSelf
+		if err := n.query(ctx, a, "/v1/agent/self", &self); err != nil {
+			return fmt.Errorf("ask the client for its state: %w", err)
+		}
+		stats := self.Stats["client"]
+		since, err := time.ParseDuration(stats["last_heartbeat"])
+		if err != nil {
+			return fmt.Errorf("read the client's last heartbeat: %w", err)
+		}
+		// Before the first heartbeat Nomad counts from the year 1.
+		if since > time.Since(spawned)+time.Minute {
+			return errors.New("no heartbeat yet")
+		}
+		nodeID = stats["node_id"]
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	// Through the agent itself: it passes the request to a server it knows.
+	nodes := n.ClientOf(a).Nodes()
+	query := (&nomadapi.QueryOptions{WaitTime: 10 * time.Second}).WithContext(ctx)
+	for {
+		list, meta, err := nodes.List(query)
+		if err != nil {
+			return fmt.Errorf("list nodes: %w", err)
+		}
+		for _, node := range list {
+			driver := node.Drivers["raw_exec"]
+			if node.ID == nodeID && node.Status == nomadapi.NodeStatusReady && driver != nil && driver.Healthy {
+				return nil
+			}
+		}
+		query.WaitIndex = meta.LastIndex
+	}
+}
