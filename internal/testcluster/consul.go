@@ -5,6 +5,7 @@ package testcluster
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -58,9 +59,7 @@ func Consul(tb testing.TB, config ConsulConfig) *ConsulCluster {
 // StartConsul starts a Consul and returns when it has a leader and every agent is
 // healthy in the catalog. The caller calls Close.
 func StartConsul(config ConsulConfig) (*ConsulCluster, error) {
-	if config.Servers == 0 {
-		config.Servers = 1
-	}
+	config.Servers = cmp.Or(config.Servers, 1)
 	binary, err := findBinary("consul")
 	if err != nil {
 		return nil, err

@@ -18,11 +18,11 @@
 // and separates its tests by job ID, key prefix or namespace. A test that kills,
 // restarts or configures agents starts its own:
 //
-//	nomad := testcluster.Nomad(t, testcluster.NomadConfig{Servers: 1, Clients: 2})
-//	nomad.Clients[0].PowerOff()
+//	nomad := testcluster.Nomad(t, testcluster.NomadConfig{Clients: 2})
+//	err := nomad.Clients[0].PowerOff()
 //
-// The zero configuration is one agent that is server and client (Nomad) or one
-// server (Consul). Both are ready when the call returns, in about a second. A
+// The zero configuration is one server and one client (Nomad) or one server
+// (Consul). They are ready when the call returns, in about two seconds. A
 // program without a testing.TB calls StartNomad or StartConsul and, at its end,
 // Close.
 //
