@@ -1,0 +1,169 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package jobspec
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	nomadapi "github.com/hashicorp/nomad/api"
+)
+
+// Options say how a body stands in its file. The zero value is enough for a body without anything of the caller's in it.
+type Options struct {
+	// Sources are the contents of the files, by the name they were parsed under. A run-time reference is copied from there;
+	// without it, it is written anew, which may lose the author's spaces.
+	Sources map[string][]byte
+	// Own are the names in the body that are the caller's (retry, when, output, …): neither checked nor decoded, but offered as
+	// suggestions for a name that is nobody's.
+	Own map[string]bool
+	// Known are roots the caller defines (param, local, task, …). They win over names that the body's env declares.
+	Known map[string]bool
+	// Tainted reports whether the value of a reference (a local, say) carries run-time text. It may be nil.
+	Tainted func(hcl.Traversal) bool
+	// NomadDefaults keeps Nomad's own default for the change_mode of a template, restart. Otherwise it is noop, because a batch
+	// task that is restarted behind Cairn's back would run twice.
+	NomadDefaults bool
+}
+
+// Body is a checked and rewritten body, ready to be evaluated any number of times, by several goroutines at once.
+type Body struct {
+	schema *schema
+	body   *hclsyntax.Body
+	opts   Options
+	at     hcl.Range
+}
+
+// CompileTask prepares the body of an inline task: a Nomad task plus the placement fields of its group and job. The diagnostics
+// name every argument and block that does not belong, and every run-time reference that is computed with. The Body may be
+// used even if there are errors, to find more of them.
+func CompileTask(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
+	return compile(b, bodies().inline, "inline", opts)
+}
+
+// CompileGroup prepares the body of a group block: a whole Nomad group without the fields that Cairn owns.
+func CompileGroup(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
+	return compile(b, bodies().group, "group", opts)
+}
+
+func compile(b *hclsyntax.Body, s *schema, level string, opts Options) (*Body, hcl.Diagnostics) {
+	declared := map[string]bool{}
+	declaredEnv(b, declared)
+	r := newRewriter(&opts, declared)
+	out := r.body(b, nil, opts.Own)
+	names := &namesCheck{owned: true, extra: opts.Own}
+	names.body(out, s, level)
+	return &Body{schema: s, body: out, opts: opts, at: b.MissingItemRange()}, sorted(append(names.diags, r.diags...))
+}
+
+// Variables lists the references of the body that are left for the caller to give values for.
+func (b *Body) Variables() []hcl.Traversal {
+	var out []hcl.Traversal
+	collectVariables(b.body, nil, &out)
+	return out
+}
+
+// collectVariables walks a body in source order as far as there is one, leaving out what dynamic blocks bind.
+func collectVariables(b *hclsyntax.Body, bound []string, out *[]hcl.Traversal) {
+	for _, name := range sortedNames(b.Attributes) {
+		for _, t := range b.Attributes[name].Expr.Variables() {
+			if !slices.Contains(bound, t.RootName()) {
+				*out = append(*out, t)
+			}
+		}
+	}
+	for _, block := range b.Blocks {
+		if block.Type != dynamicName || len(block.Labels) != 1 {
+			collectVariables(block.Body, bound, out)
+			continue
+		}
+		if attr := block.Body.Attributes["for_each"]; attr != nil {
+			for _, t := range attr.Expr.Variables() {
+				if !slices.Contains(bound, t.RootName()) {
+					*out = append(*out, t)
+				}
+			}
+		}
+		inner := append(slices.Clip(bound), iteratorName(block))
+		if attr := block.Body.Attributes["labels"]; attr != nil {
+			collectVariables(&hclsyntax.Body{Attributes: hclsyntax.Attributes{"labels": attr}}, inner, out)
+		}
+		if content := contentOf(block); content != nil {
+			collectVariables(content.Body, inner, out)
+		}
+	}
+}
+
+// Check evaluates the body with values that may be unknown and reports what cannot be right whatever they turn out to be.
+func (b *Body) Check(ctx *hcl.EvalContext) hcl.Diagnostics {
+	_, diags := b.decode(ctx, true)
+	return diags
+}
+
+// Inline is a decoded inline body. Group and Job hold what the body says beside its task: Group has no name and no tasks, Job
+// no groups.
+type Inline struct {
+	Task  *nomadapi.Task
+	Group *nomadapi.TaskGroup
+	Job   *nomadapi.Job
+}
+
+// DecodeTask evaluates the body of an inline task. There must be no unknown value in ctx that the body uses.
+func (b *Body) DecodeTask(ctx *hcl.EvalContext) (*Inline, hcl.Diagnostics) {
+	targets, diags := b.decode(ctx, false)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return &Inline{
+		Task:  targets[0].Interface().(*nomadapi.Task),
+		Group: targets[1].Interface().(*nomadapi.TaskGroup),
+		Job:   targets[2].Interface().(*nomadapi.Job),
+	}, diags
+}
+
+// DecodeGroup evaluates the body of a group block.
+func (b *Body) DecodeGroup(ctx *hcl.EvalContext) (*nomadapi.TaskGroup, hcl.Diagnostics) {
+	targets, diags := b.decode(ctx, false)
+	if diags.HasErrors() {
+		return nil, diags
+	}
+	return targets[0].Interface().(*nomadapi.TaskGroup), diags
+}
+
+func (b *Body) decode(ctx *hcl.EvalContext, checking bool) ([]reflect.Value, hcl.Diagnostics) {
+	d := &decoder{checking: checking, changeMode: changeModeNoop}
+	if b.opts.NomadDefaults {
+		d.changeMode = changeModeRestart
+	}
+	targets := newTargets(b.schema)
+	d.body(b.body, ctx, b.schema, targets, b.at)
+	return targets, sorted(d.diags)
+}
+
+// Assemble makes the batch job of an inline body: one group with one task, both called name. Everything that identifies an
+// attempt (ID, meta, environment, policies) is the adapter's to set. The job shares memory with in.
+func (in *Inline) Assemble(name string) *nomadapi.Job {
+	job, group, task := *in.Job, *in.Group, *in.Task
+	task.Name = name
+	group.Name = &name
+	group.Tasks = []*nomadapi.Task{&task}
+	batch := nomadapi.JobTypeBatch
+	job.Type = &batch
+	job.TaskGroups = []*nomadapi.TaskGroup{&group}
+	return &job
+}
+
+// sorted puts diagnostics in the order of the source, which people read from the top.
+func sorted(diags hcl.Diagnostics) hcl.Diagnostics {
+	slices.SortStableFunc(diags, func(a, b *hcl.Diagnostic) int {
+		if a.Subject == nil || b.Subject == nil {
+			return 0
+		}
+		return cmp.Or(cmp.Compare(a.Subject.Filename, b.Subject.Filename), cmp.Compare(a.Subject.Start.Byte, b.Subject.Start.Byte))
+	})
+	return diags
+}

@@ -1,0 +1,424 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package jobspec
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// runtimeRoots are the names that Nomad interpolates on the machine where a task runs.
+var runtimeRoots = []string{"attr", "device", "env", "meta", "node"}
+
+// RuntimeRoots lists the names that begin a run-time reference, for suggestions. Besides them there is NOMAD_*.
+func RuntimeRoots() []string { return slices.Clone(runtimeRoots) }
+
+// IsRuntimeRoot reports whether a traversal with this root is Nomad's to resolve, on the machine where the task runs.
+func IsRuntimeRoot(name string) bool {
+	return slices.Contains(runtimeRoots, name) || strings.HasPrefix(name, "NOMAD_")
+}
+
+// RefersToRuntime reports whether expr contains a run-time reference.
+func RefersToRuntime(expr hcl.Expression) bool {
+	for _, t := range expr.Variables() {
+		if IsRuntimeRoot(t.RootName()) {
+			return true
+		}
+	}
+	return false
+}
+
+// RewriteExpr returns expr with its run-time references replaced by their own text and the templates the author wrote marked
+// as such. Expressions whose value can end in a task's body (locals, the body itself) must be rewritten before they
+// are evaluated. expr itself is not changed. Computing with a run-time reference is an error.
+func RewriteExpr(expr hclsyntax.Expression, opts Options) (hclsyntax.Expression, hcl.Diagnostics) {
+	r := newRewriter(&opts, nil)
+	out := r.expr(expr, r.top, true)
+	return out, r.diags
+}
+
+// rewriter replaces run-time references in a syntax tree. It copies what it changes and shares the rest.
+type rewriter struct {
+	sources map[string][]byte
+	// tainted says of a variable that its value carries run-time text, so that it may be moved but not computed with.
+	tainted func(hcl.Traversal) bool
+	// declared are names of the body's own env, which Nomad takes as references too.
+	declared map[string]bool
+	known    map[string]bool
+	// verbatim is the mode of whole job files: every unknown root is Nomad's, nothing is marked, nothing refused.
+	verbatim bool
+	top      *scope
+	diags    hcl.Diagnostics
+}
+
+// scope holds the names bound by a for expression or a dynamic block; the value says whether it carries run-time text.
+type scope struct {
+	parent *scope
+	names  map[string]bool
+}
+
+func (s *scope) lookup(name string) (tainted, bound bool) {
+	for ; s != nil; s = s.parent {
+		if t, ok := s.names[name]; ok {
+			return t, true
+		}
+	}
+	return false, false
+}
+
+func (s *scope) bind(tainted bool, names ...string) *scope {
+	inner := &scope{parent: s, names: make(map[string]bool, len(names))}
+	for _, n := range names {
+		if n != "" {
+			inner.names[n] = tainted
+		}
+	}
+	return inner
+}
+
+func newRewriter(opts *Options, declared map[string]bool) *rewriter {
+	return &rewriter{sources: opts.Sources, tainted: opts.Tainted, known: opts.Known, declared: declared}
+}
+
+// expr rewrites one expression. moving says that the value is only handed on, not looked at.
+func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsyntax.Expression {
+	switch e := e.(type) {
+	case *hclsyntax.LiteralValueExpr:
+		return r.literal(e, moving)
+	case *hclsyntax.ScopeTraversalExpr:
+		return r.traversal(e, sc, moving)
+	case *hclsyntax.TemplateExpr:
+		if parts, changed := r.exprs(e.Parts, sc, moving); changed {
+			return &hclsyntax.TemplateExpr{Parts: parts, SrcRange: e.SrcRange}
+		}
+	case *hclsyntax.TemplateWrapExpr:
+		if w := r.expr(e.Wrapped, sc, moving); w != e.Wrapped {
+			return &hclsyntax.TemplateWrapExpr{Wrapped: w, SrcRange: e.SrcRange}
+		}
+	case *hclsyntax.TemplateJoinExpr:
+		if t := r.expr(e.Tuple, sc, moving); t != e.Tuple {
+			return &hclsyntax.TemplateJoinExpr{Tuple: t}
+		}
+	case *hclsyntax.ParenthesesExpr:
+		if in := r.expr(e.Expression, sc, moving); in != e.Expression {
+			return &hclsyntax.ParenthesesExpr{Expression: in, SrcRange: e.SrcRange}
+		}
+	case *hclsyntax.TupleConsExpr:
+		if exprs, changed := r.exprs(e.Exprs, sc, moving); changed {
+			return &hclsyntax.TupleConsExpr{Exprs: exprs, SrcRange: e.SrcRange, OpenRange: e.OpenRange}
+		}
+	case *hclsyntax.ObjectConsExpr:
+		return r.object(e, sc, moving)
+	case *hclsyntax.FunctionCallExpr:
+		if args, changed := r.exprs(e.Args, sc, r.verbatim || moving && textMovers[e.Name]); changed {
+			call := *e
+			call.Args = args
+			return &call
+		}
+	case *hclsyntax.ConditionalExpr:
+		c, t, f := r.expr(e.Condition, sc, false), r.expr(e.TrueResult, sc, moving), r.expr(e.FalseResult, sc, moving)
+		if c != e.Condition || t != e.TrueResult || f != e.FalseResult {
+			return &hclsyntax.ConditionalExpr{Condition: c, TrueResult: t, FalseResult: f, SrcRange: e.SrcRange}
+		}
+	case *hclsyntax.BinaryOpExpr:
+		l, rhs := r.expr(e.LHS, sc, false), r.expr(e.RHS, sc, false)
+		if l != e.LHS || rhs != e.RHS {
+			return &hclsyntax.BinaryOpExpr{LHS: l, Op: e.Op, RHS: rhs, SrcRange: e.SrcRange}
+		}
+	case *hclsyntax.UnaryOpExpr:
+		if v := r.expr(e.Val, sc, false); v != e.Val {
+			return &hclsyntax.UnaryOpExpr{Op: e.Op, Val: v, SrcRange: e.SrcRange, SymbolRange: e.SymbolRange}
+		}
+	case *hclsyntax.IndexExpr:
+		c, k := r.expr(e.Collection, sc, moving && !isTraversal(e.Collection)), r.expr(e.Key, sc, false)
+		if c != e.Collection || k != e.Key {
+			return &hclsyntax.IndexExpr{Collection: c, Key: k, SrcRange: e.SrcRange, OpenRange: e.OpenRange, BracketRange: e.BracketRange}
+		}
+	case *hclsyntax.RelativeTraversalExpr:
+		if s := r.expr(e.Source, sc, moving); s != e.Source {
+			return &hclsyntax.RelativeTraversalExpr{Source: s, Traversal: e.Traversal, SrcRange: e.SrcRange}
+		}
+	case *hclsyntax.SplatExpr:
+		if s := r.expr(e.Source, sc, moving && !isTraversal(e.Source)); s != e.Source {
+			splat := *e
+			splat.Source = s
+			return &splat
+		}
+	case *hclsyntax.ForExpr:
+		return r.forExpr(e, sc, moving)
+	}
+	return e
+}
+
+// isTraversal tells node[x] and device[*], which look into a run-time reference, from ["${node.x}"][0], which does not.
+// A variable that merely carries run-time text may be indexed.
+func isTraversal(e hclsyntax.Expression) bool {
+	t, ok := e.(*hclsyntax.ScopeTraversalExpr)
+	return ok && IsRuntimeRoot(t.Traversal.RootName())
+}
+
+func (r *rewriter) exprs(in []hclsyntax.Expression, sc *scope, moving bool) ([]hclsyntax.Expression, bool) {
+	var out []hclsyntax.Expression
+	for i, e := range in {
+		n := r.expr(e, sc, moving)
+		if n != e && out == nil {
+			out = slices.Clone(in)
+		}
+		if out != nil {
+			out[i] = n
+		}
+	}
+	return out, out != nil
+}
+
+// literal marks the templates in the author's own text.
+func (r *rewriter) literal(e *hclsyntax.LiteralValueExpr, moving bool) hclsyntax.Expression {
+	if r.verbatim || e.Val.Type() != cty.String || e.Val.IsNull() || !e.Val.IsKnown() {
+		return e
+	}
+	s := e.Val.AsString()
+	if hasMark(s) && strings.ContainsAny(s, markDollar+markPercent+markEscape) {
+		r.errorf(e.SrcRange, "Invalid character", "This text contains one of the noncharacters U+FDD0 to U+FDD2, which are not for use in text.")
+		return e
+	}
+	if marked := authored(s); moving && marked != s {
+		return &hclsyntax.LiteralValueExpr{Val: cty.StringVal(marked), SrcRange: e.SrcRange}
+	}
+	return e
+}
+
+func (r *rewriter) object(e *hclsyntax.ObjectConsExpr, sc *scope, moving bool) hclsyntax.Expression {
+	var items []hclsyntax.ObjectConsItem
+	for i, item := range e.Items {
+		k, v := r.objectKey(item.KeyExpr, sc, moving), r.expr(item.ValueExpr, sc, moving)
+		if (k != item.KeyExpr || v != item.ValueExpr) && items == nil {
+			items = slices.Clone(e.Items)
+		}
+		if items != nil {
+			items[i] = hclsyntax.ObjectConsItem{KeyExpr: k, ValueExpr: v}
+		}
+	}
+	if items == nil {
+		return e
+	}
+	return &hclsyntax.ObjectConsExpr{Items: items, SrcRange: e.SrcRange, OpenRange: e.OpenRange}
+}
+
+// objectKey leaves bare words alone: in { node = 1 } the key is a name, not a reference.
+func (r *rewriter) objectKey(e hclsyntax.Expression, sc *scope, moving bool) hclsyntax.Expression {
+	key, ok := e.(*hclsyntax.ObjectConsKeyExpr)
+	if !ok {
+		return r.expr(e, sc, moving)
+	}
+	if !key.ForceNonLiteral && hcl.ExprAsKeyword(key.Wrapped) != "" {
+		return e
+	}
+	if w := r.expr(key.Wrapped, sc, moving); w != key.Wrapped {
+		return &hclsyntax.ObjectConsKeyExpr{Wrapped: w, ForceNonLiteral: key.ForceNonLiteral}
+	}
+	return e
+}
+
+func (r *rewriter) forExpr(e *hclsyntax.ForExpr, sc *scope, moving bool) hclsyntax.Expression {
+	out := *e
+	out.CollExpr = r.expr(e.CollExpr, sc, moving)
+	inner := sc.bind(r.carries(e.CollExpr, sc), e.KeyVar, e.ValVar)
+	if e.KeyExpr != nil {
+		out.KeyExpr = r.expr(e.KeyExpr, inner, moving)
+	}
+	out.ValExpr = r.expr(e.ValExpr, inner, moving)
+	if e.CondExpr != nil {
+		out.CondExpr = r.expr(e.CondExpr, inner, false)
+	}
+	if out.CollExpr == e.CollExpr && out.KeyExpr == e.KeyExpr && out.ValExpr == e.ValExpr && out.CondExpr == e.CondExpr {
+		return e
+	}
+	return &out
+}
+
+// carries reports whether the value of an expression that was not yet rewritten contains run-time text.
+func (r *rewriter) carries(e hclsyntax.Expression, sc *scope) bool {
+	for _, t := range e.Variables() {
+		tainted, bound := sc.lookup(t.RootName())
+		switch {
+		case bound:
+			if tainted {
+				return true
+			}
+		case r.isReference(t), r.tainted != nil && r.tainted(t):
+			return true
+		}
+	}
+	return false
+}
+
+// isReference reports whether t is a run-time reference, given that its root is not bound by the expression itself.
+func (r *rewriter) isReference(t hcl.Traversal) bool {
+	root := t.RootName()
+	if r.verbatim {
+		return !r.known[root]
+	}
+	return IsRuntimeRoot(root) && !r.known[root] || len(t) == 1 && r.declared[root] && !r.known[root]
+}
+
+func (r *rewriter) traversal(e *hclsyntax.ScopeTraversalExpr, sc *scope, moving bool) hclsyntax.Expression {
+	tainted, bound := sc.lookup(e.Traversal.RootName())
+	reference := !bound && r.isReference(e.Traversal)
+	if !reference && !bound && r.tainted != nil {
+		tainted = r.tainted(e.Traversal)
+	}
+	if (reference || tainted) && !moving && !r.verbatim {
+		text := traversalText(e.Traversal)
+		r.errorf(e.SrcRange, "Computing with a run-time reference",
+			"%s is known only on the machine where the task runs: it can be part of a text, but not be compared, indexed or given to a "+
+				"function that looks at it. Compute inside the task instead, or write $${%s} to hand the text itself to Nomad.", text, text)
+		return e
+	}
+	if !reference {
+		return e
+	}
+	text := r.reference(e)
+	if !r.verbatim {
+		text = authored(text)
+	}
+	return &hclsyntax.LiteralValueExpr{Val: cty.StringVal(text), SrcRange: e.SrcRange}
+}
+
+// reference is the text of a run-time reference as Nomad's own parser keeps it: the source between the braces, the spaces
+// of an interpolation that holds nothing else included.
+func (r *rewriter) reference(e *hclsyntax.ScopeTraversalExpr) string {
+	src := r.sources[e.SrcRange.Filename]
+	start, end := e.SrcRange.Start.Byte, e.SrcRange.End.Byte
+	if start < 0 || end > len(src) || start >= end {
+		return "${" + traversalText(e.Traversal) + "}"
+	}
+	before := start
+	for before > 0 && src[before-1] == ' ' {
+		before--
+	}
+	if before < 2 || src[before-1] != '{' || src[before-2] != '$' {
+		return "${" + string(src[start:end]) + "}"
+	}
+	after := end
+	for after < len(src) && src[after] == ' ' {
+		after++
+	}
+	if after == len(src) || src[after] != '}' {
+		after = end
+	}
+	return "${" + string(src[before:after]) + "}"
+}
+
+// body rewrites a body and everything in it. hide names what is left out, at this level only.
+func (r *rewriter) body(b *hclsyntax.Body, sc *scope, hide map[string]bool) *hclsyntax.Body {
+	out := &hclsyntax.Body{
+		Attributes: make(hclsyntax.Attributes, len(b.Attributes)),
+		Blocks:     make(hclsyntax.Blocks, 0, len(b.Blocks)),
+		SrcRange:   b.SrcRange,
+		EndRange:   b.EndRange,
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Attributes)) {
+		attr := b.Attributes[name]
+		if hide[name] {
+			continue
+		}
+		if e := r.expr(attr.Expr, sc, true); e != attr.Expr {
+			changed := *attr
+			changed.Expr = e
+			attr = &changed
+		}
+		out.Attributes[name] = attr
+	}
+	for _, block := range b.Blocks {
+		if hide[block.Type] || block.Type == dynamicName && len(block.Labels) == 1 && hide[block.Labels[0]] {
+			continue
+		}
+		changed := *block
+		if block.Type == dynamicName && len(block.Labels) == 1 {
+			changed.Body = r.dynamic(block, sc)
+		} else {
+			changed.Body = r.body(block.Body, sc, nil)
+		}
+		out.Blocks = append(out.Blocks, &changed)
+	}
+	return out
+}
+
+// dynamic rewrites a dynamic block, whose iterator is a name in its content and labels.
+func (r *rewriter) dynamic(b *hclsyntax.Block, sc *scope) *hclsyntax.Body {
+	tainted := false
+	if forEach := b.Body.Attributes["for_each"]; forEach != nil {
+		tainted = r.carries(forEach.Expr, sc)
+	}
+	inner := sc.bind(tainted, iteratorName(b))
+	out := r.body(b.Body, inner, map[string]bool{"for_each": true, "iterator": true})
+	for _, name := range []string{"for_each", "iterator"} {
+		attr := b.Body.Attributes[name]
+		if attr == nil {
+			continue
+		}
+		if name == "for_each" {
+			changed := *attr
+			changed.Expr = r.expr(attr.Expr, sc, true)
+			attr = &changed
+		}
+		out.Attributes[name] = attr
+	}
+	return out
+}
+
+func (r *rewriter) errorf(at hcl.Range, summary, format string, args ...any) {
+	r.diags = append(r.diags, errorAt(at, summary, format, args...)...)
+}
+
+// declaredEnv are the names that the env of a body declares where they can be read without evaluating anything.
+func declaredEnv(b *hclsyntax.Body, names map[string]bool) {
+	if attr := b.Attributes["env"]; attr != nil {
+		if obj, ok := attr.Expr.(*hclsyntax.ObjectConsExpr); ok {
+			for _, item := range obj.Items {
+				if k, diags := item.KeyExpr.Value(nil); !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() {
+					names[k.AsString()] = true
+				}
+			}
+		}
+	}
+	for _, block := range b.Blocks {
+		switch block.Type {
+		case "env":
+			for name := range block.Body.Attributes {
+				names[name] = true
+			}
+		case "task":
+			declaredEnv(block.Body, names)
+		}
+	}
+}
+
+// traversalText writes a traversal the way an author would.
+func traversalText(t hcl.Traversal) string {
+	var b strings.Builder
+	for _, step := range t {
+		switch step := step.(type) {
+		case hcl.TraverseRoot:
+			b.WriteString(step.Name)
+		case hcl.TraverseAttr:
+			b.WriteString("." + step.Name)
+		case hcl.TraverseIndex:
+			switch {
+			case step.Key.Type() == cty.String:
+				b.WriteString(`["` + step.Key.AsString() + `"]`)
+			case step.Key.Type() == cty.Number:
+				b.WriteString("[" + step.Key.AsBigFloat().Text('f', -1) + "]")
+			}
+		case hcl.TraverseSplat:
+			b.WriteString("[*]")
+		}
+	}
+	return b.String()
+}
