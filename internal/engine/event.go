@@ -180,5 +180,6 @@ type Start struct {
 
 	AvoidNodes   []string // workers it must not run on
 	OnWorkerLoss workflow.OnWorkerLoss
+	WantOutput   bool // an output is read from the output file; without it Outcome.Output may stay empty
 	WantStdout   bool // an output is read from stdout
 }
