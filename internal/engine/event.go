@@ -119,18 +119,19 @@ type CommandKind string
 
 // The commands. Start, Kill, Want, WakeAt and Proceed stay outstanding until answered; the others ask for nothing back.
 const (
-	// StartAttempt: start the attempt in Start. Answered by Ended. A repeated start of the same attempt is a no-op.
+	// StartAttempt: start the attempt in Start. Answered by Ended. A repeated start of the same attempt is a no-op; after
+	// Refused it comes again, with a new IntentAt.
 	StartAttempt CommandKind = "start"
 	// KillAttempt: stop the attempt in Start. Answered by Ended. It replaces the StartAttempt of the same attempt: whoever
 	// has not acted on that must not start any more, only make sure nothing ever starts.
 	KillAttempt CommandKind = "kill"
-	// Want: the instance asks for admission. Answered by Admit; taken back by Withdraw.
+	// Want: the instance asks for admission. Answered by Admit; taken back by Withdraw (at a pause all of them, until resume).
 	Want CommandKind = "want"
 	// Withdraw takes back the Want of one instance.
 	Withdraw CommandKind = "withdraw"
 	// WakeAt: send Tick at At. Each one replaces the last; At 0 means that no tick is needed.
 	WakeAt CommandKind = "wake_at"
-	// Proceed: send Continue at once.
+	// Proceed: send Continue soon. Any step answers it, and one that leaves work says so anew.
 	Proceed CommandKind = "proceed"
 	// Settle: the verdict of Attempt is decided (and saved, when the command is acted upon); its executor may forget it and
 	// its place in flight is free. Advisory: never outstanding, a lost one does no harm.

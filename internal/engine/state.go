@@ -32,7 +32,8 @@ type Head struct {
 	Generation int                `json:"generation"`
 	StartedAt  workflow.Time      `json:"started_at,omitempty"`
 	EndedAt    workflow.Time      `json:"ended_at,omitempty"`
-	LastAt     workflow.Time      `json:"last_at"` // the newest At of any event
+	LastAt     workflow.Time      `json:"last_at"` // the newest At of any event that changed something
+	Fired      workflow.Time      `json:"fired"`   // timers up to here have been handled
 
 	// Ending is why nothing new begins any more; empty while the run goes forward.
 	Ending Ending `json:"ending,omitempty"`
@@ -75,8 +76,11 @@ type Verb struct {
 type TaskState struct {
 	Status workflow.Status `json:"status"`
 	Reason string          `json:"reason,omitempty"`
-	// View is fixed when the rule is met: what the task sees of its predecessors.
-	View []ViewEntry `json:"view,omitempty"`
+	// Unseen is the view, fixed when the rule is met: the predecessors that were not terminal then. They read as pending
+	// with null outputs; all others read as they ended, which does not change within a generation.
+	Unseen []int `json:"unseen,omitempty"`
+	// Exempt: a handler below a failed task, or a task all of whose edges come from such: drain and fail_fast spare it.
+	Exempt bool `json:"exempt,omitempty"`
 	// Expanded says that Size is decided. Instances below Begun have a record; the others are pending, or share Rest.
 	Expanded bool `json:"expanded,omitempty"`
 	Size     int  `json:"size,omitempty"`
@@ -86,23 +90,26 @@ type TaskState struct {
 	// MinSuccess and MaxParallel are the evaluated numbers for this expansion.
 	MinSuccess  int `json:"min_success,omitempty"`
 	MaxParallel int `json:"max_parallel,omitempty"`
-	// Cancelling says why running instances are being cancelled: a verb or fail_fast.
-	Cancelling string `json:"cancelling,omitempty"`
+	// Cancelling says why running instances are being cancelled: a verb, or fail_fast inside its own fan-out.
+	Cancelling Cancelling `json:"cancelling,omitempty"`
+	// ByHand: it, or an instance of it, was cancelled by a verb.
+	ByHand bool `json:"by_hand,omitempty"`
 	// SkipBranch: skipped, and dependents under all_success are skipped with it.
 	SkipBranch bool `json:"skip_branch,omitempty"`
-	// AllowFailure as evaluated; a failure that is allowed.
-	AllowFailure bool `json:"allow_failure,omitempty"`
-	// Handles lists the failed predecessors that this handler saw when it began (view numbers); set for recovers only.
-	EndedAt workflow.Time `json:"ended_at,omitempty"`
-	BeganAt workflow.Time `json:"began_at,omitempty"`
+	// AllowFailure as evaluated when the task began.
+	AllowFailure bool          `json:"allow_failure,omitempty"`
+	BeganAt      workflow.Time `json:"began_at,omitempty"` // when its rule was met
+	EndedAt      workflow.Time `json:"ended_at,omitempty"`
 }
 
-// ViewEntry is what a view holds of one predecessor: references, never copies of outputs.
-type ViewEntry struct {
-	Task       int             `json:"t"`
-	Status     workflow.Status `json:"s"` // Pending when it was not terminal
-	Generation int             `json:"g,omitempty"`
-}
+// Cancelling is why a task's instances are being cancelled.
+type Cancelling string
+
+// The reasons to cancel a task by itself.
+const (
+	CancelByHand   Cancelling = "by_hand"
+	CancelFailFast Cancelling = "fail_fast"
+)
 
 // Instance is the durable state of one begun instance of a task.
 type Instance struct {
@@ -132,9 +139,11 @@ type Instance struct {
 type Current struct {
 	Epoch    uint64        `json:"ep,omitempty"`
 	BodyHash string        `json:"b,omitempty"`
-	IntentAt workflow.Time `json:"i"`
-	Accepted uint64        `json:"a,omitempty"`
-	Place    Place         `json:"pl"`
+	IntentAt workflow.Time `json:"i"` // when this start was last decided: anew after each certain refusal
+	// IntentSince is when the attempt was admitted: start_timeout counts from here.
+	IntentSince workflow.Time `json:"is"`
+	Accepted    uint64        `json:"a,omitempty"`
+	Place       Place         `json:"pl"`
 
 	StartedAt workflow.Time `json:"st,omitempty"` // observed; timeout counts from ObservedAt
 	Observed  workflow.Time `json:"ob,omitempty"` // active time at which Started came in
@@ -178,9 +187,8 @@ type State struct {
 	// Expansions by task number: nil unless for_each expanded it.
 	Expansions []*Expansion
 
-	// What follows is derived: rebuilt by Load, kept up to date by Step.
-	derived
-	dirty dirty
+	derived       // rebuilt by Load, kept up to date by Step
+	dirty   dirty // what the next EncodeDirty returns
 }
 
 // Expansion is the evaluated for_each of a task: immutable within a generation.
@@ -194,6 +202,3 @@ const HeadKey = "h"
 
 // InputKey is the record that holds the input of a run.
 const InputKey = "i"
-
-type derived struct{}
-type dirty struct{}

@@ -28,7 +28,9 @@ type CycleError struct {
 	Tasks []string // the cycle in order, the first repeated at the end
 }
 
-func (e *CycleError) Error() string { return "tasks wait for each other: " + strings.Join(e.Tasks, " -> ") }
+func (e *CycleError) Error() string {
+	return "tasks wait for each other: " + strings.Join(e.Tasks, " -> ")
+}
 
 // NewGraph builds the graph. It fails on a name that is not there, on two tasks of one name, on an edge between a task and
 // a finally task, and on a cycle (*CycleError). A reference of a finally task to a normal one is no edge: those are all
