@@ -347,13 +347,23 @@ func differential(t *testing.T, files []corpusFile, exceptions map[string]except
 const notApplicable = "no group with exactly one task"
 
 // jobExceptions are the files on which we mean to differ from Nomad's parser.
-var jobExceptions = map[string]exception{}
+var jobExceptions = map[string]exception{
+	"own/group-secret-twice.nomad.hcl": {
+		"differs at /TaskGroups/0/Tasks/0/Secrets/1/Name /TaskGroups/0/Tasks/0/Secrets/1/Path",
+		"Nomad 1.11 gives a task that has secrets of its own those twice, and not the group's",
+	},
+}
 
 func TestWholeJobFilesDecodeAsNomadDecodesThem(t *testing.T) {
 	binary := testcluster.NomadBinary(t)
 	files := corpus(t)
 	differential(t, files, jobExceptions, func(t testing.TB, f corpusFile) (string, string) {
 		vars := neededVariables(f)
-		return outcome(t, nomadVerdict(t, binary, f, vars), ourVerdict(t, f, vars))
+		result, detail := outcome(t, nomadVerdict(t, binary, f, vars), ourVerdict(t, f, vars))
+		// Our own files say by their name what they are for; a slip in one must not pass as a refusal.
+		if own, ok := strings.CutPrefix(f.name, "own/"); ok && strings.HasPrefix(own, "bad-") != (result == "both refuse") {
+			t.Errorf("%s: %s\n%s", f.name, result, detail)
+		}
+		return result, detail
 	})
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // runtimeRoots are the names that Nomad interpolates on the machine where a task runs.
-var runtimeRoots = []string{"attr", "device", "env", "meta", "node"}
+var runtimeRoots = []string{"attr", "device", "env", "meta", "node", "secret"}
 
 // RuntimeRoots lists the names that begin a run-time reference, for suggestions. Besides them there is NOMAD_*.
 func RuntimeRoots() []string { return slices.Clone(runtimeRoots) }

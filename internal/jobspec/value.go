@@ -52,7 +52,7 @@ func (d *decoder) assign(expr hclsyntax.Expression, ctx *hcl.EvalContext, f *fie
 	}
 	conv, err := convert.Convert(v, want)
 	if err != nil {
-		d.errorf(expr, "Wrong type of value", "%s needs %s: %s.", name, want.FriendlyNameForConstraint(), err)
+		d.errorf(expr, "Wrong type of value", "%s: %s.", name, err)
 		return
 	}
 	if !conv.IsWhollyKnown() {

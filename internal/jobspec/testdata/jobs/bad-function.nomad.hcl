@@ -1,0 +1,7 @@
+job "bad-function" {
+  group "main" {
+    task "work" {
+      driver = nosuch("x")
+    }
+  }
+}

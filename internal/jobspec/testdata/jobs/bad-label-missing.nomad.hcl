@@ -1,0 +1,7 @@
+job "bad-label-missing" {
+  group "main" {
+    task {
+      driver = "raw_exec"
+    }
+  }
+}

@@ -1,0 +1,3 @@
+variable "job" {
+  default = "job"
+}

@@ -1,0 +1,7 @@
+job "bad-null-text" {
+  group "main" {
+    task "work" {
+      driver = null
+    }
+  }
+}

@@ -1,0 +1,9 @@
+jobs "one" {
+}
+job "two" {
+  group "main" {
+    task "work" {
+      driver = "raw_exec"
+    }
+  }
+}

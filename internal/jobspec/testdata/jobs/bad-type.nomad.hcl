@@ -1,0 +1,8 @@
+job "bad-type" {
+  group "main" {
+    count = "many"
+    task "work" {
+      driver = "raw_exec"
+    }
+  }
+}

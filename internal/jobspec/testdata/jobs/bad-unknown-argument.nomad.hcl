@@ -1,0 +1,8 @@
+job "bad-unknown-argument" {
+  group "main" {
+    task "work" {
+      driver = "raw_exec"
+      comand = "x"
+    }
+  }
+}

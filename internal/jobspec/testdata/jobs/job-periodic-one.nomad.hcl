@@ -1,0 +1,11 @@
+job "job-periodic-one" {
+  type = "batch"
+  periodic {
+    cron = "@daily"
+  }
+  group "main" {
+    task "work" {
+      driver = "raw_exec"
+    }
+  }
+}
