@@ -1,0 +1,193 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// load reads a run from the store.
+func (s *Scheduler) load(ctx context.Context, id workflow.RunID) (*engine.Machine, *engine.State, error) {
+	records, def, err := s.cfg.Store.Load(ctx, id)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
+	}
+	m, err := s.machine(def)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
+	}
+	state, err := m.Load(records)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
+	}
+	return m, state, nil
+}
+
+// active returns the run's owner, nil when it is not driven here.
+func (s *Scheduler) active(id workflow.RunID) *run {
+	t, _ := s.current()
+	if t == nil {
+		return nil
+	}
+	return t.run(id)
+}
+
+// View calls read with the state of a run, which read must neither change nor keep. The owner of an active run waits
+// meanwhile: read converts what it needs and leaves the rest for later. A run that is not active here is loaded from the
+// store. ErrNotFound: there is no such run.
+func (s *Scheduler) View(ctx context.Context, id workflow.RunID, read func(*engine.Machine, *engine.State) error) error {
+	if r := s.active(id); r != nil {
+		done := make(chan error, 1)
+		select {
+		case r.views <- viewing{read: read, done: done}:
+			// The owner answers even when ctx has ended: read must not run after we have returned.
+			if err := <-done; !errors.Is(err, errNotLoaded) {
+				return err
+			}
+		case <-r.over:
+		case <-ctx.Done():
+			return fmt.Errorf("view run %s: %w", id, ctx.Err())
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
+	defer cancel()
+	m, state, err := s.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	return read(m, state)
+}
+
+// Notice says why an active run does not get on, for people: its state cannot be saved or loaded. Empty when it does.
+func (s *Scheduler) Notice(id workflow.RunID) string {
+	r := s.active(id)
+	if r == nil {
+		return ""
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.notice
+}
+
+// Changes waits until the run's index differs from the one given, or ctx ends, and returns the index then. It grows with
+// every change of the run. A run that is not active here does not change; its index is that of its last change.
+func (s *Scheduler) Changes(ctx context.Context, id workflow.RunID, index uint64) (uint64, error) {
+	for {
+		t, term := s.current()
+		var r *run
+		if t != nil {
+			r = t.run(id)
+		}
+		if r == nil {
+			var now uint64
+			err := s.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
+				now = changeIndex(state.Head.LastAt)
+				return nil
+			})
+			if err != nil {
+				return 0, err
+			}
+			if now != index {
+				return now, nil
+			}
+			select {
+			case <-term:
+			case <-ctx.Done():
+				return index, nil
+			}
+			continue
+		}
+		now, changed, pause := r.shownIndex()
+		if now != index {
+			return now, nil
+		}
+		select {
+		case <-changed:
+		case <-pause:
+		case <-r.over:
+		case <-ctx.Done():
+			return index, nil
+		}
+	}
+}
+
+// showEvery is how often waiting readers are told of changes at most: each of them asks for the whole document then, and the
+// run has better things to do than to build a hundred a second.
+const showEvery = 100 * time.Millisecond
+
+// shownIndex returns the index that readers are told at the moment. When there is a newer one, pause says when to ask again;
+// otherwise changed does.
+func (r *run) shownIndex() (shown uint64, changed <-chan struct{}, pause <-chan time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shown == r.index {
+		return r.shown, r.changed, nil
+	}
+	if wait := showEvery - time.Since(r.shownAt); wait > 0 {
+		return r.shown, nil, time.After(wait)
+	}
+	r.shown, r.shownAt = r.index, time.Now()
+	return r.shown, nil, nil
+}
+
+// Wait waits until the run is over and its end is saved, and returns its head. A run that nobody drives is waited for as
+// long as ctx lasts.
+func (s *Scheduler) Wait(ctx context.Context, id workflow.RunID) (engine.Head, error) {
+	for {
+		t, changed := s.current()
+		if t != nil {
+			if r := t.run(id); r != nil {
+				select {
+				case <-r.over:
+				case <-ctx.Done():
+					return engine.Head{}, fmt.Errorf("wait for run %s: %w", id, ctx.Err())
+				}
+			}
+		}
+		var head engine.Head
+		err := s.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
+			head = state.Head
+			return nil
+		})
+		if err != nil {
+			return engine.Head{}, fmt.Errorf("wait for run %s: %w", id, err)
+		}
+		if head.Status.Terminal() {
+			return head, nil
+		}
+		if t != nil {
+			select {
+			case <-t.ready: // and yet it is not active: it may have been taken up meanwhile
+				if t.run(id) != nil {
+					continue
+				}
+			case <-changed:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return engine.Head{}, fmt.Errorf("wait for run %s: %w", id, ctx.Err())
+		}
+	}
+}
+
+// List returns the runs that match, newest first.
+func (s *Scheduler) List(ctx context.Context, filter Filter) ([]Summary, error) {
+	return s.cfg.Store.List(ctx, filter)
+}
+
+// Logs opens what an attempt wrote. ErrNotFound: it has not written (or never ran); ErrGone: collected already.
+func (s *Scheduler) Logs(ctx context.Context, req LogRequest) (io.ReadCloser, error) {
+	return s.cfg.Executor.Logs(ctx, req)
+}

@@ -1,0 +1,198 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/engine"
+)
+
+// So many observations are kept until a save makes them durable: then the mailbox fills, and executors wait.
+const maxUnsaved = 4 * maxBatch
+
+// errNotLoaded: the state is not in memory at the moment; the store has it.
+var errNotLoaded = errors.New("the run's state is being loaded")
+
+// save makes what was stepped durable, in one write, and answers those who wait for that.
+func (r *run) save(ctx context.Context) error {
+	records, err := r.machine.EncodeDirty(r.state)
+	if err != nil {
+		return fmt.Errorf("encode run %s: %w", r.id, err)
+	}
+	done := r.state.Head.Status.Terminal()
+	if len(records) > 0 || done {
+		cfg := &r.t.s.cfg
+		cfg.fault(FaultBeforeSave)
+		ctx, cancel := context.WithTimeout(ctx, cfg.CallTimeout)
+		err := cfg.Store.Save(ctx, r.t.epoch, r.id, records, done)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("save run %s: %w", r.id, err)
+		}
+		cfg.fault(FaultAfterSave)
+	}
+	clear(r.unsaved)
+	r.unsaved = r.unsaved[:0]
+	r.must, r.lingers = false, time.Time{}
+	if r.failures > 0 && len(records) > 0 {
+		r.t.s.log.Info("state saved again", "run", r.id, "failures", r.failures)
+		r.failures = 0
+		r.setNotice("")
+	}
+	r.answer(nil)
+	return nil
+}
+
+func (r *run) answer(err error) {
+	for _, reply := range r.replies {
+		reply <- err
+	}
+	r.replies = nil
+}
+
+// recover goes on after a save whose outcome is not ours or not known: the state is thrown away and loaded again. It is
+// false when the run is no longer ours.
+func (r *run) recover(err error) bool {
+	r.answer(fmt.Errorf("the change may or may not have been stored: %w", err))
+	if errors.Is(err, ErrFenced) {
+		r.t.lost(err)
+		return false
+	}
+	if r.t.ctx.Err() != nil {
+		return false
+	}
+	r.t.admission.leave(r.member)
+	r.machine, r.state, r.member = nil, nil, nil
+	r.acts, r.must, r.proceed, r.wake, r.lingers = nil, false, false, 0, time.Time{}
+	return r.trouble("the run's state cannot be saved", err) && r.load()
+}
+
+// load reads the state and takes up what is outstanding. It repeats until it succeeds; it is false when the run is gone or
+// the term is over.
+func (r *run) load() bool {
+	for {
+		err := r.tryLoad()
+		switch {
+		case err == nil:
+			return true
+		case r.t.ctx.Err() != nil:
+			return false
+		case errors.Is(err, ErrNotFound):
+			r.t.s.log.Warn("the run is gone from the store", "run", r.id)
+			return false
+		}
+		if !r.trouble("the run's state cannot be loaded", err) {
+			return false
+		}
+	}
+}
+
+func (r *run) tryLoad() error {
+	select {
+	case r.t.loads <- struct{}{}:
+		defer func() { <-r.t.loads }()
+	case <-r.t.ctx.Done():
+		return r.t.ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(r.t.ctx, r.t.s.cfg.CallTimeout)
+	defer cancel()
+	m, s, err := r.t.s.load(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.known:
+	default:
+		close(r.known)
+	}
+	r.machine, r.state = m, s
+	r.join()
+	for _, c := range m.Outstanding(s) {
+		if c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt {
+			r.t.admission.hold(r.member, c.Attempt)
+		}
+		r.heed(c)
+	}
+	// What is outstanding was saved already: the next save may well be empty, and acts.
+	r.must = true
+	// Begin does nothing unless the run was created and no more. Observations that a failed save took with it come again.
+	again := append([]engine.Event{{Kind: engine.Begin}}, r.unsaved...)
+	clear(r.unsaved)
+	r.unsaved = r.unsaved[:0]
+	for _, e := range again {
+		r.enqueue(e)
+	}
+	return nil
+}
+
+// join takes a place in the admission for a state just loaded or made.
+func (r *run) join() {
+	def := r.machine.Definition()
+	r.member = r.t.admission.join(def.Priority, def.Namespace, r.nudge)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.index = max(r.index, changeIndex(r.state.Head.LastAt))
+}
+
+// trouble logs and shows why the run does not get on, and pauses. Meanwhile observations are kept, views are sent to the
+// store, and verbs are refused. It is false when the term is over.
+func (r *run) trouble(what string, err error) bool {
+	r.failures++
+	r.t.s.log.Error(what+"; trying again", "run", r.id, "failures", r.failures, "error", err)
+	notice := fmt.Errorf("%s: %w", what, err)
+	r.setNotice(notice.Error())
+	pause := time.NewTimer(r.t.s.cfg.Backoff.Delay(r.failures))
+	defer pause.Stop()
+	for {
+		mail := r.mail
+		if len(r.unsaved) >= maxUnsaved {
+			mail = nil
+		}
+		select {
+		case <-pause.C:
+			return true
+		case <-r.t.ctx.Done():
+			return false
+		case m := <-mail:
+			if m.reply != nil {
+				m.reply <- notice
+			} else {
+				r.unsaved = append(r.unsaved, m.event)
+			}
+		case v := <-r.views:
+			r.serve(v)
+		}
+	}
+}
+
+func (r *run) setNotice(s string) {
+	r.mu.Lock()
+	r.notice = s
+	r.mu.Unlock()
+	r.bump()
+}
+
+// flush saves what lingers, at a graceful end. A failure does no harm: executors repeat it.
+func (r *run) flush() {
+	if r.lingers.IsZero() || errors.Is(context.Cause(r.t.ctx), ErrFenced) {
+		return
+	}
+	if err := r.save(context.WithoutCancel(r.t.ctx)); err != nil {
+		r.t.s.log.Debug("the last news were not saved; they will come again", "run", r.id, "error", err)
+	}
+}
+
+func (r *run) leave() {
+	r.t.forget(r)
+	if r.member != nil {
+		r.t.admission.leave(r.member)
+	}
+	close(r.over)
+	r.answer(errors.New("the run was left before the change was stored"))
+	r.bump()
+}

@@ -1,0 +1,172 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package scheduler is the shell around the pure core. It leads or stands by, feeds every active run its events, saves what
+// changed, and only then carries out what the core decided. It owns the ports that stores, executors and electors implement.
+//
+//	          acquire                 load                        renewal refused, or fenced
+//	standby ──────────▶ taking over ──────▶ driving, one goroutine ─────────────▶ over
+//	                                        per active run           ctx ends ──▶ released
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Scheduler drives runs while it leads, and reads them always.
+type Scheduler struct {
+	cfg Config
+	log hclog.Logger
+
+	mu       sync.Mutex // guards everything below
+	term     *term      // nil while somebody else leads
+	changed  chan struct{}
+	machines map[string]*engine.Machine // by definition hash, see machine
+	recent   []string                   // hashes in machines, oldest first
+}
+
+// New returns a scheduler that does nothing before Run.
+func New(cfg Config) (*Scheduler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Scheduler{
+		cfg: cfg, log: cfg.Logger.Named("scheduler"), changed: make(chan struct{}), machines: map[string]*engine.Machine{},
+	}, nil
+}
+
+// Run acquires leadership, loads every active run and drives them until ctx ends, which gives nil, or leadership is lost,
+// which gives ErrFenced. It leaves running attempts alone and waits for every goroutine it started. It may be called again
+// after it has returned.
+func (s *Scheduler) Run(ctx context.Context) error {
+	l, err := s.cfg.Elector.Acquire(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("acquire leadership: %w", err)
+	}
+	s.log.Info("leading", "epoch", l.Epoch)
+	t := newTerm(ctx, s, l)
+	s.setTerm(t)
+	t.group.Go(t.renew)
+	t.group.Go(t.watch)
+	t.group.Go(t.takeOver)
+	<-t.ctx.Done()
+	s.setTerm(nil)
+	t.wait()
+	cause := context.Cause(t.ctx)
+	if lost := ctx.Err() == nil || errors.Is(cause, ErrFenced); lost {
+		s.log.Warn("leadership is over", "epoch", l.Epoch, "error", cause)
+		return fmt.Errorf("leadership of epoch %d is over: %w", l.Epoch, cause)
+	}
+	// The caller's context has ended: releasing gets its own time.
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
+	defer cancel()
+	if err := s.cfg.Elector.Release(release, t.leadership()); err != nil {
+		return fmt.Errorf("release leadership of epoch %d: %w", l.Epoch, err)
+	}
+	s.log.Info("leadership released", "epoch", l.Epoch)
+	return nil
+}
+
+func (s *Scheduler) setTerm(t *term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.term = t
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// current returns the term and a channel that is closed when it changes.
+func (s *Scheduler) current() (*term, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.term, s.changed
+}
+
+// leading waits until this process leads and knows all active runs.
+func (s *Scheduler) leading(ctx context.Context) (*term, error) {
+	for {
+		t, changed := s.current()
+		if t == nil {
+			select {
+			case <-changed:
+				continue
+			case <-ctx.Done():
+				return nil, fmt.Errorf("no leader yet: %w", ctx.Err())
+			}
+		}
+		select {
+		case <-t.ready:
+			return t, nil
+		case <-t.ctx.Done():
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return nil, fmt.Errorf("no leader yet: %w", ctx.Err())
+			}
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the leader is still loading runs: %w", ctx.Err())
+		}
+	}
+}
+
+// Leading reports whether this process leads at the moment.
+func (s *Scheduler) Leading() bool {
+	t, _ := s.current()
+	return t != nil
+}
+
+// Leader says who leads, for people; empty when nobody does.
+func (s *Scheduler) Leader(ctx context.Context) (string, error) {
+	return s.cfg.Elector.Leader(ctx)
+}
+
+// Machines are kept for as many definitions: what an active cluster runs at a time. One that is dropped is made again.
+const keptMachines = 64
+
+// machine returns the machine of a stored definition, making it when it is not at hand.
+func (s *Scheduler) machine(d Definition) (*engine.Machine, error) {
+	s.mu.Lock()
+	m := s.machines[d.Hash]
+	s.mu.Unlock()
+	if m != nil {
+		return m, nil
+	}
+	def, err := workflow.DecodeDefinition(d.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("definition %s: %w", d.Hash, err)
+	}
+	return s.newMachine(def)
+}
+
+func (s *Scheduler) newMachine(def *workflow.Definition) (*engine.Machine, error) {
+	eval, err := s.cfg.Evaluators(def)
+	if err != nil {
+		return nil, fmt.Errorf("evaluator of definition %s: %w", def.Hash, err)
+	}
+	m, err := engine.New(def, eval)
+	if err != nil {
+		return nil, fmt.Errorf("definition %s: %w", def.Hash, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.machines[def.Hash] == nil {
+		if len(s.recent) == keptMachines {
+			delete(s.machines, s.recent[0])
+			s.recent = s.recent[1:]
+		}
+		s.recent = append(s.recent, def.Hash)
+	}
+	s.machines[def.Hash] = m
+	return m, nil
+}

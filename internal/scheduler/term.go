@@ -1,0 +1,222 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// A leadership without an end is looked at this often all the same: somebody may have taken it away by hand.
+const renewUnbounded = 10 * time.Second
+
+// At a takeover, so many runs are loaded at once.
+const loadsAtOnce = 8
+
+// term is one leadership: everything in it belongs to one epoch and ends with it.
+type term struct {
+	s         *Scheduler
+	ctx       context.Context // ends with the leadership; its cause says why
+	cancel    context.CancelCauseFunc
+	epoch     uint64
+	clock     *clock
+	admission *admission
+	attempts  *attempts
+	loads     chan struct{}  // a place for every load under way
+	ready     chan struct{}  // closed when every active run is in runs
+	group     sync.WaitGroup // every goroutine of the term
+
+	mu      sync.Mutex // guards everything below
+	lease   Leadership
+	renewed chan struct{} // closed and replaced by each renewal
+	runs    map[workflow.RunID]*run
+	closed  bool // nothing is started any more
+}
+
+func newTerm(ctx context.Context, s *Scheduler, l Leadership) *term {
+	t := &term{
+		s: s, epoch: l.Epoch, lease: l, clock: newClock(s.cfg.Now, s.log), admission: newAdmission(s.cfg.MaxInflight),
+		loads: make(chan struct{}, loadsAtOnce), ready: make(chan struct{}), renewed: make(chan struct{}),
+		runs: map[workflow.RunID]*run{},
+	}
+	t.ctx, t.cancel = context.WithCancelCause(ctx)
+	t.attempts = newAttempts(t, s.cfg.MaxCalls)
+	return t
+}
+
+func (t *term) leadership() Leadership {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lease
+}
+
+// renew keeps the leadership until it is lost or the term ends.
+func (t *term) renew() {
+	for failures := 0; ; {
+		l := t.leadership()
+		pause := renewUnbounded
+		if !l.TrustedUntil.IsZero() {
+			// Two more tries fit before the trust is over.
+			pause = min(time.Until(l.TrustedUntil)/3, renewUnbounded)
+		}
+		if failures > 0 {
+			pause = min(t.s.cfg.Backoff.Delay(failures), max(pause, t.s.cfg.Backoff.Base))
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-t.ctx.Done():
+			timer.Stop()
+			return
+		}
+		ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
+		next, err := t.s.cfg.Elector.Renew(ctx, l)
+		cancel()
+		switch {
+		case t.ctx.Err() != nil:
+			return
+		case errors.Is(err, ErrFenced):
+			t.lost(fmt.Errorf("renew: %w", err))
+			return
+		case err != nil:
+			failures++
+			t.s.log.Warn("leadership could not be renewed; trying again", "epoch", t.epoch, "failures", failures, "error", err)
+			continue
+		}
+		failures = 0
+		t.mu.Lock()
+		t.lease = next
+		close(t.renewed)
+		t.renewed = make(chan struct{})
+		t.mu.Unlock()
+	}
+}
+
+// lost ends the term.
+func (t *term) lost(err error) { t.cancel(err) }
+
+// awaitTrust waits until the leadership may be trusted. An error means that the term is over.
+func (t *term) awaitTrust() error {
+	for {
+		t.mu.Lock()
+		until, renewed := t.lease.TrustedUntil, t.renewed
+		t.mu.Unlock()
+		if t.ctx.Err() != nil {
+			return t.ctx.Err()
+		}
+		if until.IsZero() || time.Now().Before(until) {
+			return nil
+		}
+		select {
+		case <-renewed:
+		case <-t.ctx.Done():
+		}
+	}
+}
+
+// takeOver starts every active run.
+func (t *term) takeOver() {
+	for failures := 0; ; {
+		ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
+		active, err := t.s.cfg.Store.List(ctx, Filter{Active: true})
+		cancel()
+		if t.ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			slices.Reverse(active) // the oldest first, so that runs of one priority keep their turns
+			for _, summary := range active {
+				t.start(newRun(t, summary.ID))
+			}
+			if len(active) > 0 {
+				t.s.log.Info("runs taken over", "runs", len(active))
+			}
+			close(t.ready)
+			return
+		}
+		failures++
+		t.s.log.Warn("active runs could not be listed; trying again", "failures", failures, "error", err)
+		if t.s.cfg.Backoff.Wait(t.ctx, failures) != nil {
+			return
+		}
+	}
+}
+
+// start adds a run and starts its goroutine, unless the run is there already. After the end of the term it only marks the
+// run as over.
+func (t *term) start(r *run) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		close(r.over)
+		return
+	}
+	if t.runs[r.id] == nil {
+		t.runs[r.id] = r
+		t.group.Go(r.drive)
+	}
+}
+
+// wait returns when every goroutine of the term has ended.
+func (t *term) wait() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.group.Wait()
+}
+
+func (t *term) run(id workflow.RunID) *run {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.runs[id]
+}
+
+func (t *term) forget(r *run) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.runs[r.id] == r {
+		delete(t.runs, r.id)
+	}
+}
+
+// watch keeps the executor's reports coming.
+func (t *term) watch() {
+	for failures := 0; ; {
+		began := time.Now()
+		err := t.s.cfg.Executor.Watch(t.ctx, t.report)
+		if t.ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > t.s.cfg.Backoff.Max {
+			failures = 0
+		}
+		failures++
+		t.s.log.Warn("watching the executor broke; starting again", "failures", failures, "error", err)
+		if t.s.cfg.Backoff.Wait(t.ctx, failures) != nil {
+			return
+		}
+	}
+}
+
+// report hands an observation to its run. It blocks while the run is busy.
+func (t *term) report(e engine.Event) {
+	id, _, _, _, err := e.Attempt.Parse()
+	if err != nil {
+		t.s.log.Warn("report about something that is no attempt", "event", e.Kind, "error", err)
+		return
+	}
+	r := t.run(id)
+	if r == nil {
+		t.s.log.Debug("report about a run that is not active", "event", e.Kind, "attempt", e.Attempt)
+		return
+	}
+	r.send(t.ctx, message{event: e})
+}
