@@ -92,6 +92,7 @@ var modules = []module{
 	{"go.etcd.io/bbolt", "MIT", []string{"internal/local"}},
 
 	{"github.com/hashicorp/cli", "MPL-2.0", []string{"internal/cli"}},
+	{"github.com/posener/complete", "MIT", []string{"internal/cli"}}, // the completion that hashicorp/cli speaks
 	{"golang.org/x/term", "BSD-3-Clause", []string{"internal/cli"}},
 	{"golang.org/x/sys", "BSD-3-Clause", []string{"internal/local", "internal/cli"}},
 	{"github.com/hashicorp/go-hclog", "MIT", []string{
