@@ -1,0 +1,297 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package httpapi
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Document is the run document of a state. It is the only way from a state to the outside; nothing goes back.
+func Document(m *engine.Machine, s *engine.State) *api.Run {
+	def := m.Definition()
+	run := &api.Run{
+		ID:         string(s.Input.Run),
+		Workflow:   s.Input.Workflow,
+		Namespace:  s.Input.Namespace,
+		Definition: s.Input.Definition,
+		Generation: s.Head.Generation,
+		Status:     string(s.Head.Status),
+		Reason:     s.Head.Reason,
+		Trigger:    api.Trigger{Kind: s.Input.Trigger},
+		Params:     params(def, s),
+		Labels:     map[string]string{},
+		CreatedAt:  s.Input.CreatedAt.Time(),
+		StartedAt:  s.Head.StartedAt.Time(),
+		EndedAt:    s.Head.EndedAt.Time(),
+		Outputs:    runOutputs(def, s),
+		Tasks:      make([]api.Task, len(def.Tasks)),
+	}
+	for name, label := range s.Input.Labels {
+		run.Labels[name] = label
+	}
+	for n := range def.Tasks {
+		run.Tasks[n] = document{m, s, n}.task()
+	}
+	return run
+}
+
+func params(def *workflow.Definition, s *engine.State) map[string]json.RawMessage {
+	sensitive := map[string]bool{}
+	for _, p := range def.Params {
+		sensitive[p.Name] = p.Sensitive
+	}
+	out := make(map[string]json.RawMessage, len(s.Input.Params))
+	for name, v := range s.Input.Params {
+		out[name] = shown(v, sensitive[name])
+	}
+	return out
+}
+
+func runOutputs(def *workflow.Definition, s *engine.State) map[string]json.RawMessage {
+	sensitive := map[string]bool{}
+	for _, o := range def.Outputs {
+		sensitive[o.Name] = o.Sensitive
+	}
+	out := make(map[string]json.RawMessage, len(s.Head.Outputs))
+	for name, v := range s.Head.Outputs {
+		out[name] = shown(v, sensitive[name])
+	}
+	return out
+}
+
+// shown is a value as it may leave the process.
+func shown(v workflow.Value, sensitive bool) json.RawMessage {
+	switch {
+	case v.Sensitive || sensitive:
+		return json.RawMessage(strconv.Quote(api.Sensitive))
+	case len(v.JSON) == 0:
+		return json.RawMessage("null")
+	}
+	return v.JSON
+}
+
+// document is one task of a run on its way out.
+type document struct {
+	m *engine.Machine
+	s *engine.State
+	n int
+}
+
+func (d document) def() *workflow.Task      { return &d.m.Definition().Tasks[d.n] }
+func (d document) state() *engine.TaskState { return d.s.Tasks[d.n] }
+
+// size is the number of instances the document knows of.
+func (d document) size() int {
+	switch {
+	case d.def().Shape() == workflow.ShapePlain:
+		return 1
+	case d.state().Expanded:
+		return d.state().Size
+	}
+	return 0
+}
+
+func (d document) task() api.Task {
+	t := d.state()
+	out := api.Task{
+		Name:      d.def().Name,
+		Kind:      string(d.def().Kind),
+		Status:    string(t.Status),
+		Reason:    d.reason(),
+		Recovered: d.m.Recovered(d.s, d.n),
+		StartedAt: t.BeganAt.Time(),
+		EndedAt:   t.EndedAt.Time(),
+	}
+	size := d.size()
+	if size > api.MaxInstances {
+		out.InstanceCounts = d.counts(size)
+		return out
+	}
+	out.Instances = make([]api.Instance, size)
+	for i := range out.Instances {
+		out.Instances[i] = d.instance(i)
+	}
+	if d.def().Shape() == workflow.ShapePlain {
+		out.Outputs = out.Instances[0].Outputs
+	}
+	return out
+}
+
+func (d document) counts(size int) map[string]int {
+	out := map[string]int{}
+	begun := d.s.Instances[d.n]
+	for _, in := range begun {
+		out[string(in.Status)]++
+	}
+	if rest := size - len(begun); rest > 0 {
+		out[string(d.rest())] += rest
+	}
+	return out
+}
+
+// rest is the status of the instances that have no record.
+func (d document) rest() workflow.Status {
+	t := d.state()
+	switch {
+	case t.Rest != "":
+		return t.Rest
+	case t.Status.Terminal() && d.def().Shape() == workflow.ShapePlain:
+		return t.Status // skipped, omitted or cancelled before anything began, or a join
+	}
+	return workflow.Pending
+}
+
+func (d document) status(i int) workflow.Status {
+	if begun := d.s.Instances[d.n]; i < len(begun) {
+		return begun[i].Status
+	}
+	return d.rest()
+}
+
+// key is nil for the instance of a plain task.
+func (d document) key(i int) *string {
+	if d.def().Shape() == workflow.ShapePlain {
+		return nil
+	}
+	key := d.m.Key(d.s, d.n, i)
+	return &key
+}
+
+// reason is why the task stands as it does; for one that has not begun, what it waits for.
+func (d document) reason() string {
+	t := d.state()
+	if t.Reason != "" || t.Status != workflow.Pending || d.s.Head.Status.Terminal() {
+		return t.Reason
+	}
+	var open []string
+	for _, p := range d.m.Graph().Predecessors(d.n) {
+		if !d.s.Tasks[p].Status.Terminal() {
+			open = append(open, d.m.Definition().Tasks[p].Name)
+		}
+	}
+	switch {
+	case d.def().Kind == workflow.KindFinally && !d.s.Head.FinallyBegun:
+		return "waits for the end of the tasks"
+	case len(open) > maxNamed:
+		return fmt.Sprintf("waits for %s and %d more", strings.Join(open[:maxNamed], ", "), len(open)-maxNamed)
+	case len(open) > 0:
+		return "waits for " + listed(open)
+	}
+	return ""
+}
+
+// maxNamed is how many names a sentence holds.
+const maxNamed = 3
+
+func (d document) instance(i int) api.Instance {
+	out := api.Instance{Key: d.key(i), Index: i, Status: string(d.status(i)), Attempts: []api.Attempt{}}
+	begun := d.s.Instances[d.n]
+	if i >= len(begun) {
+		if d.key(i) == nil {
+			out.Reason, out.EndedAt = d.reason(), d.state().EndedAt.Time()
+		}
+		return out
+	}
+	in := begun[i]
+	out.Reason, out.EndedAt = in.Reason, in.EndedAt.Time()
+	if in.Status == workflow.Waiting {
+		out.RetryAt = in.RetryAt.Time()
+	}
+	for k := range in.Past {
+		out.Attempts = append(out.Attempts, ended(&in.Past[k]))
+	}
+	if in.Current != nil {
+		out.Attempts = append(out.Attempts, current(in))
+	}
+	for k := range out.Attempts {
+		if t := out.Attempts[k].StartedAt; !t.IsZero() {
+			out.StartedAt = t
+			break
+		}
+	}
+	if in.Status == workflow.Succeeded {
+		out.Outputs = d.outputs(in)
+	}
+	return out
+}
+
+// outputs are the declared outputs of an instance that succeeded: what it wrote, its defaults, or null.
+func (d document) outputs(in *engine.Instance) map[string]json.RawMessage {
+	var written map[string]workflow.Value
+	if len(in.Past) > 0 {
+		written = in.Past[len(in.Past)-1].Outputs
+	}
+	out := make(map[string]json.RawMessage, len(d.def().Outputs))
+	for _, o := range d.def().Outputs {
+		v, ok := written[o.Name]
+		if !ok && o.Default != nil {
+			v = *o.Default
+		}
+		out[o.Name] = shown(v, o.Sensitive)
+	}
+	return out
+}
+
+func ended(a *engine.Attempt) api.Attempt {
+	return api.Attempt{
+		Number:      a.Number,
+		Verdict:     string(a.Verdict),
+		ExitCode:    a.ExitCode,
+		Signal:      a.Signal,
+		OOM:         a.OOM,
+		Message:     a.Message,
+		Node:        a.Place.Node,
+		JobID:       a.Place.JobID,
+		AllocID:     a.Place.AllocID,
+		PID:         a.Place.PID,
+		QueuedAt:    a.QueuedAt.Time(),
+		StartedAt:   a.StartedAt.Time(),
+		EndedAt:     a.EndedAt.Time(),
+		OutputsLost: a.OutputsLost,
+		Notes:       a.Notes,
+	}
+}
+
+// current is the attempt in flight.
+func current(in *engine.Instance) api.Attempt {
+	c := in.Current
+	message := c.Message
+	if c.Kill != "" {
+		message = "is being stopped"
+		if c.KillWhy != "" {
+			message += ": " + c.KillWhy
+		}
+	}
+	return api.Attempt{
+		Number:    in.Number,
+		Message:   message,
+		Node:      c.Place.Node,
+		JobID:     c.Place.JobID,
+		AllocID:   c.Place.AllocID,
+		PID:       c.Place.PID,
+		QueuedAt:  in.QueuedAt.Time(),
+		StartedAt: c.StartedAt.Time(),
+	}
+}
+
+// entry is a run in a list.
+func entry(in *engine.Input, h *engine.Head) api.RunEntry {
+	return api.RunEntry{
+		ID:        string(in.Run),
+		Workflow:  in.Workflow,
+		Namespace: in.Namespace,
+		Status:    string(h.Status),
+		Reason:    h.Reason,
+		CreatedAt: in.CreatedAt.Time(),
+		StartedAt: h.StartedAt.Time(),
+		EndedAt:   h.EndedAt.Time(),
+	}
+}

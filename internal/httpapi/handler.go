@@ -1,0 +1,232 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package httpapi serves Cairn's HTTP API: it turns requests into calls of the scheduler and states into documents.
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Runs is what the API needs of whoever keeps the runs. Its calls are safe for concurrent use.
+type Runs interface {
+	// View calls read with the state of a run, which read must neither change nor keep. ErrNotFound: no such run.
+	View(ctx context.Context, id workflow.RunID, read func(*engine.Machine, *engine.State) error) error
+	// Notice says why a run does not get on, for people; empty when it does.
+	Notice(id workflow.RunID) string
+	// Verb feeds a verb to a run and returns once it is saved. ErrConflict: the run is over.
+	Verb(ctx context.Context, id workflow.RunID, verb engine.Event) error
+	// Changes blocks until the index of a run differs from the one given, or ctx ends, and returns the index then. No index
+	// is 0.
+	Changes(ctx context.Context, id workflow.RunID, index uint64) (uint64, error)
+	// List returns the runs that match, newest first.
+	List(ctx context.Context, filter scheduler.Filter) ([]scheduler.Summary, error)
+	// Logs opens what an attempt wrote. ErrNotFound: it has not written; ErrGone: collected already.
+	Logs(ctx context.Context, req scheduler.LogRequest) (io.ReadCloser, error)
+	// Leading reports whether this process schedules.
+	Leading() bool
+}
+
+// Config is everything a Handler is made of.
+type Config struct {
+	Runs    Runs
+	Version string
+	Logger  hclog.Logger
+}
+
+// Blocking reads wait as in Consul: 5 minutes unless the caller says otherwise, never more than 10.
+const (
+	defaultWait = 5 * time.Minute
+	maxWait     = 10 * time.Minute
+)
+
+// A page holds 100 entries unless the caller says otherwise, never more than 1000.
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// maxBody bounds the body of a request: verbs are small.
+const maxBody = 64 << 10
+
+// callTimeout bounds what a request may take apart from blocking reads and logs.
+const callTimeout = 30 * time.Second
+
+// New returns the handler of /v1/….
+func New(c Config) http.Handler {
+	h := &handler{Config: c, mux: http.NewServeMux()}
+	h.serve("GET", "/v1/agent/health", h.health)
+	h.serve("GET", "/v1/runs", h.list)
+	h.serve("GET", "/v1/run/{id}", h.show)
+	h.serve("GET", "/v1/run/{id}/instances", h.instances)
+	h.serve("GET", "/v1/run/{id}/logs", h.logs)
+	for _, verb := range api.Verbs() {
+		h.serve("POST", "/v1/run/{id}/"+string(verb), func(w http.ResponseWriter, r *http.Request) error {
+			return h.verb(w, r, verb)
+		})
+	}
+	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		h.fail(w, r, &api.Error{
+			Status: http.StatusNotFound, Code: api.CodeNotFound,
+			Message: fmt.Sprintf("there is nothing at %s", r.URL.Path),
+		})
+	})
+	return h.mux
+}
+
+type handler struct {
+	Config
+	mux *http.ServeMux
+}
+
+// serve routes one method of a path, and answers the others with what would be right.
+func (h *handler) serve(method, path string, do func(http.ResponseWriter, *http.Request) error) {
+	h.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+		if err := do(w, r); err != nil {
+			h.fail(w, r, err)
+		}
+	})
+	h.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", method)
+		h.fail(w, r, &api.Error{
+			Status: http.StatusMethodNotAllowed, Code: api.CodeBadMethod,
+			Message: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, method, r.Method),
+		})
+	})
+}
+
+// fail answers with an error. What is not said for callers is logged, and they are told so.
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var out *api.Error
+	switch {
+	case errors.As(err, &out):
+	case errors.Is(err, scheduler.ErrNotFound):
+		out = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "there is no run " + r.PathValue("id")}
+	case errors.Is(err, scheduler.ErrConflict):
+		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: err.Error()}
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
+		return // nobody listens any more
+	case errors.Is(err, scheduler.ErrFenced):
+		out = &api.Error{
+			Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
+			Message: "this process does not lead any more: ask again, or ask the one that took over",
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		out = &api.Error{
+			Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
+			Message: fmt.Sprintf("no answer within %s: ask again", callTimeout),
+		}
+	default:
+		h.Logger.Error("request broke", "method", r.Method, "path", r.URL.Path, "error", err)
+		out = &api.Error{Status: http.StatusInternalServerError, Code: api.CodeInternal, Message: err.Error()}
+	}
+	h.reply(w, r, out.Status, out)
+}
+
+func (h *handler) reply(w http.ResponseWriter, r *http.Request, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		h.Logger.Error("answer cannot be encoded", "path", r.URL.Path, "error", err)
+		status, b = http.StatusInternalServerError, []byte(`{"status":500,"code":"internal","message":"the answer cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if _, err := w.Write(append(b, '\n')); err != nil {
+		h.Logger.Debug("answer was not taken", "path", r.URL.Path, "error", err)
+	}
+}
+
+func (h *handler) health(w http.ResponseWriter, r *http.Request) error {
+	h.reply(w, r, http.StatusOK, api.Health{Healthy: true, Leader: h.Runs.Leading(), PID: os.Getpid(), Version: h.Version})
+	return nil
+}
+
+func badRequest(format string, args ...any) error {
+	return &api.Error{Status: http.StatusBadRequest, Code: api.CodeBadRequest, Message: fmt.Sprintf(format, args...)}
+}
+
+func notFound(format string, args ...any) error {
+	return &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: fmt.Sprintf(format, args...)}
+}
+
+// runID reads the ID in the path.
+func runID(r *http.Request) (workflow.RunID, error) {
+	id, err := workflow.ParseRunID(r.PathValue("id"))
+	if err != nil {
+		return "", badRequest("%s", err)
+	}
+	return id, nil
+}
+
+// number reads an optional query parameter between low and high.
+func number(r *http.Request, name string, otherwise, low, high int64) (int64, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < low || n > high {
+		return 0, badRequest("%s=%s: want a number from %d to %d", name, text, low, high)
+	}
+	return n, nil
+}
+
+// flag reads an optional boolean query parameter; the bare name counts as true.
+func flag(r *http.Request, name string) (bool, error) {
+	values, ok := r.URL.Query()[name]
+	if !ok {
+		return false, nil
+	}
+	if values[0] == "" {
+		return true, nil
+	}
+	on, err := strconv.ParseBool(values[0])
+	if err != nil {
+		return false, badRequest("%s=%s: want true or false", name, values[0])
+	}
+	return on, nil
+}
+
+// unknown refuses query parameters that the path does not have: a mistyped filter must not read as "everything".
+func unknown(r *http.Request, known ...string) error {
+	for name := range r.URL.Query() {
+		found := false
+		for _, k := range known {
+			found = found || k == name
+		}
+		if !found {
+			return badRequest("%s does not take %q; it takes %s", r.URL.Path, name, listed(known))
+		}
+	}
+	return nil
+}
+
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "no parameters"
+	}
+	out := names[0]
+	for i, name := range names[1:] {
+		if i == len(names)-2 {
+			out += " and " + name
+		} else {
+			out += ", " + name
+		}
+	}
+	return out
+}

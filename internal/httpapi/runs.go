@@ -1,0 +1,197 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// list answers /v1/runs: newest first, filtered by workflow and status.
+func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
+	if err := unknown(r, "workflow", "status", "next", "per_page"); err != nil {
+		return err
+	}
+	query := r.URL.Query()
+	size, err := number(r, "per_page", defaultPage, 1, maxPage)
+	if err != nil {
+		return err
+	}
+	status := query.Get("status")
+	if status != "" && !slices.Contains(runStatuses, workflow.RunStatus(status)) {
+		return badRequest("status=%s: there is no such status of a run", status)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	summaries, err := h.Runs.List(ctx, scheduler.Filter{Workflow: query.Get("workflow")})
+	if err != nil {
+		return err
+	}
+	after := query.Get("next")
+	page := api.Runs{Runs: []api.RunEntry{}}
+	for _, s := range summaries {
+		if after != "" {
+			if string(s.ID) == after {
+				after = ""
+			}
+			continue
+		}
+		e, err := summary(s)
+		if err != nil {
+			return err
+		}
+		if status != "" && e.Status != status {
+			continue
+		}
+		if len(page.Runs) == int(size) {
+			page.Next = page.Runs[size-1].ID
+			break
+		}
+		page.Runs = append(page.Runs, e)
+	}
+	if after != "" {
+		return badRequest("next=%s: the list has no such place (any more): begin anew without it", after)
+	}
+	h.reply(w, r, http.StatusOK, page)
+	return nil
+}
+
+var runStatuses = []workflow.RunStatus{
+	workflow.RunQueued, workflow.RunRunning, workflow.RunPausing, workflow.RunPaused, workflow.RunStopping,
+	workflow.RunSucceeded, workflow.RunFailed, workflow.RunCancelled, workflow.RunSkipped,
+}
+
+func summary(s scheduler.Summary) (api.RunEntry, error) {
+	var head engine.Head
+	if err := json.Unmarshal(s.Head, &head); err != nil {
+		return api.RunEntry{}, fmt.Errorf("read the head of run %s: %w", s.ID, err)
+	}
+	in := engine.Input{Run: s.ID, Workflow: s.Workflow, Namespace: s.Namespace, CreatedAt: s.CreatedAt}
+	return entry(&in, &head), nil
+}
+
+// show answers /v1/run/ID. With index it blocks until the run has changed, is over, or wait has passed.
+func (h *handler) show(w http.ResponseWriter, r *http.Request) error {
+	if err := unknown(r, "index", "wait"); err != nil {
+		return err
+	}
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	index, err := h.block(r, id)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	var doc *api.Run
+	err = h.Runs.View(ctx, id, func(m *engine.Machine, s *engine.State) error {
+		doc = Document(m, s)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if notice := h.Runs.Notice(id); notice != "" && !doc.Terminal() {
+		doc.Reason = notice
+	}
+	w.Header().Set(api.IndexHeader, strconv.FormatUint(index, 10))
+	h.reply(w, r, http.StatusOK, doc)
+	return nil
+}
+
+// block waits as index and wait ask, and returns the index to read at: never newer than what is read next.
+func (h *handler) block(r *http.Request, id workflow.RunID) (uint64, error) {
+	query := r.URL.Query()
+	var index uint64
+	var err error
+	if text := query.Get("index"); text != "" {
+		if index, err = strconv.ParseUint(text, 10, 64); err != nil {
+			return 0, badRequest("index=%s: want the number from the header %s", text, api.IndexHeader)
+		}
+	}
+	wait := defaultWait
+	if text := query.Get("wait"); text != "" {
+		if wait, err = time.ParseDuration(text); err != nil || wait < 0 {
+			return 0, badRequest("wait=%s: want a duration such as 30s", text)
+		}
+		wait = min(wait, maxWait)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	if index > 0 {
+		err = h.Runs.View(ctx, id, func(_ *engine.Machine, s *engine.State) error {
+			if s.Head.Status.Terminal() {
+				index = 0 // what is over does not change any more
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	if index == 0 || wait == 0 {
+		return h.Runs.Changes(ctx, id, 0) // what is there now
+	}
+	waiting, stop := context.WithTimeout(r.Context(), wait)
+	defer stop()
+	return h.Runs.Changes(waiting, id, index)
+}
+
+// instances answers /v1/run/ID/instances: those of one task, by status, a page at a time.
+func (h *handler) instances(w http.ResponseWriter, r *http.Request) error {
+	if err := unknown(r, "task", "status", "next", "per_page"); err != nil {
+		return err
+	}
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	size, err := number(r, "per_page", defaultPage, 1, maxPage)
+	if err != nil {
+		return err
+	}
+	first, err := number(r, "next", 0, 0, workflow.MaxInstances)
+	if err != nil {
+		return err
+	}
+	task, status := r.URL.Query().Get("task"), r.URL.Query().Get("status")
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	page := api.Instances{Instances: []api.Instance{}}
+	err = h.Runs.View(ctx, id, func(m *engine.Machine, s *engine.State) error {
+		n, err := taskNumber(m, s, task)
+		if err != nil {
+			return err
+		}
+		d := document{m, s, n}
+		for i, count := int(first), d.size(); i < count; i++ {
+			if status != "" && string(d.status(i)) != status {
+				continue
+			}
+			if len(page.Instances) == int(size) {
+				page.Next = strconv.Itoa(i)
+				return nil
+			}
+			page.Instances = append(page.Instances, d.instance(i))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	h.reply(w, r, http.StatusOK, page)
+	return nil
+}
