@@ -51,6 +51,9 @@ func mergeBody(defaults, own *hclsyntax.Body, s *schema) *hclsyntax.Body {
 			continue
 		}
 		repeated := block.Type == dynamicName || f != nil && !f.once() && f.form != formAttr
+		if block.Type == "network" { // the api module could hold several, but a group has one
+			repeated = false
+		}
 		i := -1
 		if !repeated || len(block.Labels) > 0 && block.Type != dynamicName {
 			i = slices.IndexFunc(ownBlocks, func(b *hclsyntax.Block) bool {

@@ -36,6 +36,16 @@ func TestMergePutsDefaultsBeneathABody(t *testing.T) {
 			own:      "constraint {\n attribute = \"b\"\n value = \"2\"\n}",
 			want:     "constraint {\n attribute = \"a\"\n value = \"1\"\n}\nconstraint {\n attribute = \"b\"\n value = \"2\"\n}",
 		},
+		"a group has one network": {
+			defaults: "network {\n mode = \"bridge\"\n}",
+			own:      "network {\n port \"http\" {}\n}",
+			want:     "network {\n mode = \"bridge\"\n port \"http\" {}\n}",
+		},
+		"names that either env declares are references": {
+			defaults: "env = { A = \"1\" }",
+			own:      "env {\n B = \"2\"\n}\nconfig {\n args = [\"${A} ${B}\"]\n}",
+			want:     "env {\n A = \"1\"\n B = \"2\"\n}\nconfig {\n args = [\"${A} ${B}\"]\n}",
+		},
 		"volumes of one label merge": {
 			defaults: "volume \"d\" {\n type = \"host\"\n source = \"x\"\n}",
 			own:      "volume \"d\" {\n source = \"y\"\n}",

@@ -242,8 +242,9 @@ func (c *namesCheck) suggest(name string, s *schema, level string) string {
 
 // Nearest returns the one of names that is most likely meant by name, or "" if none is close.
 func Nearest(name string, names []string) string {
-	// A third of the letters wrong, but at least one, is what people mistype; more is another word.
-	limit := max(1, len(name)/3)
+	// A third of the letters wrong, but at least one, is what people mistype; more is another word. Two letters that
+	// changed places count as two.
+	limit := max(1, (len(name)+1)/3)
 	best, found := limit+1, ""
 	for _, n := range names {
 		if d := levenshtein.Distance(strings.ToLower(name), strings.ToLower(n), nil); d < best {

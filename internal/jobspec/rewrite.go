@@ -380,13 +380,7 @@ func (r *rewriter) errorf(at hcl.Range, summary, format string, args ...any) {
 // declaredEnv are the names that the env of a body declares where they can be read without evaluating anything.
 func declaredEnv(b *hclsyntax.Body, names map[string]bool) {
 	if attr := b.Attributes["env"]; attr != nil {
-		if obj, ok := attr.Expr.(*hclsyntax.ObjectConsExpr); ok {
-			for _, item := range obj.Items {
-				if k, diags := item.KeyExpr.Value(nil); !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() {
-					names[k.AsString()] = true
-				}
-			}
-		}
+		declaredKeys(attr.Expr, names)
 	}
 	for _, block := range b.Blocks {
 		switch block.Type {
@@ -396,6 +390,25 @@ func declaredEnv(b *hclsyntax.Body, names map[string]bool) {
 			}
 		case "task":
 			declaredEnv(block.Body, names)
+		}
+	}
+}
+
+// declaredKeys are the literal keys of an object, or of several that are merged.
+func declaredKeys(e hclsyntax.Expression, names map[string]bool) {
+	switch e := e.(type) {
+	case *hclsyntax.FunctionCallExpr:
+		if e.Name == "merge" {
+			for _, arg := range e.Args {
+				declaredKeys(arg, names)
+			}
+		}
+	case *hclsyntax.ObjectConsExpr:
+		for _, item := range e.Items {
+			k, diags := item.KeyExpr.Value(nil)
+			if !diags.HasErrors() && k.Type() == cty.String && k.IsKnown() && !k.IsNull() {
+				names[k.AsString()] = true
+			}
 		}
 	}
 }

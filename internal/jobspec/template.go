@@ -6,6 +6,7 @@ package jobspec
 import (
 	"fmt"
 	"math/big"
+	"regexp"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -24,6 +25,9 @@ var (
 	escapeMarks  = strings.NewReplacer(markDollar, markEscape+"a", markPercent, markEscape+"b", markEscape, markEscape+"c")
 	escapeClient = strings.NewReplacer("${", "$${", "%{", "%%{")
 )
+
+// dollarsOfData are dollars, or percents, of data in front of an author's template.
+var dollarsOfData = regexp.MustCompile(`(\$+)(\x{FDD0})|(%+)(\x{FDD1})`)
 
 // hasMark reports whether s may contain a noncharacter of this package. It looks at their first two bytes, which some
 // Arabic letters share, so it may be true for nothing.
@@ -68,9 +72,10 @@ func clientText(s string) string {
 	if !strings.Contains(s, "{") {
 		return plainText(s)
 	}
-	// A client reads the second of two dollars as an escape, so a dollar that is data may not touch an author's template.
-	s = strings.ReplaceAll(s, "$"+markDollar, markDollar+`{"$"}`+markDollar)
-	s = strings.ReplaceAll(s, "%"+markPercent, markDollar+`{"%"}`+markPercent)
+	// A client reads two dollars before a brace as an escape, so dollars that are data may not touch an author's template.
+	if hasMark(s) {
+		s = dollarsOfData.ReplaceAllString(s, markDollar+`{"$1$3"}$2$4`)
+	}
 	s = escapeClient.Replace(s)
 	return plainText(s)
 }
