@@ -1,0 +1,363 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	nomadapi "github.com/hashicorp/nomad/api"
+
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Executor runs attempts as Nomad batch jobs.
+type Executor struct {
+	cfg    Config
+	log    hclog.Logger
+	client *client
+
+	mu       sync.Mutex // guards everything below, and the attempts
+	attempts map[workflow.AttemptID]*attempt
+	jobs     map[string]*attempt // by job ID
+	realms   map[realm]*realmState
+	regions  map[string]uint64 // highest index seen, by region
+	valid    map[bodyKey]*validation
+	watch    *watch     // the running Watch
+	reports  []*attempt // with events to report, in order
+	reported chan struct{}
+	purges   purgeQueue
+}
+
+var _ scheduler.Executor = (*Executor)(nil)
+
+// attempt is what the executor knows of one attempt, from its Start or Kill to its Settle.
+//
+//	started ─▶ accepted ─▶ running ─▶ outcome ─▶ settled
+//	   └──────────┴─────────┴── cause: the job is being stopped ──▶ outcome
+type attempt struct {
+	id    workflow.AttemptID
+	jobID string
+	turn  chan struct{} // held by the Start or Kill under way
+
+	// Guarded by Executor.mu.
+	start       engine.Start // without its body once accepted
+	realm       realm
+	mains       []string
+	killTimeout time.Duration
+	accepted    uint64
+	unsure      bool // an earlier start may have reached Nomad
+	killed      bool
+	allocs      map[string]*alloc
+	job         jobState
+	tombstone   string
+	cause       *engine.Outcome
+	stopEval    string // evaluation after which a stopped job has placed everything it ever will
+	settledJob  bool
+	lostSince   time.Time // since when no worker answers for it
+	listed      bool      // since the realm was last connected
+	missing     time.Time // since when Nomad does not know the job
+	look        bool      // its allocations are to be read
+	whyHeld     bool      // its evaluations are to be read
+	outcome     *engine.Outcome
+	place       engine.Place
+	tending     bool
+	changed     chan struct{} // full when something above has changed
+	settled     bool
+
+	events    []engine.Event // to be reported
+	queued    bool           // in Executor.reports
+	toldStart bool
+	held      string // last Held told
+}
+
+// New makes an executor. It connects to nothing yet.
+func New(cfg Config) (*Executor, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = hclog.NewNullLogger()
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c, err := newClient(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Executor{
+		cfg: cfg, log: cfg.Logger.Named("nomad"), client: c,
+		attempts: map[workflow.AttemptID]*attempt{}, jobs: map[string]*attempt{}, realms: map[realm]*realmState{},
+		regions: map[string]uint64{}, valid: map[bodyKey]*validation{},
+		reported: make(chan struct{}, 1),
+	}, nil
+}
+
+// Stats returns the calls made so far.
+func (e *Executor) Stats() Stats { return e.client.stats() }
+
+// Start implements scheduler.Executor.
+func (e *Executor) Start(ctx context.Context, s engine.Start) error {
+	a, err := e.attempt(s)
+	if err != nil {
+		return err
+	}
+	if err := a.take(ctx); err != nil {
+		return err
+	}
+	defer a.give()
+	e.mu.Lock()
+	switch {
+	case a.killed: // whoever kills sees to it that nothing starts
+		e.mu.Unlock()
+		return nil
+	case a.accepted != 0 || a.outcome != nil:
+		e.retell(a)
+		e.mu.Unlock()
+		return nil
+	}
+	// A start that was decided a while ago may have been tried by somebody before us, who was cut off.
+	a.unsure = a.unsure || e.cfg.Now().Sub(s.IntentAt.Time()) > freshIntent
+	a.start = s
+	e.mu.Unlock()
+	if s.Accepted != 0 {
+		return e.reattach(ctx, a, s)
+	}
+	return e.launch(ctx, a, s)
+}
+
+// freshIntent is the age below which a start that was not tried by this executor was not tried at all: more than a save
+// and the wait for a place among the calls take.
+const freshIntent = 5 * time.Second
+
+// Kill implements scheduler.Executor.
+func (e *Executor) Kill(ctx context.Context, s engine.Start) error {
+	a, err := e.attempt(s)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	a.killed = true
+	e.mu.Unlock()
+	if err := a.take(ctx); err != nil {
+		return err
+	}
+	defer a.give()
+	e.mu.Lock()
+	if a.outcome != nil || a.cause != nil && a.stopEval != "" {
+		e.retell(a)
+		e.mu.Unlock()
+		return nil
+	}
+	accepted := a.accepted != 0
+	if !accepted {
+		a.start = s
+	}
+	e.mu.Unlock()
+	if !accepted && s.Accepted != 0 {
+		if err := e.reattach(ctx, a, s); err != nil {
+			return err
+		}
+		accepted = true
+	}
+	if !accepted {
+		barred, err := e.bar(ctx, a, s, tombKilled)
+		if err != nil || barred {
+			return err
+		}
+	}
+	if err := e.stop(ctx, a, outcome(engine.OutcomeKilled, "stopped")); err != nil {
+		return e.troubled(err, true)
+	}
+	return nil
+}
+
+// Settle implements scheduler.Executor.
+func (e *Executor) Settle(ctx context.Context, id workflow.AttemptID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.attempts[id]
+	if a == nil {
+		return
+	}
+	a.settled = true
+	a.notify()
+	delete(e.attempts, id)
+	delete(e.jobs, a.jobID)
+	e.purges.add(a, e.cfg)
+}
+
+// attempt finds or makes the record of an attempt.
+func (e *Executor) attempt(s engine.Start) (*attempt, error) {
+	id, err := jobID(e.cfg.Cluster, s.Attempt, s.Task)
+	if err != nil {
+		return nil, fmt.Errorf("start an attempt: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a := e.attempts[s.Attempt]
+	if a == nil {
+		a = &attempt{
+			id: s.Attempt, jobID: id, start: s, turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
+			realm: e.realmOf(s, nil), allocs: map[string]*alloc{},
+			killTimeout: defaultKillTimeout,
+		}
+		e.attempts[s.Attempt], e.jobs[id] = a, a
+	}
+	return a, nil
+}
+
+// realmOf says where an attempt's job belongs: the body may name its own namespace and region.
+func (e *Executor) realmOf(s engine.Start, job *nomadapi.Job) realm {
+	r := realm{region: e.cfg.Region, namespace: s.Namespace}
+	if job != nil && job.Namespace != nil && *job.Namespace != "" {
+		r.namespace = *job.Namespace
+	}
+	if job != nil && job.Region != nil && *job.Region != "" {
+		r.region = *job.Region
+	}
+	if r.namespace == "" {
+		r.namespace = nomadapi.DefaultNamespace
+	}
+	return r
+}
+
+// describe notes what judging needs of a job, and has its realm watched. The caller does not hold mu.
+func (e *Executor) describe(a *attempt, s engine.Start, job *nomadapi.Job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a.realm = e.realmOf(s, job)
+	a.mains = mains(job.TaskGroups[0])
+	a.killTimeout = killTimeout(job.TaskGroups[0])
+	e.watchRealm(a.realm)
+}
+
+// take waits for the attempt's turn: its starts and kills go one by one.
+func (a *attempt) take(ctx context.Context) error {
+	select {
+	case a.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (a *attempt) give() { <-a.turn }
+
+// notify wakes whoever waits for a change of the attempt.
+func (a *attempt) notify() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// accept records that the job exists, and tells. The caller holds mu.
+func (e *Executor) accept(a *attempt, index uint64) {
+	a.accepted = max(index, 1)
+	a.start.Body = nil
+	e.seen(a.realm, index)
+	e.tell(a, engine.Event{Kind: engine.Accepted, Attempt: a.id, Index: a.accepted, Place: engine.Place{JobID: a.jobID}})
+	e.advance(a)
+}
+
+// finish records how the attempt ended, once, and tells. The caller holds mu.
+func (e *Executor) finish(a *attempt, o *engine.Outcome, of *alloc) {
+	if a.outcome != nil {
+		return
+	}
+	a.outcome, a.place = o, engine.Place{JobID: a.jobID}
+	if of != nil {
+		a.place.Node, a.place.AllocID = of.NodeName, of.ID
+	}
+	a.notify()
+	e.tell(a, engine.Event{Kind: engine.Ended, Attempt: a.id, Place: a.place, StartedAt: o.StartedAt, Outcome: o})
+}
+
+// retell repeats what was told, for a scheduler that has lost it. The caller holds mu.
+func (e *Executor) retell(a *attempt) {
+	if a.accepted != 0 {
+		e.tell(a, engine.Event{Kind: engine.Accepted, Attempt: a.id, Index: a.accepted, Place: engine.Place{JobID: a.jobID}})
+	}
+	if a.outcome != nil {
+		e.tell(a, engine.Event{Kind: engine.Ended, Attempt: a.id, Place: a.place, StartedAt: a.outcome.StartedAt, Outcome: a.outcome})
+		return
+	}
+	a.toldStart, a.held = false, ""
+	e.advance(a)
+}
+
+// tell queues an event for Watch. What waits there is bounded by the attempts in flight: of each kind, only the last is kept.
+// The caller holds mu.
+func (e *Executor) tell(a *attempt, ev engine.Event) {
+	a.events = append(slices.DeleteFunc(a.events, func(old engine.Event) bool { return old.Kind == ev.Kind }), ev)
+	if !a.queued {
+		a.queued = true
+		e.reports = append(e.reports, a)
+		select {
+		case e.reported <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// nextReports takes the events of the next attempt that has some.
+func (e *Executor) nextReports() []engine.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.reports) > 0 {
+		a := e.reports[0]
+		e.reports[0] = nil
+		e.reports = e.reports[1:]
+		a.queued = false
+		events := a.events
+		a.events = nil
+		if !a.settled && len(events) > 0 {
+			return events
+		}
+	}
+	return nil
+}
+
+// apply takes what an event or a list says of an allocation, unless it is older than what is known. The caller holds mu.
+func (a *attempt) apply(next *alloc) (changed bool) {
+	known := a.allocs[next.ID]
+	if known != nil && known.ModifyIndex >= next.ModifyIndex {
+		return false
+	}
+	a.allocs[next.ID] = next
+	a.missing = time.Time{}
+	return true
+}
+
+// facts collects what judging needs. The caller holds mu.
+func (e *Executor) facts(a *attempt) *facts {
+	f := &facts{
+		mains: a.mains, job: a.job, tombstone: a.tombstone, killed: a.killed,
+		immediate: a.start.OnWorkerLoss.Mode == workflow.Immediate,
+		cause:     a.cause, settled: a.settledJob,
+		waited: !a.lostSince.IsZero() && !time.Now().Before(e.lossEnds(a)),
+	}
+	for _, alloc := range a.allocs {
+		f.allocs = append(f.allocs, alloc)
+	}
+	slices.SortFunc(f.allocs, func(x, y *alloc) int {
+		return cmp.Or(cmp.Compare(x.CreateIndex, y.CreateIndex), cmp.Compare(x.ID, y.ID))
+	})
+	return f
+}
+
+// lossEnds is when a task on a worker that does not answer is certainly over: the client kills it stop_after its last
+// heartbeat, which was before Nomad gave the worker up. The caller holds mu.
+func (e *Executor) lossEnds(a *attempt) time.Time {
+	return a.lostSince.Add(stopAfter(a.start) + a.killTimeout + e.cfg.LossMargin)
+}
