@@ -14,7 +14,7 @@ func (m *Machine) failing(s *State, n int) bool {
 	case workflow.Failed:
 		return !ts.AllowFailure
 	case workflow.Cancelled:
-		return ts.ByHand
+		return ts.ByHand && !ts.AllowFailure
 	}
 	return false
 }
