@@ -239,15 +239,6 @@ func (t *turn) kill(n, i int, verdict workflow.Verdict, why string) {
 	t.emit(t.m.command(t.s, n, i))
 }
 
-// killLive kills what runs of one task, after the change that dooms it.
-func (t *turn) killLive(n int) {
-	for _, i := range t.s.tasks[n].live.sorted() {
-		if t.s.Instances[n][i].Current.Kill == "" {
-			t.emit(t.m.command(t.s, n, i))
-		}
-	}
-}
-
 // ended writes the verdict of the attempt in flight and decides what follows.
 func (t *turn) ended(n, i int) {
 	m, s := t.m, t.s

@@ -477,9 +477,10 @@ func (t *turn) despair(n int) {
 		s.dirty.task(n)
 	}
 	if m.def.OnFailure == workflow.OnFailureFailFast && ts.Cancelling == "" {
+		before := t.doomed()
 		ts.Cancelling = CancelFailFast
 		s.dirty.task(n)
-		t.killLive(n)
+		t.killNewly(before)
 	}
 }
 
