@@ -1,0 +1,111 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package ledger is the evidence of the fault tests: a file to which the tasks themselves append a line when they begin
+// and one when they end, and the judge that holds it against the run document. It imports nothing of Cairn, so that
+// Cairn's own records are never the evidence for Cairn's own correctness.
+package ledger
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Event is what a line tells of an attempt.
+type Event string
+
+// The events. A process that is killed writes no end.
+const (
+	Begin Event = "begin"
+	End   Event = "end"
+)
+
+// Line is one line of the file.
+type Line struct {
+	Run     string `json:"run"`
+	Task    string `json:"task"`
+	Key     string `json:"key"` // of the instance; empty for a plain task
+	Attempt int    `json:"attempt"`
+	Fence   int64  `json:"fence"`
+	PID     int    `json:"pid"`
+	Event   Event  `json:"event"`
+	At      int64  `json:"at"` // wall clock, nanoseconds since 1970
+
+	Exit int `json:"exit"` // end: the code that the process is about to exit with
+	// Overlap, at a begin: another process of the same instance held the instance's lock, that is, was still alive.
+	Overlap bool `json:"overlap,omitempty"`
+}
+
+// instance is what attempts of one instance have in common.
+type instance struct{ run, task, key string }
+
+type attempt struct {
+	instance
+	number int
+}
+
+func (l *Line) attempt() attempt {
+	return attempt{instance{l.Run, l.Task, l.Key}, l.Attempt}
+}
+
+func (i instance) String() string {
+	if i.key == "" {
+		return i.task
+	}
+	return i.task + "[" + i.key + "]"
+}
+
+func (a attempt) String() string { return fmt.Sprintf("%s #%d", a.instance, a.number) }
+
+// Append adds a line in one write, so that lines of processes that write at the same moment stay whole.
+func Append(path string, l Line) error {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return fmt.Errorf("append to the ledger: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("append to the ledger: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("append to the ledger: %w", err)
+	}
+	return nil
+}
+
+// Read returns the lines in the order in which they were written; a file that is not there is an empty one.
+func Read(path string) ([]Line, error) {
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	return parse(bytes.NewReader(b))
+}
+
+func parse(r io.Reader) ([]Line, error) {
+	var lines []Line
+	in := bufio.NewScanner(r)
+	for in.Scan() {
+		var l Line
+		decoder := json.NewDecoder(bytes.NewReader(in.Bytes()))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&l); err != nil {
+			return nil, fmt.Errorf("read the ledger: line %d, %q: %w", len(lines)+1, in.Text(), err)
+		}
+		if l.Run == "" || l.Task == "" || l.Attempt < 1 || l.Fence < 1 || l.PID < 1 || l.At == 0 || (l.Event != Begin && l.Event != End) {
+			return nil, fmt.Errorf("read the ledger: line %d says too little: %q", len(lines)+1, in.Text())
+		}
+		lines = append(lines, l)
+	}
+	if err := in.Err(); err != nil {
+		return nil, fmt.Errorf("read the ledger: %w", err)
+	}
+	return lines, nil
+}
