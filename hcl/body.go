@@ -1,0 +1,57 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"fmt"
+
+	"github.com/cairnflow/cairn/internal/jobspec"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// body renders the Nomad job of one attempt: the task's body over the defaults, with the placement of the workflow. What
+// identifies the attempt is the executor's to add.
+func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Value, error) {
+	s, err := o.body(t)
+	if err != nil {
+		return workflow.Value{}, err
+	}
+	ctx, diags := e.frame(o, scope.Shared).context(s.refs, forBody)
+	if diags.HasErrors() {
+		return workflow.Value{}, o.failure(s, diags, scope)
+	}
+	if ctx, err = inScope(ctx, s, scope, forBody); err != nil {
+		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
+	}
+	inline, diags := t.nomad.DecodeTask(ctx)
+	if diags.HasErrors() {
+		return workflow.Value{}, o.failure(s, diags, scope)
+	}
+	job := inline.Assemble(t.name)
+	job.Priority = &e.def.Priority
+	if job.Namespace == nil {
+		job.Namespace = &e.def.Namespace
+	}
+	raw, err := jobspec.Canonical(job)
+	if err != nil {
+		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
+	}
+	return workflow.Value{JSON: raw, Sensitive: o.flow.readsSecret(s.refs, &scope)}, nil
+}
+
+// body compiles a task's body the first time it is needed.
+func (o *opened) body(t *task) (*site, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if s := o.bodies[t]; s != nil {
+		return s, nil
+	}
+	f := &findings{}
+	s := o.flow.linkBody(t, f)
+	if f.list.HasErrors() {
+		return nil, fmt.Errorf("%s", f.sorted()[0])
+	}
+	o.bodies[t] = s
+	return s, nil
+}

@@ -1,0 +1,333 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// checker evaluates a flow with unknown values and reports what cannot be right whatever they turn out to be.
+type checker struct {
+	*findings
+	flow    *flow
+	frame   *frame
+	dynamic map[*site]bool // policy attributes whose values are not known yet
+}
+
+func newChecker(fl *flow, f *findings) *checker {
+	return &checker{findings: f, flow: fl, frame: newFrame(fl, unknownWorld{flow: fl}), dynamic: map[*site]bool{}}
+}
+
+// check looks at everything but the tasks, which compile goes through one by one.
+func (c *checker) check() {
+	for _, p := range c.flow.params {
+		c.param(p)
+	}
+	for _, l := range c.flow.allLocals() {
+		m := forValue
+		if anyLocal([]*local{l}, func(l *local) bool { return l.site.refs.nomad }) {
+			m = forBody
+		}
+		c.frame.mu.Lock()
+		v := c.frame.local(l, m)
+		c.frame.mu.Unlock()
+		c.addNew(v.diags)
+		ctx, _ := c.frame.context(l.site.refs, m)
+		c.probe(l.site.exprFor(m), ctx)
+	}
+}
+
+// value evaluates a site and converts it to what it must be. It is not ok when there is nothing to go on with.
+func (c *checker) value(s *site) (cty.Value, bool) {
+	ctx, diags := c.frame.context(s.refs, forValue)
+	if diags.HasErrors() {
+		return cty.DynamicVal, false // reported at the local
+	}
+	return c.valueIn(s, c.inTask(s, ctx))
+}
+
+// inTask adds each.* and attempt.* where the site may read them.
+func (c *checker) inTask(s *site, ctx *hcl.EvalContext) *hcl.EvalContext {
+	var each, attempt map[string]cty.Value
+	if s.task != nil && s.refs.each && s.task.fanned() {
+		each = unknownEach(s.task)
+	}
+	if s.refs.attempt {
+		attempt = unknownAttempt(s.access&readAttempt != 0)
+	}
+	return instanceContext(ctx, each, attempt)
+}
+
+func (c *checker) valueIn(s *site, ctx *hcl.EvalContext) (cty.Value, bool) {
+	v, diags := s.expr.Value(ctx)
+	c.addNew(c.redacted(diags, s.refs))
+	c.probe(s.expr, ctx)
+	if diags.HasErrors() {
+		return cty.DynamicVal, false
+	}
+	s.secret = v.ContainsMarked()
+	v, _ = v.UnmarkDeep()
+	v, err := s.kind.convert(v)
+	if err != nil {
+		c.wrong(s, err)
+		return cty.DynamicVal, false
+	}
+	return v, true
+}
+
+func (c *checker) wrong(s *site, err error) {
+	at := s.at()
+	if !c.covers(rangeOf(at)) {
+		c.errorf(at, "Wrong value", "%s %s", upperFirst(s.name), sentence(err))
+	}
+}
+
+// sentence ends an error's text with a full stop, unless it has an end.
+func sentence(err error) string {
+	s := err.Error()
+	if strings.HasSuffix(s, ".") || strings.HasSuffix(s, "?") {
+		return s
+	}
+	return s + "."
+}
+
+// redacted takes details out of messages about expressions that read sensitive values: functions quote their arguments.
+func (c *checker) redacted(diags hcl.Diagnostics, r *refs) hcl.Diagnostics {
+	if len(diags) == 0 || !c.flow.readsSecret(r, nil) {
+		return diags
+	}
+	out := make(hcl.Diagnostics, len(diags))
+	for i, d := range diags {
+		hidden := *d
+		hidden.Detail = withheld
+		out[i] = &hidden
+	}
+	return out
+}
+
+const withheld = "The expression reads sensitive values, so what exactly is wrong with it is not shown."
+
+// probe checks the insides of for expressions over collections that are not known yet: HCL itself does not look at them.
+func (c *checker) probe(expr hclsyntax.Expression, ctx *hcl.EvalContext) {
+	hclsyntax.Walk(expr, &prober{checker: c, contexts: []*hcl.EvalContext{ctx}}) //nolint:errcheck // it returns what Enter and Exit return: nothing
+}
+
+type prober struct {
+	checker  *checker
+	contexts []*hcl.EvalContext // innermost last
+	loops    []*hclsyntax.ForExpr
+}
+
+func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
+	loop, ok := n.(*hclsyntax.ForExpr)
+	if !ok {
+		return nil
+	}
+	outer := p.contexts[len(p.contexts)-1]
+	inner := outer.NewChild()
+	coll, diags := loop.CollExpr.Value(outer)
+	k, v, judged := cty.DynamicVal, cty.DynamicVal, false
+	if !diags.HasErrors() {
+		coll, _ = coll.UnmarkDeep()
+		k, v, judged = iterated(coll)
+	}
+	inner.Variables = map[string]cty.Value{loop.ValVar: v}
+	if loop.KeyVar != "" {
+		inner.Variables[loop.KeyVar] = k
+	}
+	if judged {
+		for _, e := range []hclsyntax.Expression{loop.KeyExpr, loop.ValExpr, loop.CondExpr} {
+			if e != nil {
+				_, diags := e.Value(inner)
+				p.checker.addNew(diags)
+			}
+		}
+	}
+	p.contexts, p.loops = append(p.contexts, inner), append(p.loops, loop)
+	return nil
+}
+
+func (p *prober) Exit(n hclsyntax.Node) hcl.Diagnostics {
+	if len(p.loops) > 0 && n == hclsyntax.Node(p.loops[len(p.loops)-1]) {
+		p.contexts, p.loops = p.contexts[:len(p.contexts)-1], p.loops[:len(p.loops)-1]
+	}
+	return nil
+}
+
+// iterated are the loop variables over an unknown collection; not judged says that HCL evaluates the loop itself, or that
+// nothing is known of its elements.
+func iterated(coll cty.Value) (k, v cty.Value, judged bool) {
+	ty := coll.Type()
+	switch {
+	case coll.IsKnown() || !ty.IsCollectionType():
+		return cty.DynamicVal, cty.DynamicVal, false
+	case ty.IsMapType():
+		k = someText()
+	case ty.IsListType():
+		k = cty.UnknownVal(cty.Number).RefineNotNull()
+	default:
+		k = cty.UnknownVal(ty.ElementType())
+	}
+	return k, cty.UnknownVal(ty.ElementType()), true
+}
+
+func (c *checker) param(p *param) {
+	for _, v := range p.validations {
+		c.value(v.condition)
+		c.value(v.message)
+	}
+	if p.fallback == nil {
+		return
+	}
+	v, ok := c.value(p.fallback)
+	if !ok {
+		return
+	}
+	if err := p.fits(v); err != nil {
+		if p.sensitive {
+			err = errHidden
+		}
+		c.wrong(p.fallback, err)
+	}
+}
+
+// task checks a task's own expressions and returns its policy as far as it is constant.
+func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
+	t.element = cty.DynamicPseudoType
+	if t.forEach != nil {
+		c.forEach(t)
+	}
+	if t.key != nil {
+		c.value(t.key)
+		if t.key.secret {
+			c.errorf(t.key.at(), "Sensitive key", "%s is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown.", upperFirst(t.key.name))
+		}
+	}
+	for _, s := range []*site{t.when, t.count} {
+		if s != nil {
+			c.value(s)
+		}
+	}
+	policy := workflow.DefaultPolicy()
+	if t.kind == workflow.KindFinally {
+		policy.Timeout = workflow.FinallyTimeout
+	}
+	var dynamic []workflow.PolicyExpr
+	for _, a := range policyAttrs {
+		s := t.policy[a.path]
+		if s == nil {
+			continue
+		}
+		v, ok := c.value(s)
+		switch {
+		case !ok:
+		case v.IsWhollyKnown():
+			a.set(&policy, v)
+			continue
+		default:
+			dynamic = append(dynamic, workflow.PolicyExpr{Attr: a.path, Expr: c.flow.module.expr(workflow.ExprValue, s.expr.Range()), PerTask: a.perTask})
+		}
+		c.dynamic[s] = true
+	}
+	c.checkDelays(t, &policy)
+	c.retryWhen(t)
+	return policy, dynamic
+}
+
+func (c *checker) forEach(t *task) {
+	v, ok := c.value(t.forEach)
+	if !ok {
+		return
+	}
+	t.element = elementType(v)
+	if t.forEach.secret {
+		// The elements alone may be sensitive; the keys may not.
+		ctx, _ := c.frame.context(t.forEach.refs, forValue)
+		if whole, _ := t.forEach.expr.Value(ctx); whole.IsMarked() && t.key == nil {
+			c.errorf(t.forEach.at(), "Sensitive keys", "%s is sensitive, and the keys of instances are shown everywhere. Use nonsensitive() around what may be shown.", upperFirst(t.forEach.name))
+		}
+	}
+}
+
+// retryWhen checks the condition of a retry, and what becomes of it for an attempt without an exit code.
+func (c *checker) retryWhen(t *task) {
+	s := t.retryWhen
+	if s == nil {
+		return
+	}
+	if _, ok := c.value(s); !ok || !s.refs.exit {
+		return
+	}
+	ctx, diags := c.frame.context(s.refs, forValue)
+	if diags.HasErrors() {
+		return
+	}
+	attempt := unknownAttempt(true)
+	attempt["exit_code"] = cty.NullVal(cty.Number)
+	var each map[string]cty.Value
+	if t.fanned() {
+		each = unknownEach(t)
+	}
+	if _, diags = s.expr.Value(instanceContext(ctx, each, attempt)); diags.HasErrors() {
+		c.warnf(s.at(), "Not every attempt has an exit code",
+			"attempt.exit_code is null when a process was killed or never ran; %s cannot be evaluated then, so there is no retry. Use attempt.reason, or try(…, true).", s.name)
+	}
+}
+
+// body checks the body of a task.
+func (c *checker) body(t *task) {
+	s := c.flow.linkBody(t, c.findings)
+	ctx, diags := c.frame.context(s.refs, forBody)
+	if diags.HasErrors() {
+		return
+	}
+	c.addNew(c.redacted(t.nomad.Check(c.inTask(s, ctx)), s.refs))
+}
+
+// output checks the default of a task's output and returns it.
+func (c *checker) output(o *output) *workflow.Value {
+	if o.fallback == nil {
+		return nil
+	}
+	v, ok := c.value(o.fallback)
+	if !ok {
+		return nil
+	}
+	if o.defaults != nil && !v.IsNull() {
+		v = o.defaults.Apply(v)
+	}
+	v, err := convert.Convert(v, o.ty)
+	if err != nil {
+		c.errorf(o.fallback.at(), "Wrong value", "%s must be %s: %s.", upperFirst(o.fallback.name), wantType(o.ty), hide(err, o.sensitive))
+		return nil
+	}
+	if !v.IsWhollyKnown() {
+		c.errorf(o.fallback.at(), "Not a constant", "%s must be a constant.", upperFirst(o.fallback.name))
+		return nil
+	}
+	out, err := fromCty(v)
+	if err != nil {
+		c.errorf(o.fallback.at(), "Wrong value", "%s %s.", upperFirst(o.fallback.name), err)
+		return nil
+	}
+	out.Sensitive = out.Sensitive || o.sensitive
+	return &out
+}
+
+// runOutput checks an output of the run.
+func (c *checker) runOutput(o *runOutput) {
+	if o.value == nil {
+		return
+	}
+	if _, ok := c.value(o.value); ok && o.value.secret && !o.sensitive {
+		c.errorf(o.value.at(), "Sensitive output", "output %s carries a sensitive value. Write sensitive = true beside it, or nonsensitive(…) around what may be shown.", o.name)
+	}
+}

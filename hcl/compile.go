@@ -1,0 +1,193 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// languageVersion is part of a definition's hash: the same text may mean something else in another version.
+const languageVersion = "cairn-language/1"
+
+// DefaultNamespace is the Nomad namespace of a workflow that names none.
+const DefaultNamespace = "default"
+
+// DefaultPriority is the priority of a workflow that writes none: Nomad's own default.
+const DefaultPriority = 50
+
+// Compile parses and checks files and compiles the workflow of the given name; with the name "" the only one. Without errors
+// among the diagnostics there is a definition, else there is none. All workflows of the files are checked.
+func Compile(files []workflow.File, name string) (*workflow.Definition, Diagnostics) {
+	f := &findings{}
+	sources, bytes := parse(files, f)
+	if f.list.HasErrors() {
+		return nil, f.sorted()
+	}
+	m := decodeModule(sources, bytes, f)
+	var def *workflow.Definition
+	for _, fl := range m.flows {
+		compiled := fl.compile(f)
+		if fl.name == name || name == "" {
+			def = compiled
+		}
+	}
+	m.choose(name, f)
+	if f.list.HasErrors() {
+		return nil, f.sorted()
+	}
+	def.Files = sortedFiles(files)
+	def.Hash = hash(def.Files)
+	return def, f.sorted()
+}
+
+// choose checks that there is exactly one workflow of the name.
+func (m *module) choose(name string, f *findings) {
+	names := make([]string, len(m.flows))
+	for i, fl := range m.flows {
+		names[i] = fl.name
+	}
+	nowhere := hcl.Range{}
+	switch {
+	case len(names) == 0 && !f.list.HasErrors():
+		f.errorf(nowhere, "No workflow", "The files declare no workflow. Write workflow \"name\" { … } with at least one task in it.")
+	case len(names) == 0:
+	case name == "" && len(names) > 1:
+		f.errorf(nowhere, "Several workflows", "The files declare several workflows: %s. Say which one is meant.", either(names...))
+	case name != "" && m.flow(name) == nil:
+		f.errorf(nowhere, "Unknown workflow", "The files declare no workflow %s, only %s.%s", name, either(names...), didYouMean(name, names))
+	}
+}
+
+// flow returns the workflow of a name, the only one for "", or nil.
+func (m *module) flow(name string) *flow {
+	for _, fl := range m.flows {
+		if fl.name == name || name == "" && len(m.flows) == 1 {
+			return fl
+		}
+	}
+	return nil
+}
+
+// hash is the identity of a definition: its files, each with its length so that no two lists read alike, and the version of
+// the language. The files are sorted.
+func hash(files []workflow.File) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n", languageVersion)
+	for _, f := range files {
+		fmt.Fprintf(h, "%d %s %d\n", len(f.Path), f.Path, len(f.Bytes))
+		h.Write(f.Bytes)
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+}
+
+// compile checks a workflow and turns it into a definition, which is of use only if there were no errors.
+func (fl *flow) compile(f *findings) *workflow.Definition {
+	fl.link(f)
+	c := newChecker(fl, f)
+	c.check()
+	def := &workflow.Definition{
+		Name: fl.name, Namespace: DefaultNamespace, Priority: DefaultPriority, OnFailure: workflow.OnFailureContinue,
+	}
+	c.constants(def)
+	for _, p := range fl.params {
+		def.Params = append(def.Params, workflow.Param{
+			Name: p.name, Type: p.typeText, Description: p.description, Sensitive: p.sensitive, Nullable: p.nullable,
+			Required: p.fallback == nil, Range: rangeOf(p.block.Range()),
+		})
+	}
+	// Every element type must be known before the first expression over another task is looked at.
+	for _, t := range fl.tasks {
+		def.Tasks = append(def.Tasks, c.compileTask(t))
+	}
+	for _, o := range fl.outputs {
+		c.runOutput(o)
+		if o.value != nil {
+			def.Outputs = append(def.Outputs, workflow.RunOutput{
+				Name: o.name, Value: fl.module.expr(workflow.ExprValue, o.value.expr.Range()), Sensitive: o.sensitive,
+				Refs: flatTasks(o.value.refs), Range: rangeOf(o.block.Range()),
+			})
+		}
+	}
+	c.graph(def)
+	return def
+}
+
+// constants reads the attributes of the workflow itself.
+func (c *checker) constants(def *workflow.Definition) {
+	for name, set := range map[string]func(cty.Value){
+		"description":  func(v cty.Value) { def.Description = v.AsString() },
+		"owner":        func(v cty.Value) { def.Owner = v.AsString() },
+		"namespace":    func(v cty.Value) { def.Namespace = v.AsString() },
+		"priority":     func(v cty.Value) { def.Priority, _ = whole(v) },
+		"timeout":      func(v cty.Value) { def.Timeout = duration(v) },
+		"max_parallel": func(v cty.Value) { def.MaxParallel, _ = whole(v) },
+		"on_failure":   func(v cty.Value) { def.OnFailure = workflow.OnFailure(v.AsString()) },
+		"labels": func(v cty.Value) {
+			def.Labels = make(map[string]string, v.LengthInt())
+			for it := v.ElementIterator(); it.Next(); {
+				k, e := it.Element()
+				def.Labels[k.AsString()] = e.AsString()
+			}
+		},
+	} {
+		s := c.flow.constants[name]
+		if s == nil {
+			continue
+		}
+		if v, ok := c.value(s); ok && v.IsWhollyKnown() {
+			set(v)
+		}
+	}
+}
+
+func (c *checker) compileTask(t *task) workflow.Task {
+	fl := c.flow
+	out := workflow.Task{
+		Name: t.name, Kind: t.kind, Range: rangeOf(t.block.Range()), TriggerRule: t.rule, Recovers: t.recovers, WhenFalse: t.whenFalse,
+		BodyKind: workflow.BodyJoin,
+	}
+	for _, d := range t.dependsOn {
+		out.DependsOn = append(out.DependsOn, d.name)
+	}
+	out.Policy, out.Dynamic = c.task(t)
+	for _, e := range []struct {
+		site *site
+		into **workflow.Expr
+	}{{t.when, &out.When}, {t.forEach, &out.ForEach}, {t.key, &out.Key}, {t.count, &out.Count}, {t.retryWhen, &out.Policy.Retry.When}} {
+		if e.site != nil {
+			x := fl.module.expr(workflow.ExprValue, e.site.expr.Range())
+			*e.into = &x
+		}
+	}
+	for _, o := range t.outputs {
+		out.Outputs = append(out.Outputs, workflow.Output{
+			Name: o.name, Type: workflow.Expr{Kind: workflow.ExprConvert, Text: o.typeText, Range: rangeOf(o.typeRange)},
+			Default: c.output(o), Sensitive: o.sensitive, From: o.from, Pattern: o.pattern, Range: rangeOf(o.block.Range()),
+		})
+	}
+	if t.inline {
+		c.body(t)
+		out.BodyKind = workflow.BodyTask
+		body := fl.module.expr(workflow.ExprBody, t.block.Range())
+		out.Body = &body
+	}
+	all := []*refs{t.bodyRef}
+	for _, s := range t.sites() {
+		all = append(all, s.refs)
+	}
+	out.Refs = flatTasks(all...)
+	return out
+}
+
+// expr is an expression of a definition: the text at a place.
+func (m *module) expr(kind workflow.ExprKind, r hcl.Range) workflow.Expr {
+	return workflow.Expr{Kind: kind, Text: m.text(r), Range: rangeOf(r)}
+}

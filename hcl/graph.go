@@ -1,0 +1,103 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// graph checks how tasks hang together.
+func (c *checker) graph(def *workflow.Definition) {
+	sound := true
+	r := &resolver{findings: c.findings, flow: c.flow}
+	for i, t := range c.flow.tasks {
+		refs := def.Tasks[i].Refs
+		for _, d := range t.dependsOn {
+			other := c.flow.taskByName[d.name]
+			switch {
+			case other == nil:
+				r.unknownTask(d.name, d.at)
+			case other == t:
+				c.errorf(d.at, "Waits for itself", "task %s cannot depend on itself.", t.name)
+			case other.kind == t.kind:
+				continue
+			case t.kind == workflow.KindFinally:
+				c.errorf(d.at, "Not a finally task", "task %s is a finally task and %s is not: finally begins after all other tasks anyway, and reads them without depends_on. Take it out.", t.name, d.name)
+			default:
+				c.errorf(d.at, "A finally task", "task %s cannot wait for %s, which runs after everything else because it is a finally task.", t.name, d.name)
+			}
+			sound = false
+		}
+		for _, name := range refs {
+			other := c.flow.taskByName[name]
+			switch {
+			case other == nil:
+				sound = false
+			case other == t:
+				c.errorf(t.block.LabelRanges[0], "Waits for itself", "task %s refers to itself. Its outputs exist only after its end; use attempt.number or each.* inside of it.", t.name)
+				sound = false
+			case t.kind == workflow.KindTask && other.kind == workflow.KindFinally:
+				c.errorf(t.block.LabelRanges[0], "A finally task", "task %s refers to %s, which runs after everything else because it is a finally task.", t.name, name)
+				sound = false
+			}
+		}
+		c.rule(t, refs)
+	}
+	if len(c.flow.taskByName) != len(def.Tasks) || !sound {
+		return
+	}
+	_, err := workflow.NewGraph(def)
+	var cycle *workflow.CycleError
+	switch {
+	case errors.As(err, &cycle):
+		c.cycle(def, cycle)
+	case err != nil:
+		c.errorf(c.flow.block.TypeRange, "Impossible graph", "%s.", err)
+	}
+}
+
+// cycle reports a cycle at the first of its tasks in the file.
+func (c *checker) cycle(def *workflow.Definition, cycle *workflow.CycleError) {
+	names := cycle.Tasks[:len(cycle.Tasks)-1]
+	first := 0
+	for i, n := range names {
+		if c.flow.position(n) < c.flow.position(names[first]) {
+			first = i
+		}
+	}
+	turned := slices.Concat(names[first:], names[:first], names[first:first+1])
+	const shown = 20
+	text := strings.Join(turned, " -> ")
+	if len(turned) > shown {
+		text = strings.Join(turned[:shown], " -> ") + " -> … -> " + turned[0]
+	}
+	c.errorf(c.flow.taskByName[turned[0]].block.LabelRanges[0], "Tasks in a circle",
+		"These tasks wait for each other: %s. Take one depends_on or one reference out.", text)
+}
+
+func (fl *flow) position(name string) int { return fl.taskByName[name].block.TypeRange.Start.Byte }
+
+// rule checks that a trigger rule has something to look at.
+func (c *checker) rule(t *task, refs []string) {
+	if len(t.dependsOn) > 0 || t.ruleRange.Filename == "" {
+		return
+	}
+	switch t.rule {
+	case workflow.AllSuccess, workflow.AllDone:
+	case workflow.NoneFailed:
+		others := slices.ContainsFunc(refs, func(name string) bool {
+			other := c.flow.taskByName[name]
+			return other != nil && other.kind == t.kind
+		})
+		if !others {
+			c.errorf(t.ruleRange, "Rule without dependencies", "task %s has the trigger_rule %s but depends on nothing. Write depends_on, or leave the rule out.", t.name, t.rule)
+		}
+	default:
+		c.errorf(t.ruleRange, "Rule without dependencies", "task %s has the trigger_rule %s but no depends_on, and this rule looks at depends_on only: references just wait. Write depends_on.", t.name, t.rule)
+	}
+}

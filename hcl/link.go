@@ -1,0 +1,309 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/cairnflow/cairn/internal/jobspec"
+)
+
+// link resolves every reference of a workflow and orders what must be evaluated in order. After it the flow can be
+// evaluated, if there was no error.
+func (fl *flow) link(f *findings) {
+	r := &resolver{findings: f, flow: fl}
+	all := fl.allLocals()
+	for _, l := range all {
+		l.site.refs = r.resolve(l.site, l.attr.Expr.Variables())
+	}
+	fl.breakLocalCycles(f, all)
+	for _, l := range all {
+		rewritten, diags := jobspec.RewriteExpr(l.attr.Expr, fl.options())
+		f.add(diags)
+		if !diags.HasErrors() {
+			l.site.bodyExpr = rewritten
+		}
+	}
+	for _, s := range fl.constants {
+		s.refs = r.resolve(s, s.expr.Variables())
+	}
+	for _, p := range fl.params {
+		for _, s := range p.sites() {
+			s.refs = r.resolve(s, s.expr.Variables())
+		}
+	}
+	fl.breakParamCycles(f)
+	for _, t := range fl.tasks {
+		for _, s := range t.sites() {
+			s.refs = r.resolve(s, s.expr.Variables())
+			r.through(s)
+		}
+		for _, o := range t.outputs {
+			if o.fallback != nil {
+				o.fallback.refs = r.resolve(o.fallback, o.fallback.expr.Variables())
+			}
+		}
+	}
+	for _, o := range fl.outputs {
+		if o.value != nil {
+			o.value.refs = r.resolve(o.value, o.value.expr.Variables())
+			r.through(o.value)
+		}
+	}
+}
+
+// linkBody compiles the body of a task and resolves its references. It is apart from link because an evaluator needs few
+// bodies at a time.
+func (fl *flow) linkBody(t *task, f *findings) *site {
+	body, diags := jobspec.CompileTask(t.body, fl.options())
+	f.add(diags)
+	t.nomad = body
+	s := &site{name: "the body of task " + t.name, access: accessBody, task: t}
+	r := &resolver{findings: f, flow: fl}
+	s.refs = r.resolve(s, body.Variables())
+	r.through(s)
+	t.bodyRef = s.refs
+	return s
+}
+
+func (fl *flow) options() jobspec.Options {
+	return jobspec.Options{Sources: fl.module.bytes, Own: ownTaskWords, Known: knownRoots, Tainted: fl.tainted}
+}
+
+// tainted reports whether a reference is to a local that carries run-time text.
+func (fl *flow) tainted(t hcl.Traversal) bool {
+	if t.RootName() != "local" {
+		return false
+	}
+	name, ok := stepName(t, 1)
+	if !ok {
+		return false
+	}
+	l := fl.locals[name]
+	if l == nil {
+		l = fl.module.locals[name]
+	}
+	if l == nil || l.site.refs == nil {
+		return false
+	}
+	return anyLocal([]*local{l}, func(l *local) bool { return l.site.refs.nomad })
+}
+
+// allLocals are the locals of the workflow and of its files, those of the files first, in a fixed order.
+func (fl *flow) allLocals() []*local {
+	var out []*local
+	for _, l := range fl.module.locals {
+		out = append(out, l)
+	}
+	slices.SortFunc(out, func(a, b *local) int { return strings.Compare(a.name, b.name) })
+	return append(out, fl.localList...)
+}
+
+// anyLocal reports whether test holds for one of the locals or of those they refer to.
+func anyLocal(locals []*local, test func(*local) bool) bool {
+	if len(locals) == 0 {
+		return false
+	}
+	seen, stack := map[*local]bool{}, slices.Clone(locals)
+	for len(stack) > 0 {
+		l := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if seen[l] {
+			continue
+		}
+		seen[l] = true
+		if test(l) {
+			return true
+		}
+		if l.site.refs != nil {
+			stack = append(stack, l.site.refs.locals...)
+		}
+	}
+	return false
+}
+
+// through checks what a site reads by way of locals.
+func (r *resolver) through(s *site) {
+	finally := s.task != nil && s.task.kind == "finally"
+	var end, nomad string
+	anyLocal(s.refs.locals, func(l *local) bool {
+		if l.site.refs == nil {
+			return false
+		}
+		if l.site.refs.end && end == "" {
+			end = l.name
+		}
+		if l.site.refs.nomad && nomad == "" {
+			nomad = l.name
+		}
+		return false
+	})
+	at := s.at()
+	if end != "" && !finally && s.access&readEnd == 0 {
+		r.errorf(at, "Not known here", "%s uses local %s, which reads run.status or run.failed_tasks. How a run ends is known in finally tasks only.", upperFirst(s.name), end)
+	}
+	if nomad != "" && s.access&readNomad == 0 {
+		r.errorf(at, "Known only on the worker", "%s uses local %s, whose value is known only on the machine where the task runs. It can stand in the body of a task.", upperFirst(s.name), nomad)
+	}
+}
+
+// at is where a site stands.
+func (s *site) at() hcl.Range {
+	switch {
+	case s.expr != nil:
+		return s.expr.Range()
+	case s.task != nil:
+		return s.task.block.DefRange()
+	}
+	return hcl.Range{}
+}
+
+// breakLocalCycles reports locals that need themselves and cuts the cycle, so that nobody runs in circles after it.
+func (fl *flow) breakLocalCycles(f *findings, all []*local) {
+	type step struct {
+		local *local
+		next  int
+	}
+	for _, root := range all {
+		if root.state != localNew {
+			continue
+		}
+		root.state = localOpen
+		stack := []step{{local: root}}
+		for len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			needs := top.local.site.refs.locals
+			if top.next == len(needs) {
+				top.local.state = localDone
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			need := needs[top.next]
+			top.next++
+			switch need.state {
+			case localNew:
+				need.state = localOpen
+				stack = append(stack, step{local: need})
+			case localOpen:
+				names := []string{"local." + need.name}
+				for i := len(stack) - 1; i >= 0 && stack[i].local != need; i-- {
+					names = append(names, "local."+stack[i].local.name)
+				}
+				slices.Reverse(names[1:])
+				f.errorf(need.attr.NameRange, "Locals in a circle", "%s: each needs the next before it can be computed. Take one reference out.",
+					strings.Join(append(names, names[0]), " -> "))
+				top.next--
+				top.local.site.refs.locals = slices.Delete(slices.Clone(needs), top.next, top.next+1)
+			}
+		}
+	}
+}
+
+// sites are the expressions of a param.
+func (p *param) sites() []*site {
+	var out []*site
+	if p.fallback != nil {
+		out = append(out, p.fallback)
+	}
+	for _, v := range p.validations {
+		out = append(out, v.condition, v.message)
+	}
+	return out
+}
+
+// breakParamCycles reports params whose defaults need themselves.
+func (fl *flow) breakParamCycles(f *findings) {
+	state := make(map[*param]localState, len(fl.params))
+	var order []*param
+	var visit func(p *param, path []string) bool
+	visit = func(p *param, path []string) bool {
+		path = append(path, "param."+p.name)
+		switch state[p] {
+		case localDone:
+			return true
+		case localOpen:
+			i := slices.Index(path, path[len(path)-1])
+			f.errorf(p.fallback.expr.Range(), "Params in a circle", "%s: the default of each needs the next. Take one reference out.", strings.Join(path[i:], " -> "))
+			return false
+		}
+		state[p] = localOpen
+		if p.fallback != nil {
+			p.fallback.refs.params = slices.DeleteFunc(slices.Clone(p.fallback.refs.params), func(name string) bool {
+				return !visit(fl.paramByName[name], path)
+			})
+		}
+		state[p] = localDone
+		order = append(order, p)
+		return true
+	}
+	for _, p := range fl.params {
+		visit(p, nil)
+	}
+	fl.paramOrder = order
+}
+
+// flatTasks are the tasks a set of references reads, through locals too, in the order they are found.
+func flatTasks(all ...*refs) []string {
+	var out []string
+	seen := map[string]bool{}
+	add := func(names []string) {
+		for _, n := range names {
+			if !seen[n] {
+				seen[n] = true
+				out = append(out, n)
+			}
+		}
+	}
+	for _, r := range all {
+		if r == nil {
+			continue
+		}
+		add(r.tasks)
+		anyLocal(r.locals, func(l *local) bool {
+			if l.site.refs != nil {
+				add(l.site.refs.tasks)
+			}
+			return false
+		})
+	}
+	slices.Sort(out)
+	return out
+}
+
+// elementType is what each.value is, as far as the value of for_each tells.
+func elementType(v cty.Value) cty.Type {
+	ty := v.Type()
+	switch {
+	case ty.IsCollectionType():
+		return ty.ElementType()
+	case ty.IsTupleType():
+		return common(ty.TupleElementTypes())
+	case ty.IsObjectType():
+		var types []cty.Type
+		for _, t := range ty.AttributeTypes() {
+			types = append(types, t)
+		}
+		return common(types)
+	}
+	return cty.DynamicPseudoType
+}
+
+func common(types []cty.Type) cty.Type {
+	for _, t := range types {
+		if !t.Equals(types[0]) {
+			return cty.DynamicPseudoType
+		}
+	}
+	if len(types) == 0 {
+		return cty.DynamicPseudoType
+	}
+	return types[0]
+}
+
+func (s *site) String() string { return fmt.Sprintf("%s at %s", s.name, where(s.at())) }

@@ -1,0 +1,123 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// policyAttr is one attribute of a task's policy: what it wants, and where its value goes.
+type policyAttr struct {
+	path    string // as in workflow.PolicyExpr
+	kind    kind
+	perTask bool
+	set     func(*workflow.Policy, cty.Value)
+}
+
+var policyAttrs = []policyAttr{
+	{"timeout", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Timeout = duration(v) }},
+	{"start_timeout", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.StartTimeout = duration(v) }},
+	{"deadline", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Deadline = duration(v) }},
+	{"allow_failure", kindBool, false, func(p *workflow.Policy, v cty.Value) { p.AllowFailure = v.True() }},
+	{"max_parallel", kindWhole(1, workflow.MaxInstances), true, func(p *workflow.Policy, v cty.Value) { p.MaxParallel, _ = whole(v) }},
+	{"min_success", kindMinSuccess, true, func(p *workflow.Policy, v cty.Value) { p.MinSuccess, _ = minSuccess(v) }},
+	{"retry.max_attempts", kindWhole(1, workflow.MaxPolicyAttempts), false, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxAttempts, _ = whole(v) }},
+	{"retry.delay", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Retry.Delay = duration(v) }},
+	{"retry.backoff", kindWord(workflow.BackoffConstant, workflow.BackoffExponential), false, func(p *workflow.Policy, v cty.Value) { p.Retry.Backoff = workflow.Backoff(v.AsString()) }},
+	{"retry.max_delay", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxDelay = duration(v) }},
+	{"retry.jitter", kindFraction, false, func(p *workflow.Policy, v cty.Value) { p.Retry.Jitter, _ = v.AsBigFloat().Float64() }},
+	{"retry.on_exit_codes", kindExitCodes, false, setExitCodes},
+	{"retry.avoid_nodes", kindBool, false, func(p *workflow.Policy, v cty.Value) { p.Retry.AvoidNodes = v.True() }},
+	{"retry.max_lost", kindWhole(0, math.MaxInt32), false, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxLost, _ = whole(v) }},
+	{"on_worker_loss.mode", kindWord(workflow.WaitForStop, workflow.Immediate), false, func(p *workflow.Policy, v cty.Value) {
+		p.OnWorkerLoss.Mode = workflow.WorkerLossMode(v.AsString())
+	}},
+	{"on_worker_loss.stop_after", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.OnWorkerLoss.StopAfter = duration(v) }},
+}
+
+func setExitCodes(p *workflow.Policy, v cty.Value) {
+	p.Retry.OnExitCodes = make([]int, 0, v.LengthInt())
+	for it := v.ElementIterator(); it.Next(); {
+		_, e := it.Element()
+		n, _ := whole(e)
+		p.Retry.OnExitCodes = append(p.Retry.OnExitCodes, n)
+	}
+}
+
+// decodePolicy finds the expressions of the policy in the merged body.
+func (d *decoder) decodePolicy(t *task) {
+	body := t.body
+	if !t.inline && d.flow.defaults != nil {
+		// allow_failure says something about a join too; the limits of attempts do not, for it has none.
+		if attr := d.flow.defaults.Attributes["allow_failure"]; attr != nil && body.Attributes["allow_failure"] == nil {
+			t.policy["allow_failure"] = t.site(d.flow.defaults, "allow_failure", accessEach, kindBool)
+		}
+	}
+	blocks := map[string]*hclsyntax.Body{"": body}
+	for _, b := range body.Blocks {
+		switch b.Type {
+		case "retry", "on_worker_loss":
+			d.labels(b)
+			if blocks[b.Type] != nil {
+				d.errorf(b.TypeRange, "Duplicate block", "task %s has %s twice. Put everything into one block.", t.name, b.Type)
+				continue
+			}
+			blocks[b.Type] = b.Body
+		}
+	}
+	if b := blocks["retry"]; b != nil {
+		d.checkWords(b, retryWords, nil)
+		t.retryWhen = t.site(b, "when", accessRetry, kindBool)
+		if t.retryWhen != nil {
+			t.retryWhen.name = fmt.Sprintf("`retry.when` of task %s", t.name)
+		}
+	}
+	if b := blocks["on_worker_loss"]; b != nil {
+		d.checkWords(b, workerLossWords, nil)
+	}
+	for _, a := range policyAttrs {
+		block, name, nested := strings.Cut(a.path, ".")
+		if !nested {
+			block, name = "", a.path
+		}
+		if blocks[block] == nil {
+			continue
+		}
+		allowed := accessEach
+		if a.perTask {
+			allowed = accessTask
+			if !t.fanned() {
+				continue
+			}
+		}
+		if s := t.site(blocks[block], name, allowed, a.kind); s != nil {
+			s.name = fmt.Sprintf("`%s` of task %s", a.path, t.name)
+			t.policy[a.path] = s
+		}
+	}
+}
+
+// checkDelays judges attributes that only make sense together, as far as they are constant.
+func (c *checker) checkDelays(t *task, p *workflow.Policy) {
+	delay, written := t.policy["retry.delay"], t.policy["retry.max_delay"]
+	switch {
+	case c.dynamic[delay] || c.dynamic[written]:
+	case written == nil:
+		p.Retry.MaxDelay = max(defaultMaxDelay, p.Retry.Delay)
+	case p.Retry.MaxDelay < p.Retry.Delay:
+		c.errorf(written.expr.Range(), "Delays that contradict", "`max_delay` of task %s is %s, less than its delay of %s. Make it at least as long, or leave it out.",
+			t.name, p.Retry.MaxDelay, p.Retry.Delay)
+	}
+}
+
+// defaultMaxDelay is what max_delay is when nobody writes it and the delay is not larger still.
+const defaultMaxDelay = 5 * time.Minute

@@ -1,0 +1,195 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
+	"github.com/cairnflow/cairn/internal/jobspec"
+)
+
+// words are what a kind of block may hold. The text of a refused word completes "x cannot be written here. …"; the text
+// of a planned one says what to do until then.
+type words struct {
+	where   string
+	attrs   []string
+	blocks  []string // each with its label: `param "name"` for messages
+	refused map[string]string
+	planned map[string]string
+}
+
+var fileWords = &words{
+	where:  "at the top of a file",
+	blocks: []string{"workflow", "locals"},
+	refused: map[string]string{
+		"job":      "A Nomad job file is no workflow: write its tasks as task blocks of a workflow.",
+		"task":     "A task belongs into a workflow block.",
+		"param":    "A param belongs into a workflow block.",
+		"variable": "What a job file calls a variable is a param of the workflow.",
+	},
+	planned: map[string]string{
+		"pool":      "Use max_parallel in the meantime.",
+		"task_type": "Use defaults in the meantime.",
+		"notifier":  "Use a finally task in the meantime.",
+	},
+}
+
+var workflowWords = &words{
+	where: "in a workflow",
+	attrs: []string{"description", "labels", "owner", "namespace", "region", "datacenters", "node_pool", "priority", "timeout", "on_failure",
+		"max_parallel"},
+	blocks: []string{"param", "locals", "defaults", "task", "finally", "output"},
+	refused: map[string]string{
+		"retry":      "Write retry in a task, or in defaults for all of them.",
+		"variable":   "What a job file calls a variable is a param here.",
+		"group":      "The tasks of a workflow are task blocks.",
+		"depends_on": "Tasks depend on each other; write depends_on in a task.",
+	},
+	planned: map[string]string{
+		"schedule":    "Start the workflow from cron in the meantime.",
+		"trigger":     "Start the workflow with cairn run in the meantime.",
+		"notify":      "Use a finally task in the meantime.",
+		"concurrency": "Leave it out; runs do not wait for each other.",
+		"pool":        "Use max_parallel in the meantime.",
+		"task_type":   "Use defaults in the meantime.",
+		"uses":        "Write the tasks out in the meantime.",
+	},
+}
+
+// bodiesPlanned are the bodies of a task besides an inline Nomad task that the language will have.
+var bodiesPlanned = map[string]string{
+	"group":        "A task's body is one Nomad task for now.",
+	"job":          "Write its task inline: a task's body is one Nomad task for now.",
+	"dispatch":     "Let a task call `nomad job dispatch` in the meantime.",
+	"run_workflow": "Write the tasks of the other workflow out in the meantime.",
+	"approval":     "Split the workflow in two where somebody has to decide.",
+	"wait":         "Let a task sleep in the meantime.",
+	"http":         "Let a task call curl in the meantime.",
+	"uses":         "Write the task out in the meantime.",
+	"notify":       "Use a finally task in the meantime.",
+	"pool":         "Use max_parallel in the meantime.",
+	"trigger":      "Start the workflow with cairn run in the meantime.",
+	"schedule":     "Start the workflow from cron in the meantime.",
+}
+
+// taskWords are Cairn's own; the rest of a task is Nomad's and judged by jobspec.
+var taskWords = &words{
+	where: "in a task",
+	attrs: []string{"depends_on", "trigger_rule", "recovers", "when", "when_false", "for_each", "key", "count", "max_parallel", "min_success",
+		"timeout", "start_timeout", "deadline", "allow_failure"},
+	blocks:  []string{"retry", "on_worker_loss", "output"},
+	planned: bodiesPlanned,
+}
+
+var defaultsWords = &words{
+	where:  "in defaults",
+	attrs:  []string{"timeout", "start_timeout", "deadline", "allow_failure"},
+	blocks: []string{"retry", "on_worker_loss"},
+	refused: map[string]string{
+		"config":       "Each task writes its own config.",
+		"output":       "Each task declares its own outputs.",
+		"depends_on":   whyGraph,
+		"trigger_rule": whyGraph,
+		"recovers":     whyGraph,
+		"when":         whyGraph,
+		"when_false":   whyGraph,
+		"for_each":     whyGraph,
+		"key":          whyGraph,
+		"count":        whyGraph,
+		"max_parallel": whyGraph + " For the whole run there is max_parallel in the workflow.",
+		"min_success":  whyGraph,
+	},
+	planned: bodiesPlanned,
+}
+
+const whyGraph = "What shapes the graph stands in each task, never in defaults."
+
+var retryWords = &words{
+	where: "in retry",
+	attrs: []string{"max_attempts", "delay", "backoff", "max_delay", "jitter", "on_exit_codes", "when", "avoid_nodes", "max_lost"},
+	refused: map[string]string{
+		"attempts": "Write max_attempts: all tries, the first one included.",
+		"interval": "Write delay, the wait before the next try.",
+		"mode":     "Write max_attempts; after the last one the task has failed.",
+	},
+}
+
+var workerLossWords = &words{where: "in on_worker_loss", attrs: []string{"mode", "stop_after"}}
+
+var paramWords = &words{
+	where:  "in a param",
+	attrs:  []string{"type", "default", "description", "sensitive", "nullable"},
+	blocks: []string{"validation"},
+}
+
+var validationWords = &words{where: "in a validation", attrs: []string{"condition", "error_message"}}
+
+var outputWords = &words{where: "in an output of a task", attrs: []string{"type", "default", "sensitive", "from", "pattern"},
+	refused: map[string]string{"value": "A task's output comes from the program: it appends name=value to the file $CAIRN_OUTPUT."}}
+
+var runOutputWords = &words{where: "in an output of the workflow", attrs: []string{"value", "sensitive", "description"}}
+
+// ownTaskWords are the names in a task that jobspec leaves to this package.
+var ownTaskWords = func() map[string]bool {
+	own := map[string]bool{}
+	for _, names := range [][]string{taskWords.attrs, taskWords.blocks, slices.Collect(maps.Keys(bodiesPlanned))} {
+		for _, n := range names {
+			own[n] = true
+		}
+	}
+	return own
+}()
+
+// checkWords reports every name that does not belong into a block. foreign are names that somebody else judges.
+func (f *findings) checkWords(b *hclsyntax.Body, w *words, foreign func(string) bool) {
+	for _, name := range sortedAttrs(b) {
+		at := b.Attributes[name].NameRange
+		switch {
+		case slices.Contains(w.attrs, name):
+		case slices.Contains(w.blocks, name):
+			f.errorf(at, "Not an argument", "%s is a block: write %s { … } without an equals sign.", name, name)
+		default:
+			f.word(name, at, w, foreign)
+		}
+	}
+	for _, block := range b.Blocks {
+		switch name := block.Type; {
+		case slices.Contains(w.blocks, name):
+		case slices.Contains(w.attrs, name):
+			f.errorf(block.TypeRange, "Not a block", "%s is an argument: write %s = … instead of a block.", name, name)
+		case name == "dynamic" && len(block.Labels) == 1 && foreign != nil && slices.Contains(w.blocks, block.Labels[0]):
+			f.errorf(block.LabelRanges[0], "No dynamic block", "%s is Cairn's own and cannot be made by a dynamic block. Write it out.", block.Labels[0])
+		default:
+			f.word(name, block.TypeRange, w, foreign)
+		}
+	}
+}
+
+// word reports one name that is none of the block's own.
+func (f *findings) word(name string, at hcl.Range, w *words, foreign func(string) bool) {
+	switch {
+	case w.refused[name] != "":
+		f.errorf(at, "Not allowed here", "%s cannot be written %s. %s", name, w.where, w.refused[name])
+	case w.planned[name] != "":
+		f.errorf(at, "Not supported yet", "%s is part of the language but not supported yet. %s", name, w.planned[name])
+	case foreign != nil && foreign(name):
+	default:
+		f.errorf(at, "Unknown name", "%s is nothing that can be written %s.%s", name, w.where, didYouMean(name, slices.Concat(w.attrs, w.blocks)))
+	}
+}
+
+// nomadWord reports whether jobspec judges the name in a task.
+func nomadWord(string) bool { return true }
+
+// nomadDefault reports whether the name is one of Nomad's that defaults may hold.
+func nomadDefault(name string) bool {
+	_, refused := jobspec.Refused(name)
+	return refused || jobspec.IsTaskField(name) || name == "dynamic"
+}
+
+func sortedAttrs(b *hclsyntax.Body) []string { return slices.Sorted(maps.Keys(b.Attributes)) }

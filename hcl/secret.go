@@ -1,0 +1,65 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+var errHidden = errors.New("is not valid; because it is sensitive, it is not shown here")
+
+// hide replaces an error that may quote a sensitive value.
+func hide(err error, secret bool) error {
+	if secret {
+		return errHidden
+	}
+	return err
+}
+
+// readsSecret reports whether an expression may read a sensitive value, through locals too: one declared so, or, where a
+// scope is given, one that turned out so. Functions quote their arguments in errors, and what they quote may be any part or
+// form of it, so such an error's text is not shown at all.
+func (fl *flow) readsSecret(r *refs, scope *workflow.Scope) bool {
+	if r == nil {
+		return false
+	}
+	direct := func(r *refs) bool {
+		if r == nil {
+			return false
+		}
+		if scope != nil && r.each && scope.Each != nil && scope.Each.Value.Sensitive {
+			return true
+		}
+		return slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
+			slices.ContainsFunc(r.tasks, func(name string) bool { return fl.taskSecret(name, scope) })
+	}
+	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || direct(l.site.refs) })
+}
+
+func (fl *flow) paramSecret(name string, scope *workflow.Scope) bool {
+	if p := fl.paramByName[name]; p != nil && p.sensitive {
+		return true
+	}
+	return scope != nil && scope.Shared != nil && scope.Shared.Params[name].Sensitive
+}
+
+func (fl *flow) taskSecret(name string, scope *workflow.Scope) bool {
+	if t := fl.taskByName[name]; t != nil && slices.ContainsFunc(t.outputs, func(o *output) bool { return o.sensitive }) {
+		return true
+	}
+	if scope == nil || scope.Shared == nil || scope.Shared.Tasks[name] == nil {
+		return false
+	}
+	for _, in := range scope.Shared.Tasks[name].Instances {
+		for _, v := range in.Outputs {
+			if v.Sensitive {
+				return true
+			}
+		}
+	}
+	return false
+}

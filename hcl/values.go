@@ -1,0 +1,94 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
+	ctyjson "github.com/zclconf/go-cty/cty/json"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// mark is the type of our marks on values.
+type mark string
+
+// sensitive marks values that are never shown. It travels with everything computed from them.
+const sensitive mark = "sensitive"
+
+// toCty reads a JSON value as a type. Where the type holds `any`, the value says the rest.
+func toCty(raw json.RawMessage, ty cty.Type) (cty.Value, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return cty.NullVal(ty), nil
+	}
+	if err := jsonNotTooDeep(raw); err != nil {
+		return cty.NilVal, err
+	}
+	if ty.IsPrimitiveType() {
+		if v, err := ctyjson.Unmarshal(raw, ty); err == nil {
+			return v, nil
+		}
+	}
+	implied, err := ctyjson.ImpliedType(raw)
+	if err != nil {
+		return cty.NilVal, fmt.Errorf("not JSON: %w", err)
+	}
+	v, err := ctyjson.Unmarshal(raw, implied)
+	if err != nil {
+		return cty.NilVal, fmt.Errorf("not JSON: %w", err)
+	}
+	if ty == cty.DynamicPseudoType {
+		return v, nil
+	}
+	return convert.Convert(v, ty)
+}
+
+// jsonNotTooDeep refuses what would exhaust the stack of the decoders, which recurse.
+func jsonNotTooDeep(raw []byte) error {
+	depth, text, escaped := 0, false, false
+	for _, c := range raw {
+		switch {
+		case escaped:
+			escaped = false
+		case text:
+			escaped, text = c == '\\', c != '"'
+		case c == '"':
+			text = true
+		case c == '[' || c == '{':
+			if depth++; depth > maxNesting {
+				return fmt.Errorf("lists and objects may stand inside each other %d deep", maxNesting)
+			}
+		case c == ']' || c == '}':
+			depth--
+		}
+	}
+	return nil
+}
+
+// fromCty writes a known value as JSON.
+func fromCty(v cty.Value) (workflow.Value, error) {
+	secret := v.ContainsMarked()
+	if secret {
+		v, _ = v.UnmarkDeep()
+	}
+	switch {
+	case !v.IsWhollyKnown():
+		return workflow.Value{}, fmt.Errorf("is not known yet")
+	case v.IsNull():
+		return workflow.Value{JSON: json.RawMessage("null"), Sensitive: secret}, nil
+	case v.Type().IsCapsuleType():
+		return workflow.Value{}, fmt.Errorf("is %s, which is no data", article(v.Type().FriendlyName()))
+	}
+	raw, err := ctyjson.Marshal(v, v.Type())
+	if err != nil {
+		return workflow.Value{}, fmt.Errorf("cannot be written as JSON: %w", err)
+	}
+	return workflow.Value{JSON: raw, Sensitive: secret}, nil
+}
+
+// safeType removes what only conversions understand.
+func safeType(ty cty.Type) cty.Type { return ty.WithoutOptionalAttributesDeep() }
