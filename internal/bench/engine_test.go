@@ -133,7 +133,7 @@ func BenchmarkEngineTenThousandTasks(b *testing.B) {
 			s.cairn = append(s.cairn, time.Since(begin))
 			s.reference = append(s.reference, encodeOnce(b, records))
 		}
-		report(b, "10,000 tasks through the engine, over writing their final records once", "x", s.each(ratio), 100)
+		report(b, "10,000 tasks through the engine, over writing their final records once", "x", s.each(ratio), 5)
 		report(b, "10,000 tasks through the engine", "s", s.each(func(c, _ time.Duration) float64 { return c.Seconds() }), 1)
 	}
 }

@@ -50,7 +50,7 @@ func measureParser(b *testing.B, text string, goal float64) {
 		}
 		s.cairn = append(s.cairn, time.Since(begin))
 	}
-	report(b, "checking the file, over parsing its syntax alone", "x", s.each(ratio), 10)
+	report(b, "checking the file, over parsing its syntax alone", "x", s.each(ratio), 5)
 	report(b, "checking the file", "s", s.each(func(c, _ time.Duration) float64 { return c.Seconds() }), goal)
 }
 
