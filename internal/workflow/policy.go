@@ -42,7 +42,9 @@ func (p *Policy) Set(attr string, v Value) error {
 	case "retry.max_lost":
 		return setInt(&p.Retry.MaxLost, attr, v, 0, MaxPolicyAttempts)
 	case "retry.delay":
-		return setDuration(&p.Retry.Delay, attr, v)
+		err := setDuration(&p.Retry.Delay, attr, v)
+		p.Retry.MaxDelay = max(p.Retry.MaxDelay, p.Retry.Delay) // the default is the larger of 5m and delay
+		return err
 	case "retry.max_delay":
 		return setDuration(&p.Retry.MaxDelay, attr, v)
 	case "retry.backoff":
