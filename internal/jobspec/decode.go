@@ -21,7 +21,9 @@ type decoder struct {
 	verbatim   bool   // whole job files: text is stored as it was evaluated
 	changeMode string // change_mode of templates that do not say
 	unknown    bool   // an unknown value was met
-	diags      hcl.Diagnostics
+	// needsDollar: the env of the task being decoded refers to dollarMeta.
+	needsDollar bool
+	diags       hcl.Diagnostics
 }
 
 func (d *decoder) errorf(expr hclsyntax.Expression, summary, format string, args ...any) {

@@ -28,12 +28,31 @@ type fieldOf struct {
 	name   string
 }
 
-// clientTemplates are the fields whose text a Nomad client parses as HCL templates, so that $${ is an escape there. In every
-// other field the client knows no escape: text that is not a reference it knows stays as it is.
-var clientTemplates = map[fieldOf]bool{
-	{reflect.TypeFor[nomadapi.Task](), "config"}:        true,
-	{reflect.TypeFor[nomadapi.SidecarTask](), "config"}: true,
+// reading says what a Nomad client, or server, makes of the text of a field after it was given the job. Each was tried on a
+// real agent, see TestDataReachesTheProgramAsItIs.
+type reading string
+
+const (
+	// readsHCL: parsed as an HCL template, functions and all; $${ and %%{ are escapes.
+	readsHCL reading = "hcl"
+	// readsNothing: handed on, or read by rules that know no ${.
+	readsNothing reading = "nothing"
+	// readsNames: every ${name} that is known is replaced, once, and there is no escape. The names of a task's env are replaced
+	// after those of its meta, which gives a way around.
+	readsNames reading = "names"
+)
+
+// readings are the fields whose reading is known. In all others a reference may be replaced and nothing can be escaped, so
+// that data with ${ in it is refused.
+var readings = map[fieldOf]reading{
+	{reflect.TypeFor[nomadapi.Task](), "config"}:        readsHCL,
+	{reflect.TypeFor[nomadapi.SidecarTask](), "config"}: readsHCL,
+	{reflect.TypeFor[nomadapi.Task](), "env"}:           readsNames,
+	{reflect.TypeFor[nomadapi.Template](), "data"}:      readsNothing,
 }
+
+// dollarMeta is the meta key of a task whose value is one dollar: the way to put a ${ of data into its env.
+const dollarMeta = "cairn_dollar"
 
 // overlays are decoded beside a struct of the api module, from the same body: names that Nomad accepts there though the
 // struct has no field for them. A finisher moves what was found to where it belongs.
@@ -243,8 +262,15 @@ func finishPeriodic(_ *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagn
 }
 
 // finishTask gives the default identity its own field and refuses two scaling policies of one kind.
-func finishTask(_ *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {
+func finishTask(d *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {
 	t := targets[0].Interface().(*nomadapi.Task)
+	if d.needsDollar {
+		if t.Meta == nil {
+			t.Meta = map[string]string{}
+		}
+		t.Meta[dollarMeta] = "$"
+		d.needsDollar = false
+	}
 	isDefault := func(w *nomadapi.WorkloadIdentity) bool { return w.Name == "" || w.Name == "default" }
 	if i := slices.IndexFunc(t.Identities, isDefault); i >= 0 {
 		t.Identity = t.Identities[i]

@@ -53,6 +53,8 @@ type rewriter struct {
 	known    map[string]bool
 	// verbatim is the mode of whole job files: every unknown root is Nomad's, nothing is marked, nothing refused.
 	verbatim bool
+	// inConfig: a client parses the text around here as HCL.
+	inConfig bool
 	top      *scope
 	diags    hcl.Diagnostics
 }
@@ -94,6 +96,7 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 	case *hclsyntax.ScopeTraversalExpr:
 		return r.traversal(e, sc, moving)
 	case *hclsyntax.TemplateExpr:
+		r.pieces(e)
 		if parts, changed := r.exprs(e.Parts, sc, moving); changed {
 			return &hclsyntax.TemplateExpr{Parts: parts, SrcRange: e.SrcRange}
 		}
@@ -191,6 +194,38 @@ func (r *rewriter) literal(e *hclsyntax.LiteralValueExpr, moving bool) hclsyntax
 		return &hclsyntax.LiteralValueExpr{Val: cty.StringVal(marked), SrcRange: e.SrcRange}
 	}
 	return e
+}
+
+// pieces refuses "$${f(${param.x})}" in a driver's config: there the client evaluates what stands between the braces, so data
+// between them would be code.
+func (r *rewriter) pieces(e *hclsyntax.TemplateExpr) {
+	if !r.inConfig || r.verbatim {
+		return
+	}
+	for _, part := range e.Parts[:len(e.Parts)-1] {
+		lit, ok := part.(*hclsyntax.LiteralValueExpr)
+		if ok && lit.Val.Type() == cty.String && openTemplate(lit.Val.AsString()) {
+			r.errorf(lit.SrcRange, "Template made of pieces",
+				"This text opens a template for Nomad, and the next value would become part of its code. Close the brace in the same text, "+
+					"or hand the value to the task in its env.")
+		}
+	}
+}
+
+// openTemplate reports whether s ends inside of a template.
+func openTemplate(s string) bool {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case depth > 0 && s[i] == '{':
+			depth++
+		case depth > 0 && s[i] == '}':
+			depth--
+		case depth == 0 && s[i] == '{' && i > 0 && (s[i-1] == '$' || s[i-1] == '%') && (i < 2 || s[i-2] != s[i-1]):
+			depth = 1
+		}
+	}
+	return depth > 0
 }
 
 func (r *rewriter) object(e *hclsyntax.ObjectConsExpr, sc *scope, moving bool) hclsyntax.Expression {
@@ -343,7 +378,10 @@ func (r *rewriter) body(b *hclsyntax.Body, sc *scope, hide map[string]bool) *hcl
 		if block.Type == dynamicName && len(block.Labels) == 1 {
 			changed.Body = r.dynamic(block, sc)
 		} else {
+			outer := r.inConfig
+			r.inConfig = outer || block.Type == "config"
 			changed.Body = r.body(block.Body, sc, nil)
+			r.inConfig = outer
 		}
 		out.Blocks = append(out.Blocks, &changed)
 	}

@@ -37,8 +37,8 @@ type field struct {
 	want     cty.Type // what an argument, or an element of a map, is converted to
 	required bool
 	elem     *schema // of blocks
-	// template says that a Nomad client evaluates the text of this field as a template which knows the escape $${.
-	template bool
+	// reading says what becomes of the field's text when it has left Cairn.
+	reading reading
 }
 
 // label is a field of a struct that is written as a label of its block.
@@ -142,7 +142,7 @@ func (b *schemaBuilder) add(s *schema, target int, parent reflect.Type, sf refle
 		return
 	}
 	f := &field{name: name, target: target, index: index, typ: sf.Type}
-	f.template = clientTemplates[fieldOf{parent, name}]
+	f.reading = readings[fieldOf{parent, name}]
 	elem := sf.Type
 	switch elem.Kind() {
 	case reflect.Slice, reflect.Pointer:

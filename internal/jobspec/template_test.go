@@ -60,11 +60,10 @@ func TestDataNeverBecomesATemplate(t *testing.T) {
 	}
 }
 
-func TestTextIsEscapedOnlyWhereTheClientUnescapes(t *testing.T) {
+func TestTextIsEscapedTheWayEachFieldIsRead(t *testing.T) {
 	in := decodeTask(t, `
-		user = param.x
 		env {
-			A = "${param.x} ${node.id}"
+			A = "${param.x} ${node.id} ${param.odd}"
 		}
 		config {
 			a = { (param.x) = [param.x] }
@@ -76,9 +75,15 @@ func TestTextIsEscapedOnlyWhereTheClientUnescapes(t *testing.T) {
 			data        = param.x
 			destination = "local/x"
 		}
-	`, map[string]cty.Value{"param": object("x", "${y}")})
-	if in.Task.User != "${y}" || in.Task.Env["A"] != "${y} ${node.id}" || *in.Task.Templates[0].EmbeddedTmpl != "${y}" {
-		t.Error(asJSON(t, in.Task))
+	`, map[string]cty.Value{"param": object("x", "${y}", "odd", "${ y } $${y}")})
+	if want := "${NOMAD_META_cairn_dollar}{y} ${node.id} ${ y } $${NOMAD_META_cairn_dollar}{y}"; in.Task.Env["A"] != want {
+		t.Errorf("env: got %s, wanted %s", in.Task.Env["A"], want)
+	}
+	if in.Task.Meta[dollarMeta] != "$" {
+		t.Error("env refers to a meta key that is not there")
+	}
+	if got := *in.Task.Templates[0].EmbeddedTmpl; got != "${y}" {
+		t.Errorf("template: %s", got)
 	}
 	want := map[string]any{
 		"a":      []any{map[string]any{"$${y}": []any{"$${y}"}}},
@@ -86,6 +91,31 @@ func TestTextIsEscapedOnlyWhereTheClientUnescapes(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, in.Task.Config); diff != "" {
 		t.Error(diff)
+	}
+	if plain := decodeTask(t, "env {\n A = param.x\n}", map[string]cty.Value{"param": object("x", "y")}); plain.Task.Meta != nil {
+		t.Error("a meta key that nothing needs")
+	}
+}
+
+func TestDataThatCannotBeEscapedIsRefused(t *testing.T) {
+	vars := map[string]cty.Value{"param": object("x", "${node.id}")}
+	for _, src := range []string{
+		"user = param.x", "meta {\n  a = param.x\n}", "constraint {\n  value = param.x\n}", "artifact {\n  source = param.x\n}",
+		"datacenters = [param.x]", "service {\n  name = \"a${param.x}\"\n}",
+	} {
+		got := problems(t, src, vars)
+		if len(got) != 1 || !strings.Contains(got[0], "comes from data") {
+			t.Errorf("%s: %q", src, got)
+		}
+	}
+	for _, src := range []string{"config {\n  a = \"$${f(${param.x})}\"\n}", "config {\n  b {\n    a = \"%%{ if ${param.x} }\"\n  }\n}"} {
+		got := problems(t, src, vars)
+		if len(got) != 1 || !strings.Contains(got[0], "Template made of pieces") {
+			t.Errorf("%s: %q", src, got)
+		}
+	}
+	if got := problems(t, "template {\n  data = \"$${A:-${param.x}} {\"\n}\nconfig {\n  a = \"$${b} {${param.x}} $$${c${param.x}\"\n}", vars); got != nil {
+		t.Errorf("%q", got)
 	}
 }
 

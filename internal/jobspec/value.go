@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -63,16 +65,35 @@ func (d *decoder) assign(expr hclsyntax.Expression, ctx *hcl.EvalContext, f *fie
 	}
 }
 
-// text returns how evaluated text is written into field f.
-func (d *decoder) text(f *field) func(string) string {
+// writer turns evaluated text into what the job must say so that it arrives as it is.
+type writer func(evaluated string) (string, error)
+
+// text returns the writer of field f.
+func (d *decoder) text(f *field) writer {
 	switch {
 	case d.verbatim:
-		return func(s string) string { return s }
-	case f.template:
-		return clientText
+		return func(s string) (string, error) { return s, nil }
+	case f.reading == readsHCL:
+		return func(s string) (string, error) { return clientText(s), nil }
+	case f.reading == readsNothing:
+		return func(s string) (string, error) { return plainText(s), nil }
+	case f.reading == readsNames:
+		return func(s string) (string, error) {
+			escaped := dataNames.ReplaceAllString(s, markDollar+"{NOMAD_META_"+dollarMeta+"}$1")
+			d.needsDollar = d.needsDollar || escaped != s
+			return plainText(escaped), nil
+		}
 	}
-	return plainText
+	return func(s string) (string, error) {
+		if strings.Contains(s, "${") {
+			return "", fmt.Errorf("contains ${ that comes from data: Nomad would read it as a reference, and knows no escape here")
+		}
+		return plainText(s), nil
+	}
 }
+
+// dataNames finds what a client replaces where it only looks for names, as far as it is not the author's.
+var dataNames = regexp.MustCompile(`\$(\{[a-zA-Z0-9_\-.]+\})`)
 
 // storeDuration takes text such as "90s", or a number of nanoseconds.
 func (d *decoder) storeDuration(v cty.Value, expr hclsyntax.Expression, name string, dst reflect.Value) {
@@ -111,7 +132,7 @@ func (d *decoder) storeDuration(v cty.Value, expr hclsyntax.Expression, name str
 }
 
 // setGo stores a known value of the matching type. The error completes a sentence that begins with the name.
-func setGo(dst reflect.Value, v cty.Value, text func(string) string) error {
+func setGo(dst reflect.Value, v cty.Value, text writer) error {
 	if v.IsNull() {
 		switch dst.Kind() {
 		case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -128,7 +149,11 @@ func setGo(dst reflect.Value, v cty.Value, text func(string) string) error {
 		}
 		dst.Set(p)
 	case reflect.String:
-		dst.SetString(text(v.AsString()))
+		s, err := text(v.AsString())
+		if err != nil {
+			return err
+		}
+		dst.SetString(s)
 	case reflect.Bool:
 		dst.SetBool(v.True())
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -167,7 +192,7 @@ func setGo(dst reflect.Value, v cty.Value, text func(string) string) error {
 			if err := setGo(ev, e, text); err != nil {
 				return fmt.Errorf("has a key %q whose value %w", k.AsString(), err)
 			}
-			m.SetMapIndex(reflect.ValueOf(text(k.AsString())).Convert(dst.Type().Key()), ev)
+			m.SetMapIndex(reflect.ValueOf(plainText(k.AsString())).Convert(dst.Type().Key()), ev)
 		}
 		dst.Set(m)
 	default:
@@ -178,14 +203,14 @@ func setGo(dst reflect.Value, v cty.Value, text func(string) string) error {
 
 // freeValue turns a known value into plain Go: what encoding/json makes of text that says the same, but with whole
 // numbers as integers.
-func freeValue(v cty.Value, text func(string) string) (any, error) {
+func freeValue(v cty.Value, text writer) (any, error) {
 	if v.IsNull() {
 		return nil, nil
 	}
 	ty := v.Type()
 	switch {
 	case ty == cty.String:
-		return text(v.AsString()), nil
+		return text(v.AsString())
 	case ty == cty.Bool:
 		return v.True(), nil
 	case ty == cty.Number:
@@ -216,7 +241,11 @@ func freeValue(v cty.Value, text func(string) string) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			out[text(k.AsString())] = ev
+			key, err := text(k.AsString())
+			if err != nil {
+				return nil, err
+			}
+			out[key] = ev
 		}
 		return out, nil
 	}
