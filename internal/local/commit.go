@@ -18,7 +18,7 @@ import (
 type write struct {
 	// do checks and then changes. A refusal concerns this write alone and must come before the first change; a fatal error
 	// undoes the whole transaction.
-	do   func(tx *bolt.Tx) (refusal, fatal error)
+	do  func(tx *bolt.Tx) (refusal, fatal error)
 	err error
 	// turn gets one value: false when err is final, true when this write's goroutine has to commit the next group.
 	turn chan bool

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -159,31 +160,37 @@ func (e *Elector) Leader(context.Context) (string, error) {
 
 // Leader tells which process schedules the run of a folder; 0 = none.
 func Leader(dir string) (pid int, err error) {
-	f, err := os.Open(filepath.Join(dir, lockFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("read the lock of %s: %w", dir, err)
-	}
-	defer f.Close() // and with it the shared lock
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	if err == nil {
-		return 0, nil
-	}
-	if !errors.Is(err, syscall.EWOULDBLOCK) {
-		return 0, fmt.Errorf("read the lock of %s: %w", dir, err)
-	}
-	b := make([]byte, 32)
-	n, err := f.ReadAt(b, 0)
-	if n == 0 {
-		return 0, err // just locked, or just released: nobody leads yet
-	}
-	pid, err = strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	_, pid, err = lockedBy(filepath.Join(dir, lockFile))
 	if err != nil {
 		return 0, fmt.Errorf("read the lock of %s: %w", dir, err)
 	}
 	return pid, nil
+}
+
+// lockedBy tells whether a lock file is locked, and by whom; the pid is 0 in the moment before it is written.
+func lockedBy(path string) (held bool, pid int, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, 0, nil
+	}
+	if err != nil {
+		return false, 0, err
+	}
+	defer f.Close() // and with it the shared lock
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if err == nil || !errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, 0, err
+	}
+	b := make([]byte, 32)
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return true, 0, err
+	}
+	if text := strings.TrimSpace(string(b[:n])); text != "" {
+		pid, err = strconv.Atoi(text)
+		return true, pid, err
+	}
+	return true, 0, nil
 }
 
 var errLocked = errors.New("another process holds it")
