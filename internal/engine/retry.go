@@ -71,7 +71,6 @@ func (t *turn) follow(n, i int, a *Attempt, doom workflow.Verdict, retryable boo
 	if at <= t.fired {
 		s.tasks[n].due.add(i)
 		s.work.add(n)
-		return
 	}
 	m.arm(s, n, i)
 }

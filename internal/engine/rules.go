@@ -53,7 +53,7 @@ func (m *Machine) gate(s *State, n int, d decision) decision {
 // edges come from such handlers too, everything else is omitted.
 func (m *Machine) spare(s *State, n int, d decision) decision {
 	omitted := never(workflow.Omitted, "on_failure = \""+string(s.Head.Ending)+"\"")
-	task, preds := &m.def.Tasks[n], m.graph.Rule(n)
+	task, preds := &m.def.Tasks[n], m.graph.Predecessors(n)
 	handler := task.TriggerRule.Handler() || task.TriggerRule == workflow.AllDone
 	if len(preds) == 0 {
 		return omitted
@@ -77,12 +77,12 @@ func (m *Machine) spare(s *State, n int, d decision) decision {
 
 // exempt reports whether a task that begins now is spared by drain and fail_fast.
 func (m *Machine) exempt(s *State, n int) bool {
-	task, preds := &m.def.Tasks[n], m.graph.Rule(n)
+	task, preds := &m.def.Tasks[n], m.graph.Predecessors(n)
 	if task.Kind == workflow.KindFinally || len(preds) == 0 {
 		return false
 	}
 	if task.TriggerRule.Handler() || task.TriggerRule == workflow.AllDone {
-		for _, p := range preds {
+		for _, p := range m.graph.Rule(n) {
 			if s.Tasks[p].Status == workflow.Failed {
 				return true
 			}
