@@ -85,7 +85,6 @@ type turn struct {
 	s        *State
 	e        Event
 	at       workflow.Time
-	fired    workflow.Time
 	touched  bool // a durable field changed without a record being marked: timers
 	commands []Command
 }
@@ -108,18 +107,13 @@ func (m *Machine) Step(s *State, e Event) []Command {
 	}
 	t := &turn{m: m, s: s, e: e, at: max(e.At, s.Head.LastAt)}
 	s.dirty.beginStep()
-	t.fired = t.at
-	if s.Head.StartedAt != 0 {
-		t.fire()
-		if x, ok := m.top(s, &s.wall); ok && x.at <= t.at {
-			t.fired = x.at - 1
-		}
-	}
+	// The event first: what ended is not timed out by the step that learns of it.
 	t.dispatch()
+	t.fire()
 	t.drain()
 	t.conclude()
 	if t.touched || s.dirty.stepped() {
-		s.Head.LastAt, s.Head.Fired = t.at, t.fired
+		s.Head.LastAt, s.Head.Fired = t.at, m.firedUpTo(s, t.at)
 		s.dirty.markHead()
 	}
 	t.rewake()
@@ -133,7 +127,7 @@ func (t *turn) dispatch() {
 	case Admit:
 		t.admit()
 	case Tick, Continue:
-		// Timers were handled before; what is left to do follows in drain.
+		// Timers are handled after every event, and what is left to do by drain.
 	case Accepted, Refused, Held, Started, Ended:
 		t.observe()
 	case Stop:

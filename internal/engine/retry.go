@@ -68,10 +68,6 @@ func (t *turn) follow(n, i int, a *Attempt, doom workflow.Verdict, retryable boo
 	in.RetryAt = at
 	in.Reason = a.Message
 	t.move(n, i, workflow.Waiting)
-	if at <= t.fired {
-		s.tasks[n].due.add(i)
-		s.work.add(n)
-	}
 	m.arm(s, n, i)
 }
 

@@ -104,6 +104,7 @@ func (t *turn) beginTask(n int) bool {
 	ts.BeganAt, ts.Status = t.at, workflow.Queued
 	s.dirty.task(n)
 	defer t.lookBelow(n)
+	ts.AllowFailure = task.Policy.AllowFailure
 	policy, err := m.taskPolicy(s, n)
 	if err != nil {
 		t.endTask(n, workflow.Failed, err.Error())

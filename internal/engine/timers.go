@@ -161,6 +161,14 @@ func (m *Machine) nextWake(s *State) workflow.Time {
 	return next
 }
 
+// firedUpTo is the moment up to which timers have been handled: at, unless the step's budget ended before.
+func (m *Machine) firedUpTo(s *State, at workflow.Time) workflow.Time {
+	if x, ok := m.top(s, &s.wall); ok && x.at <= at {
+		return x.at - 1
+	}
+	return at
+}
+
 // fire handles the timers that are due, as far as the step's budget goes.
 func (t *turn) fire() {
 	m, s := t.m, t.s
