@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
@@ -47,6 +46,9 @@ func (c *checker) check() {
 
 // value evaluates a site and converts it to what it must be. It is not ok when there is nothing to go on with.
 func (c *checker) value(s *site) (cty.Value, bool) {
+	if s.circular {
+		return cty.DynamicVal, false
+	}
 	ctx, diags := c.frame.context(s.refs, forValue)
 	if diags.HasErrors() {
 		return cty.DynamicVal, false // reported at the local
@@ -115,70 +117,6 @@ func (c *checker) redacted(diags hcl.Diagnostics, r *refs) hcl.Diagnostics {
 
 const withheld = "The expression reads sensitive values, so what exactly is wrong with it is not shown."
 
-// probe checks the insides of for expressions over collections that are not known yet: HCL itself does not look at them.
-func (c *checker) probe(expr hclsyntax.Expression, ctx *hcl.EvalContext) {
-	hclsyntax.Walk(expr, &prober{checker: c, contexts: []*hcl.EvalContext{ctx}}) //nolint:errcheck // it returns what Enter and Exit return: nothing
-}
-
-type prober struct {
-	checker  *checker
-	contexts []*hcl.EvalContext // innermost last
-	loops    []*hclsyntax.ForExpr
-}
-
-func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
-	loop, ok := n.(*hclsyntax.ForExpr)
-	if !ok {
-		return nil
-	}
-	outer := p.contexts[len(p.contexts)-1]
-	inner := outer.NewChild()
-	coll, diags := loop.CollExpr.Value(outer)
-	k, v, judged := cty.DynamicVal, cty.DynamicVal, false
-	if !diags.HasErrors() {
-		coll, _ = coll.UnmarkDeep()
-		k, v, judged = iterated(coll)
-	}
-	inner.Variables = map[string]cty.Value{loop.ValVar: v}
-	if loop.KeyVar != "" {
-		inner.Variables[loop.KeyVar] = k
-	}
-	if judged {
-		for _, e := range []hclsyntax.Expression{loop.KeyExpr, loop.ValExpr, loop.CondExpr} {
-			if e != nil {
-				_, diags := e.Value(inner)
-				p.checker.addNew(diags)
-			}
-		}
-	}
-	p.contexts, p.loops = append(p.contexts, inner), append(p.loops, loop)
-	return nil
-}
-
-func (p *prober) Exit(n hclsyntax.Node) hcl.Diagnostics {
-	if len(p.loops) > 0 && n == hclsyntax.Node(p.loops[len(p.loops)-1]) {
-		p.contexts, p.loops = p.contexts[:len(p.contexts)-1], p.loops[:len(p.loops)-1]
-	}
-	return nil
-}
-
-// iterated are the loop variables over an unknown collection; not judged says that HCL evaluates the loop itself, or that
-// nothing is known of its elements.
-func iterated(coll cty.Value) (k, v cty.Value, judged bool) {
-	ty := coll.Type()
-	switch {
-	case coll.IsKnown() || !ty.IsCollectionType():
-		return cty.DynamicVal, cty.DynamicVal, false
-	case ty.IsMapType():
-		k = someText()
-	case ty.IsListType():
-		k = cty.UnknownVal(cty.Number).RefineNotNull()
-	default:
-		k = cty.UnknownVal(ty.ElementType())
-	}
-	return k, cty.UnknownVal(ty.ElementType()), true
-}
-
 func (c *checker) param(p *param) {
 	for _, v := range p.validations {
 		c.value(v.condition)
@@ -233,7 +171,7 @@ func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
 			a.set(&policy, v)
 			continue
 		default:
-			dynamic = append(dynamic, workflow.PolicyExpr{Attr: a.path, Expr: c.flow.module.expr(workflow.ExprValue, s.expr.Range()), PerTask: a.perTask})
+			dynamic = append(dynamic, workflow.PolicyExpr{Attr: a.path, Expr: c.flow.module.expr(workflow.ExprValue, s.expr.Range()), PerTask: workflow.PerTaskAttr(a.path)})
 		}
 		c.dynamic[s] = true
 	}
@@ -289,7 +227,11 @@ func (c *checker) body(t *task) {
 	if diags.HasErrors() {
 		return
 	}
-	c.addNew(c.redacted(t.nomad.Check(c.inTask(s, ctx)), s.refs))
+	ctx = c.inTask(s, ctx)
+	c.addNew(c.redacted(t.nomad.Check(ctx), s.refs))
+	for _, expr := range t.nomad.Expressions() {
+		c.probe(expr, ctx)
+	}
 }
 
 // output checks the default of a task's output and returns it.
@@ -310,6 +252,9 @@ func (c *checker) output(o *output) *workflow.Value {
 		return nil
 	}
 	if !v.IsWhollyKnown() {
+		if c.covers(rangeOf(o.fallback.at())) {
+			return nil
+		}
 		c.errorf(o.fallback.at(), "Not a constant", "%s must be a constant.", upperFirst(o.fallback.name))
 		return nil
 	}

@@ -127,10 +127,11 @@ var workflowKinds = map[string]kind{
 }
 
 func (d *decoder) decodeFlow(b *hclsyntax.Block) {
-	name, ok := d.named(b)
-	if !ok {
+	if !d.labels(b, "name") {
 		return
 	}
+	name := b.Labels[0]
+	d.name(b.Type, name, b.LabelRanges[0])
 	for _, other := range d.module.flows {
 		if other.name == name {
 			d.errorf(b.LabelRanges[0], "Duplicate workflow", "workflow %s is already declared at %s. Give one of them another name.", name, where(other.block.TypeRange))
@@ -200,12 +201,12 @@ func (d *decoder) decodeDefaults(b *hclsyntax.Block) {
 	body := *b.Body
 	body.Attributes = make(hclsyntax.Attributes, len(b.Body.Attributes))
 	for name, attr := range b.Body.Attributes {
-		if defaultsWords.refused[name] == "" && defaultsWords.planned[name] == "" {
+		if defaultsWords.has(name) {
 			body.Attributes[name] = attr
 		}
 	}
 	body.Blocks = slices.DeleteFunc(slices.Clone(b.Body.Blocks), func(b *hclsyntax.Block) bool {
-		return defaultsWords.refused[b.Type] != "" || defaultsWords.planned[b.Type] != ""
+		return !defaultsWords.has(b.Type)
 	})
 	d.flow.defaults = &body
 }

@@ -51,6 +51,7 @@ type site struct {
 	refs   *refs // set by resolving
 	// bodyExpr is the expression rewritten for use in bodies; nil where that changes nothing.
 	bodyExpr hclsyntax.Expression
+	circular bool // it needs itself; its value is never asked for
 	secret   bool // its value is sensitive, as far as types tell
 }
 

@@ -70,7 +70,9 @@ func (c *checker) cycle(def *workflow.Definition, cycle *workflow.CycleError) {
 			first = i
 		}
 	}
+	// The graph gives the order of running; people read the arrow as "waits for".
 	turned := slices.Concat(names[first:], names[:first], names[first:first+1])
+	slices.Reverse(turned)
 	const shown = 20
 	text := strings.Join(turned, " -> ")
 	if len(turned) > shown {

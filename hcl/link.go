@@ -164,7 +164,7 @@ func (s *site) at() hcl.Range {
 	return hcl.Range{}
 }
 
-// breakLocalCycles reports locals that need themselves and cuts the cycle, so that nobody runs in circles after it.
+// breakLocalCycles reports locals that need themselves and marks one of each circle, so that nobody runs in it.
 func (fl *flow) breakLocalCycles(f *findings, all []*local) {
 	type step struct {
 		local *local
@@ -198,8 +198,7 @@ func (fl *flow) breakLocalCycles(f *findings, all []*local) {
 				slices.Reverse(names[1:])
 				f.errorf(need.attr.NameRange, "Locals in a circle", "%s: each needs the next before it can be computed. Take one reference out.",
 					strings.Join(append(names, names[0]), " -> "))
-				top.next--
-				top.local.site.refs.locals = slices.Delete(slices.Clone(needs), top.next, top.next+1)
+				need.site.circular = true
 			}
 		}
 	}
@@ -221,26 +220,26 @@ func (p *param) sites() []*site {
 func (fl *flow) breakParamCycles(f *findings) {
 	state := make(map[*param]localState, len(fl.params))
 	var order []*param
-	var visit func(p *param, path []string) bool
-	visit = func(p *param, path []string) bool {
+	var visit func(p *param, path []string)
+	visit = func(p *param, path []string) {
 		path = append(path, "param."+p.name)
 		switch state[p] {
 		case localDone:
-			return true
+			return
 		case localOpen:
 			i := slices.Index(path, path[len(path)-1])
 			f.errorf(p.fallback.expr.Range(), "Params in a circle", "%s: the default of each needs the next. Take one reference out.", strings.Join(path[i:], " -> "))
-			return false
+			p.fallback.circular = true
+			return
 		}
 		state[p] = localOpen
 		if p.fallback != nil {
-			p.fallback.refs.params = slices.DeleteFunc(slices.Clone(p.fallback.refs.params), func(name string) bool {
-				return !visit(fl.paramByName[name], path)
-			})
+			for _, name := range p.fallback.refs.params {
+				visit(fl.paramByName[name], path)
+			}
 		}
 		state[p] = localDone
 		order = append(order, p)
-		return true
 	}
 	for _, p := range fl.params {
 		visit(p, nil)

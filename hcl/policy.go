@@ -5,7 +5,6 @@ package hcl
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -17,32 +16,34 @@ import (
 
 // policyAttr is one attribute of a task's policy: what it wants, and where its value goes.
 type policyAttr struct {
-	path    string // as in workflow.PolicyExpr
-	kind    kind
-	perTask bool
-	set     func(*workflow.Policy, cty.Value)
+	path string // as in workflow.PolicyExpr
+	kind kind
+	set  func(*workflow.Policy, cty.Value)
 }
 
 var policyAttrs = []policyAttr{
-	{"timeout", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Timeout = duration(v) }},
-	{"start_timeout", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.StartTimeout = duration(v) }},
-	{"deadline", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Deadline = duration(v) }},
-	{"allow_failure", kindBool, false, func(p *workflow.Policy, v cty.Value) { p.AllowFailure = v.True() }},
-	{"max_parallel", kindWhole(1, workflow.MaxInstances), true, func(p *workflow.Policy, v cty.Value) { p.MaxParallel, _ = whole(v) }},
-	{"min_success", kindMinSuccess, true, func(p *workflow.Policy, v cty.Value) { p.MinSuccess, _ = minSuccess(v) }},
-	{"retry.max_attempts", kindWhole(1, workflow.MaxPolicyAttempts), false, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxAttempts, _ = whole(v) }},
-	{"retry.delay", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Retry.Delay = duration(v) }},
-	{"retry.backoff", kindWord(workflow.BackoffConstant, workflow.BackoffExponential), false, func(p *workflow.Policy, v cty.Value) { p.Retry.Backoff = workflow.Backoff(v.AsString()) }},
-	{"retry.max_delay", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxDelay = duration(v) }},
-	{"retry.jitter", kindFraction, false, func(p *workflow.Policy, v cty.Value) { p.Retry.Jitter, _ = v.AsBigFloat().Float64() }},
-	{"retry.on_exit_codes", kindExitCodes, false, setExitCodes},
-	{"retry.avoid_nodes", kindBool, false, func(p *workflow.Policy, v cty.Value) { p.Retry.AvoidNodes = v.True() }},
-	{"retry.max_lost", kindWhole(0, math.MaxInt32), false, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxLost, _ = whole(v) }},
-	{"on_worker_loss.mode", kindWord(workflow.WaitForStop, workflow.Immediate), false, func(p *workflow.Policy, v cty.Value) {
+	{"timeout", kindDuration, func(p *workflow.Policy, v cty.Value) { p.Timeout = duration(v) }},
+	{"start_timeout", kindDuration, func(p *workflow.Policy, v cty.Value) { p.StartTimeout = duration(v) }},
+	{"deadline", kindDuration, func(p *workflow.Policy, v cty.Value) { p.Deadline = duration(v) }},
+	{"allow_failure", kindBool, func(p *workflow.Policy, v cty.Value) { p.AllowFailure = v.True() }},
+	{"max_parallel", kindWhole(1, workflow.MaxInstances), func(p *workflow.Policy, v cty.Value) { p.MaxParallel, _ = whole(v) }},
+	{"min_success", kindMinSuccess, func(p *workflow.Policy, v cty.Value) { p.MinSuccess, _ = minSuccess(v) }},
+	{"retry.max_attempts", kindWhole(1, workflow.MaxPolicyAttempts), func(p *workflow.Policy, v cty.Value) { p.Retry.MaxAttempts, _ = whole(v) }},
+	{"retry.delay", kindDuration, func(p *workflow.Policy, v cty.Value) { p.Retry.Delay = duration(v) }},
+	{"retry.backoff", kindWord(workflow.BackoffConstant, workflow.BackoffExponential), func(p *workflow.Policy, v cty.Value) { p.Retry.Backoff = workflow.Backoff(v.AsString()) }},
+	{"retry.max_delay", kindDuration, func(p *workflow.Policy, v cty.Value) { p.Retry.MaxDelay = duration(v) }},
+	{"retry.jitter", kindFraction, func(p *workflow.Policy, v cty.Value) { p.Retry.Jitter, _ = v.AsBigFloat().Float64() }},
+	{"retry.on_exit_codes", kindExitCodes, setExitCodes},
+	{"retry.avoid_nodes", kindBool, func(p *workflow.Policy, v cty.Value) { p.Retry.AvoidNodes = v.True() }},
+	{"retry.max_lost", kindWhole(0, workflow.MaxPolicyAttempts), func(p *workflow.Policy, v cty.Value) { p.Retry.MaxLost, _ = whole(v) }},
+	{"on_worker_loss.mode", kindWord(workflow.WaitForStop, workflow.Immediate), func(p *workflow.Policy, v cty.Value) {
 		p.OnWorkerLoss.Mode = workflow.WorkerLossMode(v.AsString())
 	}},
-	{"on_worker_loss.stop_after", kindDuration, false, func(p *workflow.Policy, v cty.Value) { p.OnWorkerLoss.StopAfter = duration(v) }},
+	{"on_worker_loss.stop_after", kindDuration, func(p *workflow.Policy, v cty.Value) { p.OnWorkerLoss.StopAfter = duration(v) }},
 }
+
+// fanOutAttrs mean something for tasks with instances only.
+var fanOutAttrs = map[string]bool{"max_parallel": true, "min_success": true}
 
 func setExitCodes(p *workflow.Policy, v cty.Value) {
 	p.Retry.OnExitCodes = make([]int, 0, v.LengthInt())
@@ -59,7 +60,7 @@ func (d *decoder) decodePolicy(t *task) {
 	if !t.inline && d.flow.defaults != nil {
 		// allow_failure says something about a join too; the limits of attempts do not, for it has none.
 		if attr := d.flow.defaults.Attributes["allow_failure"]; attr != nil && body.Attributes["allow_failure"] == nil {
-			t.policy["allow_failure"] = t.site(d.flow.defaults, "allow_failure", accessEach, kindBool)
+			t.policy["allow_failure"] = t.site(d.flow.defaults, "allow_failure", accessTask, kindBool)
 		}
 	}
 	blocks := map[string]*hclsyntax.Body{"": body}
@@ -93,11 +94,11 @@ func (d *decoder) decodePolicy(t *task) {
 			continue
 		}
 		allowed := accessEach
-		if a.perTask {
+		if workflow.PerTaskAttr(a.path) {
 			allowed = accessTask
-			if !t.fanned() {
-				continue
-			}
+		}
+		if fanOutAttrs[a.path] && !t.fanned() {
+			continue
 		}
 		if s := t.site(blocks[block], name, allowed, a.kind); s != nil {
 			s.name = fmt.Sprintf("`%s` of task %s", a.path, t.name)

@@ -186,6 +186,12 @@ func (f *findings) word(name string, at hcl.Range, w *words, foreign func(string
 // nomadWord reports whether jobspec judges the name in a task.
 func nomadWord(string) bool { return true }
 
+// has reports whether the name was not refused in defaults.
+func (w *words) has(name string) bool {
+	own := slices.Contains(w.attrs, name) || slices.Contains(w.blocks, name)
+	return own || w.refused[name] == "" && w.planned[name] == "" && nomadDefault(name)
+}
+
 // nomadDefault reports whether the name is one of Nomad's that defaults may hold.
 func nomadDefault(name string) bool {
 	_, refused := jobspec.Refused(name)

@@ -162,6 +162,9 @@ func (f *frame) local(l *local, m mode) localValue {
 	if v, ok := f.locals[m][l]; ok {
 		return v
 	}
+	if l.site.circular {
+		return localValue{value: cty.DynamicVal}
+	}
 	ctx, diags := f.build(l.site.refs, m)
 	v := localValue{value: cty.DynamicVal, diags: diags}
 	if !diags.HasErrors() {

@@ -67,6 +67,25 @@ func (b *Body) Variables() []hcl.Traversal {
 	return out
 }
 
+// Expressions lists the expressions of the body as they will be evaluated, but for those in dynamic blocks, which depend on
+// iterators.
+func (b *Body) Expressions() []hclsyntax.Expression {
+	var out []hclsyntax.Expression
+	var walk func(*hclsyntax.Body)
+	walk = func(body *hclsyntax.Body) {
+		for _, name := range sortedNames(body.Attributes) {
+			out = append(out, body.Attributes[name].Expr)
+		}
+		for _, block := range body.Blocks {
+			if block.Type != dynamicName {
+				walk(block.Body)
+			}
+		}
+	}
+	walk(b.body)
+	return out
+}
+
 // collectVariables walks a body in source order as far as there is one, leaving out what dynamic blocks bind.
 func collectVariables(b *hclsyntax.Body, bound []string, out *[]hcl.Traversal) {
 	for _, name := range sortedNames(b.Attributes) {

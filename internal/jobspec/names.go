@@ -242,16 +242,31 @@ func (c *namesCheck) suggest(name string, s *schema, level string) string {
 
 // Nearest returns the one of names that is most likely meant by name, or "" if none is close.
 func Nearest(name string, names []string) string {
-	// A third of the letters wrong, but at least one, is what people mistype; more is another word. Two letters that
-	// changed places count as two.
+	// A third of the letters wrong, but at least one, is what people mistype; more is another word.
 	limit := max(1, (len(name)+1)/3)
 	best, found := limit+1, ""
 	for _, n := range names {
-		if d := levenshtein.Distance(strings.ToLower(name), strings.ToLower(n), nil); d < best {
+		d := levenshtein.Distance(strings.ToLower(name), strings.ToLower(n), nil)
+		if d == 2 && swapped(strings.ToLower(name), strings.ToLower(n)) {
+			d = 1
+		}
+		if d < best {
 			best, found = d, n
 		}
 	}
 	return found
+}
+
+// swapped reports whether b is a with two neighbouring letters exchanged, the commonest slip of all.
+func swapped(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
 func blockHeader(f *field) string {
