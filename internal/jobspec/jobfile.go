@@ -4,6 +4,7 @@
 package jobspec
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -28,6 +29,10 @@ var jobRoots = map[string]bool{"var": true, "local": true}
 
 // CompileJob parses a job file. functions are those its expressions may call, AllFunctions for all that Nomad has.
 func CompileJob(filename string, src []byte, functions map[string]function.Function) (*JobFile, hcl.Diagnostics) {
+	start := hcl.Range{Filename: filename, Start: hcl.InitialPos, End: hcl.InitialPos}
+	if bytes.HasPrefix(bytes.TrimSpace(src), []byte("{")) {
+		return nil, errorAt(start, "Job file in JSON", "A job file is written in HCL here; this one is JSON.")
+	}
 	file, diags := hclsyntax.ParseConfig(src, filename, hcl.InitialPos)
 	if diags.HasErrors() {
 		return nil, diags
@@ -37,7 +42,7 @@ func CompileJob(filename string, src []byte, functions map[string]function.Funct
 	j := &JobFile{functions: functions}
 	diags = append(diags, j.topLevel(file.Body.(*hclsyntax.Body), r)...)
 	if j.job == nil {
-		return nil, sorted(append(diags, errorAt(hcl.Range{Filename: filename, Start: hcl.InitialPos, End: hcl.InitialPos},
+		return nil, sorted(append(diags, errorAt(start,
 			"Missing job block", "A job file holds one job block: job \"name\" { … }.")...))
 	}
 	names := &namesCheck{}

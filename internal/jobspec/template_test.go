@@ -76,7 +76,7 @@ func TestTextIsEscapedTheWayEachFieldIsRead(t *testing.T) {
 			destination = "local/x"
 		}
 	`, map[string]cty.Value{"param": object("x", "${y}", "odd", "${ y } $${y}")})
-	if want := "${NOMAD_META_cairn_dollar}{y} ${node.id} ${ y } $${NOMAD_META_cairn_dollar}{y}"; in.Task.Env["A"] != want {
+	if want := "${NOMAD_META_cairn_dollar}{y} ${node.id} ${NOMAD_META_cairn_dollar}{ y } $${NOMAD_META_cairn_dollar}{y}"; in.Task.Env["A"] != want {
 		t.Errorf("env: got %s, wanted %s", in.Task.Env["A"], want)
 	}
 	if in.Task.Meta[dollarMeta] != "$" {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
@@ -79,7 +78,7 @@ func (d *decoder) text(f *field) writer {
 		return func(s string) (string, error) { return plainText(s), nil }
 	case f.reading == readsNames:
 		return func(s string) (string, error) {
-			escaped := dataNames.ReplaceAllString(s, markDollar+"{NOMAD_META_"+dollarMeta+"}$1")
+			escaped := strings.ReplaceAll(s, "${", markDollar+"{NOMAD_META_"+dollarMeta+"}{")
 			d.needsDollar = d.needsDollar || escaped != s
 			return plainText(escaped), nil
 		}
@@ -91,9 +90,6 @@ func (d *decoder) text(f *field) writer {
 		return plainText(s), nil
 	}
 }
-
-// dataNames finds what a client replaces where it only looks for names, as far as it is not the author's.
-var dataNames = regexp.MustCompile(`\$(\{[a-zA-Z0-9_\-.]+\})`)
 
 // storeDuration takes text such as "90s", or a number of nanoseconds.
 func (d *decoder) storeDuration(v cty.Value, expr hclsyntax.Expression, name string, dst reflect.Value) {

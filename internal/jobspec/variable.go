@@ -91,7 +91,7 @@ func declareValidation(name string, b *hcl.Block) (validation, hcl.Diagnostics) 
 			diags = append(diags, errorAt(t.SourceRange(), "Invalid reference",
 				"The condition of variable %q refers to var.%s only.", name, name)...)
 		}
-		if own == 0 {
+		if own == 0 && len(val.condition.Variables()) == 0 {
 			diags = append(diags, errorAt(attr.Range, "Invalid condition", "The condition of variable %q must look at var.%s.", name, name)...)
 		}
 	}
