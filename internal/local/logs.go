@@ -87,8 +87,8 @@ type follower struct {
 	done  <-chan struct{}
 	cause func() error // why done is closed
 	file  *os.File
-	over func() (bool, error)
-	last bool // the writer is over: what is left is all there will be
+	over  func() (bool, error)
+	last  bool // the writer is over: what is left is all there will be
 }
 
 func (f *follower) Read(p []byte) (int, error) {
