@@ -261,6 +261,15 @@ func (m *Machine) doom(s *State, n int, in *Instance) (workflow.Verdict, string)
 	return "", ""
 }
 
+// Dying reports whether the attempt in flight of an instance is being killed, and why.
+func (m *Machine) Dying(s *State, n, i int) (why string, dying bool) {
+	if i >= len(s.Instances[n]) || s.Instances[n][i].Current == nil {
+		return "", false
+	}
+	verdict, why := m.doom(s, n, s.Instances[n][i])
+	return why, verdict != ""
+}
+
 // mayStart reports whether something of task n may start now, as far as the run is concerned.
 func (m *Machine) mayStart(s *State, n int) bool {
 	switch s.Head.Status {

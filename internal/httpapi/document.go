@@ -209,7 +209,7 @@ func (d document) instance(i int) api.Instance {
 		out.Attempts = append(out.Attempts, ended(&in.Past[k]))
 	}
 	if in.Current != nil {
-		out.Attempts = append(out.Attempts, current(in))
+		out.Attempts = append(out.Attempts, d.current(i, in))
 	}
 	for k := range out.Attempts {
 		if t := out.Attempts[k].StartedAt; !t.IsZero() {
@@ -260,14 +260,14 @@ func ended(a *engine.Attempt) api.Attempt {
 	}
 }
 
-// current is the attempt in flight.
-func current(in *engine.Instance) api.Attempt {
+// current is the attempt in flight of instance i.
+func (d document) current(i int, in *engine.Instance) api.Attempt {
 	c := in.Current
 	message := c.Message
-	if c.Kill != "" {
+	if why, dying := d.m.Dying(d.s, d.n, i); dying {
 		message = "is being stopped"
-		if c.KillWhy != "" {
-			message += ": " + c.KillWhy
+		if why != "" {
+			message += ": " + why
 		}
 	}
 	return api.Attempt{
