@@ -17,16 +17,17 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 	if err != nil {
 		return workflow.Value{}, err
 	}
-	ctx, diags := e.frame(o, scope.Shared).context(s.refs, forBody)
+	frame := e.frame(o, scope.Shared)
+	ctx, diags := frame.context(s.refs, forBody)
 	if diags.HasErrors() {
-		return workflow.Value{}, o.failure(s, diags, scope)
+		return workflow.Value{}, frame.failure(s, diags, scope)
 	}
 	if ctx, err = inScope(ctx, s, scope, forBody); err != nil {
 		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
 	}
 	inline, diags := t.nomad.DecodeTask(ctx)
 	if diags.HasErrors() {
-		return workflow.Value{}, o.failure(s, diags, scope)
+		return workflow.Value{}, frame.failure(s, diags, scope)
 	}
 	job := inline.Assemble(t.name)
 	job.Priority = &e.def.Priority
@@ -37,7 +38,7 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 	if err != nil {
 		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
 	}
-	return workflow.Value{JSON: raw, Sensitive: o.flow.readsSecret(s.refs, &scope)}, nil
+	return workflow.Value{JSON: raw, Sensitive: frame.readsSecret(s.refs, &scope)}, nil
 }
 
 // body compiles a task's body the first time it is needed.

@@ -127,7 +127,7 @@ func (e *Evaluator) value(o *opened, s *site, scope workflow.Scope) (workflow.Va
 		}
 	}
 	if diags.HasErrors() {
-		return workflow.Value{}, o.failure(s, diags, scope)
+		return workflow.Value{}, frame.failure(s, diags, scope)
 	}
 	secret := v.ContainsMarked()
 	v, _ = v.UnmarkDeep()
@@ -213,7 +213,7 @@ func (e *Evaluator) frame(o *opened, shared *workflow.Shared) *frame {
 
 // failure is the error for an expression that could not be evaluated: the place, the reason, and whose missing outputs are
 // behind it.
-func (o *opened) failure(s *site, diags hcl.Diagnostics, scope workflow.Scope) error {
+func (f *frame) failure(s *site, diags hcl.Diagnostics, scope workflow.Scope) error {
 	d := diags[0]
 	for _, other := range diags {
 		if other.Severity == hcl.DiagError {
@@ -227,12 +227,12 @@ func (o *opened) failure(s *site, diags hcl.Diagnostics, scope workflow.Scope) e
 	}
 	text := d.Detail
 	switch {
-	case o.flow.readsSecret(s.refs, &scope):
+	case f.readsSecret(s.refs, &scope):
 		text = d.Summary + ". " + withheld
 	case text == "":
 		text = d.Summary + "."
 	}
-	return errors.New(place(rangeOf(at)) + s.name + ": " + text + o.flow.blame(s.refs, scope))
+	return errors.New(place(rangeOf(at)) + s.name + ": " + text + f.flow.blame(s.refs, scope))
 }
 
 // blame names the outputs an expression reads that are null because their task did not give them.
@@ -247,6 +247,9 @@ func (fl *flow) blame(r *refs, scope workflow.Scope) string {
 			return
 		}
 		for _, ref := range r.outputs {
+			if fl.taskByName[ref.task].shape() != workflow.ShapePlain {
+				continue
+			}
 			if why := missing(ref, scope.Shared.Tasks[ref.task]); why != "" && !seen[why] {
 				seen[why] = true
 				parts = append(parts, why)
@@ -273,7 +276,10 @@ func (fl *flow) blame(r *refs, scope workflow.Scope) string {
 
 // missing says why a plain task's output is null, or nothing when it is not.
 func missing(ref outputRef, t *workflow.TaskValues) string {
-	if t == nil || t.Shape != workflow.ShapePlain || len(t.Instances) > 0 && !t.Instances[0].Outputs[ref.output].Null() {
+	if t == nil {
+		t = &workflow.TaskValues{Status: workflow.Pending}
+	}
+	if t.Shape != workflow.ShapePlain || len(t.Instances) > 0 && !t.Instances[0].Outputs[ref.output].Null() {
 		return ""
 	}
 	return fmt.Sprintf("task.%s.output.%s is null because task %s %s.", ref.task, ref.output, ref.task, became(t.Status))

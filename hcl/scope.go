@@ -61,6 +61,7 @@ type frame struct {
 	tasks       map[string][2]cty.Value // value and status
 	locals      [2]map[*local]localValue
 	contexts    map[contextKey]*hcl.EvalContext
+	secrets     map[*refs]bool // of expressions that read something sensitive of the view
 }
 
 type contextKey struct {
@@ -74,7 +75,8 @@ type localValue struct {
 }
 
 func newFrame(fl *flow, w world) *frame {
-	return &frame{flow: fl, world: w, tasks: map[string][2]cty.Value{}, locals: [2]map[*local]localValue{{}, {}}, contexts: map[contextKey]*hcl.EvalContext{}}
+	return &frame{flow: fl, world: w, tasks: map[string][2]cty.Value{}, locals: [2]map[*local]localValue{{}, {}}, contexts: map[contextKey]*hcl.EvalContext{},
+		secrets: map[*refs]bool{}}
 }
 
 // prepare makes a value of the world fit for a mode.

@@ -31,13 +31,25 @@ func (fl *flow) readsSecret(r *refs, scope *workflow.Scope) bool {
 		if r == nil {
 			return false
 		}
-		if scope != nil && r.each && scope.Each != nil && scope.Each.Value.Sensitive {
-			return true
-		}
 		return slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
 			slices.ContainsFunc(r.tasks, func(name string) bool { return fl.taskSecret(name, scope) })
 	}
 	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || direct(l.site.refs) })
+}
+
+// readsSecret is the same for one evaluation; what does not belong to the instance is found out once.
+func (f *frame) readsSecret(r *refs, scope *workflow.Scope) bool {
+	if r.each && scope.Each != nil && scope.Each.Value.Sensitive {
+		return true
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, ok := f.secrets[r]
+	if !ok {
+		known = f.flow.readsSecret(r, scope)
+		f.secrets[r] = known
+	}
+	return known
 }
 
 func (fl *flow) paramSecret(name string, scope *workflow.Scope) bool {

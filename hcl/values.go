@@ -25,13 +25,11 @@ func toCty(raw json.RawMessage, ty cty.Type) (cty.Value, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return cty.NullVal(ty), nil
 	}
+	if v, ok := primitive(raw, ty); ok {
+		return v, nil
+	}
 	if err := jsonNotTooDeep(raw); err != nil {
 		return cty.NilVal, err
-	}
-	if ty.IsPrimitiveType() {
-		if v, err := ctyjson.Unmarshal(raw, ty); err == nil {
-			return v, nil
-		}
 	}
 	implied, err := ctyjson.ImpliedType(raw)
 	if err != nil {
@@ -45,6 +43,28 @@ func toCty(raw json.RawMessage, ty cty.Type) (cty.Value, error) {
 		return v, nil
 	}
 	return convert.Convert(v, ty)
+}
+
+// primitive reads the values that nearly every output is, without the machinery that larger ones need: a view may hold
+// 100,000 of them.
+func primitive(raw json.RawMessage, ty cty.Type) (cty.Value, bool) {
+	any := ty == cty.DynamicPseudoType
+	switch c := raw[0]; {
+	case c == '"' && (any || ty == cty.String):
+		var s string
+		if json.Unmarshal(raw, &s) == nil {
+			return cty.StringVal(s), true
+		}
+	case (c == '-' || c >= '0' && c <= '9') && (any || ty == cty.Number):
+		if v, err := cty.ParseNumberVal(string(raw)); err == nil {
+			return v, true
+		}
+	case (any || ty == cty.Bool) && string(raw) == "true":
+		return cty.True, true
+	case (any || ty == cty.Bool) && string(raw) == "false":
+		return cty.False, true
+	}
+	return cty.NilVal, false
 }
 
 // jsonNotTooDeep refuses what would exhaust the stack of the decoders, which recurse.

@@ -1,0 +1,61 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// FuzzCompile throws files at the front end. Whatever they hold, it must answer with findings or with a definition that
+// holds together: its graph builds, its evaluator opens it, and compiling it again gives the same.
+func FuzzCompile(f *testing.F) {
+	for _, pattern := range []string{"testdata/valid/*.hcl", "testdata/invalid/*.hcl", "../examples/*/*.hcl"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, path := range paths {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(b)
+		}
+	}
+	f.Fuzz(func(t *testing.T, src []byte) {
+		files := []workflow.File{{Path: "fuzz.hcl", Bytes: src}}
+		def, diags := Compile(files, "")
+		if def == nil {
+			if !diags.HasErrors() {
+				t.Fatal("no definition and no error")
+			}
+			return
+		}
+		if _, err := workflow.NewGraph(def); err != nil {
+			t.Fatalf("graph: %v", err)
+		}
+		e, err := NewEvaluator(def)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared := &workflow.Shared{Run: workflow.RunValues{ID: "r"}}
+		for i := range def.Tasks {
+			task := &def.Tasks[i]
+			for _, x := range []*workflow.Expr{task.When, task.ForEach, task.Count, task.Body} {
+				if x != nil {
+					e.Evaluate(*x, workflow.Scope{Shared: shared, Attempt: &workflow.AttemptValues{Number: 1}}) //nolint:errcheck // most cannot be evaluated; none may panic
+				}
+			}
+		}
+		Params(def, nil, workflow.RunValues{})
+		if again, _ := Compile(files, ""); again == nil || again.Hash != def.Hash {
+			t.Fatal("compiled once only")
+		}
+		Format(src)
+	})
+}
