@@ -107,7 +107,9 @@ func (r *runs) List(_ context.Context, f scheduler.Filter) ([]scheduler.Summary,
 	return out, nil
 }
 
-func (r *runs) Logs(_ context.Context, req scheduler.LogRequest) (io.ReadCloser, error) { return r.logs(req) }
+func (r *runs) Logs(_ context.Context, req scheduler.LogRequest) (io.ReadCloser, error) {
+	return r.logs(req)
+}
 
 // call makes a request by hand and returns status and body.
 func call(t *testing.T, h http.Handler, method, path, body string) (int, string) {
