@@ -111,6 +111,7 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 		}
 		return nil, fmt.Errorf("open state file %s: %w", cfg.Path, err)
 	}
+	s.db.AllocSize = 0 // space is made ahead by written blocks, not by holes: see spaceStep
 	if fresh {
 		err = s.create()
 	} else {
