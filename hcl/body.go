@@ -6,6 +6,9 @@ package hcl
 import (
 	"fmt"
 
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+
 	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -29,6 +32,11 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 	if diags.HasErrors() {
 		return workflow.Value{}, frame.failure(s, diags, scope)
 	}
+	if blame := o.flow.blame(s.refs, scope); blame != "" {
+		if expr := nullArgument(t.nomad.Expressions(), ctx); expr != nil {
+			return workflow.Value{}, fmt.Errorf("%s%s: null stands where a value is needed.%s", place(rangeOf(expr.Range())), s.name, blame)
+		}
+	}
 	job := inline.Assemble(t.name)
 	job.Priority = &e.def.Priority
 	if job.Namespace == nil {
@@ -39,6 +47,33 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
 	}
 	return workflow.Value{JSON: raw, Sensitive: frame.readsSecret(s.refs, &scope)}, nil
+}
+
+// nullArgument finds an argument that is nothing but a reference to null, or a list with null in it. Nomad takes the one
+// for absent and hands the other to a driver, which fails with a sentence about something else. Null that an author wrote
+// or computed is left alone.
+func nullArgument(exprs []hclsyntax.Expression, ctx *hcl.EvalContext) hclsyntax.Expression {
+	for _, expr := range exprs {
+		bare := expr
+		if wrap, ok := bare.(*hclsyntax.TemplateWrapExpr); ok {
+			bare = wrap.Wrapped
+		}
+		_, reference := bare.(*hclsyntax.ScopeTraversalExpr)
+		list, isList := bare.(*hclsyntax.TupleConsExpr)
+		switch {
+		case reference:
+			if v, diags := bare.Value(ctx); !diags.HasErrors() && v.IsNull() {
+				return bare
+			}
+		case isList:
+			for _, e := range list.Exprs {
+				if v, diags := e.Value(ctx); !diags.HasErrors() && v.IsNull() {
+					return e
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // body compiles a task's body the first time it is needed.
