@@ -1,0 +1,177 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/local"
+	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Kind says where the tasks of a run are executed.
+type Kind string
+
+// The kinds of executor.
+const (
+	Local Kind = "local" // child processes on this machine
+	Nomad Kind = "nomad" // batch jobs on the Nomad that NOMAD_ADDR names
+)
+
+// StateDir is where runs without a server are kept: $CAIRN_STATE_DIR, else $XDG_STATE_HOME/cairn, else
+// ~/.local/state/cairn.
+func StateDir(getenv func(string) string) (string, error) {
+	if dir := getenv("CAIRN_STATE_DIR"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	if dir := getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) { // others are to be ignored, says the XDG specification
+		return filepath.Join(dir, "cairn"), nil
+	}
+	home := getenv("HOME")
+	if home == "" {
+		return "", errors.New("no state folder: set CAIRN_STATE_DIR, or HOME")
+	}
+	return filepath.Abs(filepath.Join(home, ".local", "state", "cairn"))
+}
+
+// folderVersion is the version of run.json.
+const folderVersion = 1
+
+// runFile is the content of run.json.
+type runFile struct {
+	Version   int            `json:"version"`
+	Run       workflow.RunID `json:"run"`
+	Workflow  string         `json:"workflow"`
+	Kind      Kind           `json:"executor"`
+	CreatedAt time.Time      `json:"created_at"`
+}
+
+// folder is the folder of one run.
+type folder string
+
+func folderOf(stateDir string, id workflow.RunID) folder {
+	return folder(filepath.Join(stateDir, "runs", string(id)))
+}
+
+func (f folder) file(name string) string { return filepath.Join(string(f), name) }
+func (f folder) store() string           { return f.file(local.StoreFile) }
+
+const (
+	runFileName  = "run.json"
+	halfFileName = "new"
+	sockFileName = "sock"
+)
+
+// makeFolder makes the folder of a new run, still marked as half-made.
+func makeFolder(stateDir string, run runFile) (folder, error) {
+	f := folderOf(stateDir, run.Run)
+	// 0700: outputs, params and logs are nobody else's business.
+	if err := os.MkdirAll(filepath.Dir(string(f)), 0o700); err != nil {
+		return "", fmt.Errorf("make the state folder: %w", err)
+	}
+	if err := os.Mkdir(string(f), 0o700); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("make the run folder: run %s: %w", run.Run, scheduler.ErrExists)
+		}
+		return "", fmt.Errorf("make the run folder: %w", err)
+	}
+	run.Version = folderVersion
+	b, err := json.Marshal(run)
+	if err != nil {
+		return "", fmt.Errorf("make the run folder: %w", err)
+	}
+	for name, content := range map[string][]byte{halfFileName: nil, runFileName: append(b, '\n')} {
+		if err := os.WriteFile(f.file(name), content, 0o600); err != nil {
+			return "", errors.Join(fmt.Errorf("make the run folder: %w", err), os.RemoveAll(string(f)))
+		}
+	}
+	return f, nil
+}
+
+// complete takes the mark off: the run is in the store.
+func (f folder) complete() error {
+	if err := os.Remove(f.file(halfFileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("complete the run folder: %w", err)
+	}
+	return nil
+}
+
+func (f folder) half() bool {
+	_, err := os.Lstat(f.file(halfFileName))
+	return err == nil
+}
+
+// read reads run.json; ErrNotFound when there is no such run.
+func (f folder) read() (runFile, error) {
+	var run runFile
+	b, err := os.ReadFile(f.file(runFileName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return run, fmt.Errorf("run %s: %w in %s", filepath.Base(string(f)), scheduler.ErrNotFound, filepath.Dir(string(f)))
+	case err != nil:
+		return run, fmt.Errorf("read the run folder: %w", err)
+	}
+	if err := json.Unmarshal(b, &run); err != nil {
+		return run, fmt.Errorf("read %s: %w", f.file(runFileName), err)
+	}
+	if run.Version != folderVersion {
+		return run, fmt.Errorf("read %s: format version %s, this Cairn reads %d: use the version of Cairn that made it, or a newer one",
+			f.file(runFileName), strconv.Itoa(run.Version), folderVersion)
+	}
+	return run, nil
+}
+
+// A folder that is marked as half-made for longer than this was given up: making one takes milliseconds.
+const halfMadeAge = time.Minute
+
+// runFolders returns the folders of all runs, newest first. Half-made ones are left out; those that were given up are
+// removed, or completed if their run had come into the store just before the end.
+func runFolders(stateDir string, now time.Time) ([]folder, error) {
+	entries, err := os.ReadDir(filepath.Join(stateDir, "runs"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list the run folders: %w", err)
+	}
+	var folders []folder
+	for _, e := range slices.Backward(entries) { // IDs sort by time
+		id, err := workflow.ParseRunID(e.Name())
+		if err != nil || !e.IsDir() {
+			continue
+		}
+		f := folderOf(stateDir, id)
+		if f.half() && !f.repair(id, now) {
+			continue
+		}
+		folders = append(folders, f)
+	}
+	return folders, nil
+}
+
+// repair decides about a folder that is marked as half-made, and reports whether it holds a run after all. What it cannot
+// decide, or remove, it leaves for the next time.
+func (f folder) repair(id workflow.RunID, now time.Time) (complete bool) {
+	info, err := os.Stat(string(f))
+	if err != nil || now.Sub(info.ModTime()) < halfMadeAge {
+		return false
+	}
+	if pid, err := local.Leader(string(f)); err != nil || pid != 0 {
+		return false
+	}
+	switch found, err := inStore(f, id); {
+	case err != nil:
+		return false
+	case found:
+		return f.complete() == nil
+	}
+	_ = os.RemoveAll(string(f))
+	return false
+}
