@@ -75,21 +75,27 @@ func deepToken(tokens hclsyntax.Tokens) (hcl.Range, bool) {
 	type level struct {
 		operators int
 		lines     bool // a line break ends an expression
+		directive bool // a template's %{ … }, which may begin a nesting of its own
 	}
 	levels, total := []level{{lines: true}}, 0
 	for _, t := range tokens {
 		top := &levels[len(levels)-1]
 		switch t.Type {
 		case hclsyntax.TokenOParen, hclsyntax.TokenOBrack, hclsyntax.TokenTemplateInterp, hclsyntax.TokenTemplateControl:
-			levels = append(levels, level{})
+			levels = append(levels, level{directive: t.Type == hclsyntax.TokenTemplateControl})
 			total++
 		case hclsyntax.TokenOBrace:
 			levels = append(levels, level{lines: true})
 			total++
 		case hclsyntax.TokenCParen, hclsyntax.TokenCBrack, hclsyntax.TokenCBrace, hclsyntax.TokenTemplateSeqEnd:
 			if len(levels) > 1 {
+				nests := top.directive || t.Type == hclsyntax.TokenCBrack // an index or a splat works on all that stands before it
 				total -= 1 + top.operators
 				levels = levels[:len(levels)-1]
+				if nests {
+					levels[len(levels)-1].operators++
+					total++
+				}
 			}
 		case hclsyntax.TokenComma:
 			total -= top.operators

@@ -1,0 +1,179 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestValidFilesCompileToTheirGoldenDefinitions(t *testing.T) {
+	for _, c := range []struct{ path, name, golden string }{
+		{"testdata/valid/nightly_orders.hcl", "", "nightly_orders.json"},
+		{"testdata/valid/graph.hcl", "", "graph.json"},
+		{"testdata/valid/policies.hcl", "policies", "policies.json"},
+		{"testdata/valid/policies.hcl", "finally_without_defaults", "finally_without_defaults.json"},
+		{"testdata/valid/folder", "one", "folder_one.json"},
+		{"testdata/valid/folder", "two", "folder_two.json"},
+	} {
+		t.Run(c.golden, func(t *testing.T) {
+			files, diags := Load(c.path)
+			if len(diags) > 0 {
+				t.Fatal(diags)
+			}
+			def, diags := Compile(files, c.name)
+			if len(diags) > 0 {
+				t.Fatal(diags)
+			}
+			def.Files = nil // the golden file stands beside them
+			var got bytes.Buffer
+			enc := json.NewEncoder(&got)
+			enc.SetEscapeHTML(false)
+			enc.SetIndent("", "  ")
+			if err := enc.Encode(def); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", "valid", c.golden)
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("definition, -want +got (go test -update writes it anew):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestExamplesCompile(t *testing.T) {
+	paths, err := filepath.Glob("../examples/*/workflow.hcl")
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no examples", err)
+	}
+	for _, path := range paths {
+		files, diags := Load(path)
+		if len(diags) > 0 {
+			t.Fatal(diags)
+		}
+		if _, diags := Compile(files, ""); len(diags) > 0 {
+			t.Errorf("%s:\n%s", path, diags)
+		}
+	}
+}
+
+func TestCompilingIsDeterministic(t *testing.T) {
+	files, diags := Load("testdata/valid/folder")
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	first, _ := Compile(files, "one")
+	turned := slices.Clone(files)
+	slices.Reverse(turned)
+	for range 10 {
+		again, _ := Compile(turned, "one")
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Fatalf("another definition, -first +again:\n%s", diff)
+		}
+	}
+	changed := slices.Clone(files)
+	changed[0].Bytes = append(slices.Clone(changed[0].Bytes), '\n')
+	if other, _ := Compile(changed, "one"); other.Hash == first.Hash {
+		t.Error("another file, the same hash")
+	}
+	renamed := slices.Clone(files)
+	renamed[0].Path = "renamed.hcl"
+	if other, _ := Compile(renamed, "one"); other.Hash == first.Hash {
+		t.Error("another path, the same hash")
+	}
+}
+
+func TestChoosingAWorkflow(t *testing.T) {
+	files, _ := Load("testdata/valid/folder")
+	for name, want := range map[string]string{
+		"":    "The files declare several workflows: one or two. Say which one is meant.",
+		"ome": "The files declare no workflow ome, only one or two. Did you mean `one`?",
+	} {
+		if _, diags := Compile(files, name); len(diags) != 1 || diags[0].Detail != want {
+			t.Errorf("%q: got %v, want %s", name, diags, want)
+		}
+	}
+	if _, diags := Compile([]workflow.File{{Path: "a.hcl"}}, ""); len(diags) != 1 || !strings.HasPrefix(diags[0].Detail, "The files declare no workflow.") {
+		t.Errorf("empty file: got %v", diags)
+	}
+}
+
+func TestLoading(t *testing.T) {
+	dir := t.TempDir()
+	if _, diags := Load(dir); !diags.HasErrors() || !strings.Contains(diags[0].Detail, "holds no *.hcl file") {
+		t.Errorf("empty folder: %v", diags)
+	}
+	if _, diags := Load(filepath.Join(dir, "nope.hcl")); !diags.HasErrors() || !strings.Contains(diags[0].Detail, "no such file") {
+		t.Errorf("missing file: %v", diags)
+	}
+	files, diags := Load("testdata/valid/folder")
+	if len(diags) > 0 || len(files) != 3 || files[0].Path != "locals.hcl" {
+		t.Errorf("folder: %v %v", files, diags)
+	}
+}
+
+func TestDeepNestingIsRefused(t *testing.T) {
+	for name, expr := range map[string]string{
+		"parentheses": strings.Repeat("(", 100_000) + "1" + strings.Repeat(")", 100_000),
+		"lists":       strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000),
+		"negations":   strings.Repeat("!", 100_000) + "true",
+		"a sum":       strings.Repeat("1 + ", 100_000) + "1",
+		"choices":     strings.Repeat("true ? 1 : ", 100_000) + "1",
+		"a path":      "local.a" + strings.Repeat("[0]", 100_000),
+		"attributes":  "local.a" + strings.Repeat(".b", 100_000),
+		"splats":      "local.a" + strings.Repeat("[*]", 100_000),
+		"templates":   strings.Repeat(`"${`, 50_000) + "1" + strings.Repeat(`}"`, 50_000),
+		"directives":  `"` + strings.Repeat("%{ if true }", 50_000) + `"`,
+		"lines":       strings.Repeat("(\n", 100_000) + "1" + strings.Repeat("\n)", 100_000),
+		"comments":    strings.Repeat("( # ))\n", 100_000) + "1" + strings.Repeat("\n)", 100_000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, diags := Compile([]workflow.File{{Path: "a.hcl", Bytes: []byte("locals {\n  a = 1\n  x = " + expr + "\n}\nworkflow \"w\" {\n  task \"t\" {}\n}\n")}}, "")
+			if !diags.HasErrors() {
+				t.Error("it compiled")
+			}
+		})
+	}
+	deep := strings.Repeat("a {\n", 100_000) + strings.Repeat("}\n", 100_000)
+	if _, diags := Compile([]workflow.File{{Path: "a.hcl", Bytes: []byte(deep)}}, ""); !diags.HasErrors() {
+		t.Error("nested blocks compiled")
+	}
+	json := `workflow "w" {
+  task "t" {
+    when = jsondecode(join("", [for i in range(100) : join("", [for j in range(100) : "["])])) == 1
+  }
+}`
+	if _, diags := Compile([]workflow.File{{Path: "a.hcl", Bytes: []byte(json)}}, ""); !diags.HasErrors() {
+		t.Error("deep JSON compiled")
+	}
+}
+
+func TestFormatting(t *testing.T) {
+	got := string(Format([]byte("workflow \"w\" {\ntask \"a\" {\ndriver=\"exec\"\nuser = \"x\"\n}\n}\n")))
+	want := "workflow \"w\" {\n  task \"a\" {\n    driver = \"exec\"\n    user   = \"x\"\n  }\n}\n"
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

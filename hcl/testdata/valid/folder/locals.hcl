@@ -1,0 +1,3 @@
+locals {
+  bucket = "s3://landing"
+}

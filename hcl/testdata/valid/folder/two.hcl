@@ -1,0 +1,9 @@
+workflow "two" {
+  task "only" {
+    driver = "raw_exec"
+    config {
+      command = "list"
+      args    = [local.bucket]
+    }
+  }
+}
