@@ -248,7 +248,7 @@ func (c *checker) output(o *output) *workflow.Value {
 	}
 	v, err := convert.Convert(v, o.ty)
 	if err != nil {
-		c.errorf(o.fallback.at(), "Wrong value", "%s must be %s: %s.", upperFirst(o.fallback.name), wantType(o.ty), hide(err, o.sensitive))
+		c.errorf(o.fallback.at(), "Wrong value", "%s must be %s: %s.", upperFirst(o.fallback.name), wantType(o.ty), hide(inPath(err), o.sensitive))
 		return nil
 	}
 	if !v.IsWhollyKnown() {

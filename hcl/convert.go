@@ -82,7 +82,7 @@ func (t outputType) read(raw json.RawMessage) (cty.Value, error) {
 	case t.ty.IsPrimitiveType():
 		return cty.NilVal, fmt.Errorf("it is %s", friendlyType(v))
 	}
-	return cty.NilVal, err
+	return cty.NilVal, inPath(err)
 }
 
 // quoted shows the beginning of what a program wrote.

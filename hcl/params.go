@@ -221,7 +221,7 @@ func (p *param) take(v cty.Value) (cty.Value, error) {
 	}
 	conv, err := convert.Convert(v, p.ty)
 	if err != nil {
-		return cty.NilVal, hide(fmt.Errorf("must be %s: %w", wantType(p.ty), err), p.sensitive)
+		return cty.NilVal, hide(fmt.Errorf("must be %s: %w", wantType(p.ty), inPath(err)), p.sensitive)
 	}
 	return conv, nil
 }

@@ -5,7 +5,9 @@ package hcl
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
@@ -108,6 +110,31 @@ func fromCty(v cty.Value) (workflow.Value, error) {
 		return workflow.Value{}, fmt.Errorf("cannot be written as JSON: %w", err)
 	}
 	return workflow.Value{JSON: raw, Sensitive: secret}, nil
+}
+
+// inPath puts the place inside a value in front of a conversion's error.
+func inPath(err error) error {
+	var at cty.PathError
+	if !errors.As(err, &at) || len(at.Path) == 0 {
+		return err
+	}
+	var b strings.Builder
+	for _, step := range at.Path {
+		switch step := step.(type) {
+		case cty.GetAttrStep:
+			b.WriteString("." + step.Name)
+		case cty.IndexStep:
+			switch {
+			case step.Key.Type() == cty.String && step.Key.IsKnown():
+				fmt.Fprintf(&b, "[%q]", step.Key.AsString())
+			case step.Key.Type() == cty.Number && step.Key.IsKnown():
+				b.WriteString("[" + step.Key.AsBigFloat().Text('f', -1) + "]")
+			default:
+				b.WriteString("[…]")
+			}
+		}
+	}
+	return fmt.Errorf("at %s %w", b.String(), err)
 }
 
 // safeType removes what only conversions understand.
