@@ -4,4 +4,10 @@
 // Cairn runs workflows written in HCL as Nomad batch jobs or local processes.
 package main
 
-func main() {}
+import (
+	"os"
+
+	"github.com/cairnflow/cairn/internal/cli"
+)
+
+func main() { os.Exit(cli.Run(os.Args[1:])) }

@@ -1,0 +1,210 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package cli is Cairn's command line: one file per command, each arguments, then work, then view. Data goes to standard
+// output, talk to standard error.
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/agext/levenshtein"
+	hashicli "github.com/hashicorp/cli"
+)
+
+// The exit codes. Those of a run that was followed to its end are its verdict.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // the run failed, or the command did
+	exitUsage       = 2 // bad arguments, or an invalid file
+	exitCancelled   = 3
+	exitUnreachable = 4 // a server, Nomad or Consul, at the start
+	exitSkipped     = 5
+)
+
+// App is one call of the program: everything a command may touch of the world around it.
+type App struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	Getenv func(string) string
+	Now    func() time.Time
+	// Supervisor is the command line that starts the supervisor of local runs; nil = this program with "supervise".
+	Supervisor []string
+	// Signals are the interrupts and terminations that this process gets; nil = those of the system.
+	Signals <-chan os.Signal
+}
+
+// New returns the App of the process itself.
+func New() *App {
+	return &App{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Now: time.Now}
+}
+
+// Run runs the command that the arguments name and returns the exit code.
+func Run(args []string) int { return New().Run(args) }
+
+// Run runs the command that the arguments name and returns the exit code.
+func (a *App) Run(args []string) int {
+	commands := a.commands()
+	if name, ok := unknownCommand(args, commands); ok {
+		a.errorf("There is no command %q.%s Run \"cairn -h\" for a list.", name, suggestion(name, names(commands)))
+		return exitUsage
+	}
+	program := &hashicli.CLI{
+		Args:           args,
+		Name:           "cairn",
+		Version:        versionText(),
+		Commands:       commands,
+		HiddenCommands: []string{"supervise"},
+		Autocomplete:   true,
+		HelpFunc:       help,
+		HelpWriter:     a.Stdout,
+		ErrorWriter:    a.Stderr,
+	}
+	code, err := program.Run()
+	if err != nil {
+		a.errorf("%s", err)
+		return exitFailed
+	}
+	if code == codeNoCommand {
+		return exitUsage // the list of commands has been printed
+	}
+	return code
+}
+
+// codeNoCommand is what hashicorp/cli answers when no command was given.
+const codeNoCommand = 127
+
+func (a *App) commands() map[string]hashicli.CommandFactory {
+	all := map[string]func(*App) *command{
+		"run":            runCommand,
+		"validate":       validateCommand,
+		"fmt":            fmtCommand,
+		"graph":          graphCommand,
+		"render":         renderCommand,
+		"runs":           runsCommand,
+		"runs list":      runsListCommand,
+		"runs show":      runsShowCommand,
+		"runs logs":      runsLogsCommand,
+		"runs stop":      runsStopCommand,
+		"runs terminate": runsTerminateCommand,
+		"runs watch":     runsWatchCommand,
+		"runs pause":     runsPauseCommand,
+		"runs resume":    runsResumeCommand,
+		"task":           taskCommand,
+		"task cancel":    taskCancelCommand,
+		"version":        versionCommand,
+		"supervise":      superviseCommand,
+	}
+	out := make(map[string]hashicli.CommandFactory, len(all))
+	for name, make := range all {
+		out[name] = func() (hashicli.Command, error) {
+			c := make(a)
+			c.app, c.name = a, name
+			return c, nil
+		}
+	}
+	return out
+}
+
+// unknownCommand finds the first words that name no command, so that a mistyped one gets a suggestion instead of a help
+// page.
+func unknownCommand(args []string, commands map[string]hashicli.CommandFactory) (string, bool) {
+	var words []string
+	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") || len(words) == 2 {
+			break
+		}
+		words = append(words, arg)
+	}
+	if len(words) == 0 {
+		return "", false
+	}
+	if _, ok := commands[words[0]]; !ok {
+		return words[0], true
+	}
+	if len(words) == 1 || !slices.ContainsFunc(names(commands), func(name string) bool {
+		return strings.HasPrefix(name, words[0]+" ")
+	}) {
+		return "", false
+	}
+	both := words[0] + " " + words[1]
+	_, ok := commands[both]
+	return both, !ok
+}
+
+func names(commands map[string]hashicli.CommandFactory) []string {
+	var out []string
+	for name := range commands {
+		if name != "supervise" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// suggestion is " Did you mean …?" when one of the names is close, else nothing.
+func suggestion(name string, names []string) string {
+	best, distance := "", 3 // more than two letters off is another word
+	for _, n := range names {
+		if d := levenshtein.Distance(name, n, nil); d < distance {
+			best, distance = n, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf(" Did you mean %q?", best)
+}
+
+// help is the text of `cairn -h`.
+func help(commands map[string]hashicli.CommandFactory) string {
+	var b strings.Builder
+	b.WriteString("Usage: cairn COMMAND [options] [arguments]\n\n")
+	b.WriteString("  Cairn runs workflows written in HCL, on this machine or as batch jobs on Nomad.\n")
+	b.WriteString("  Begin with \"cairn run -local FILE\". \"cairn COMMAND -h\" explains a command.\n\nCommands:\n\n")
+	for _, name := range names(commands) {
+		if c, err := commands[name](); err == nil {
+			fmt.Fprintf(&b, "  %-15s %s\n", name, c.Synopsis())
+		}
+	}
+	b.WriteString("\n  Completion for bash, zsh and fish: \"cairn -autocomplete-install\".")
+	return b.String()
+}
+
+// say prints talk: whole lines for people, on standard error.
+func (a *App) say(format string, args ...any) {
+	fmt.Fprintf(a.Stderr, format+"\n", args...)
+}
+
+// errorf says what went wrong.
+func (a *App) errorf(format string, args ...any) { a.say("Error: "+format, args...) }
+
+// warnf says what should not surprise anybody later.
+func (a *App) warnf(format string, args ...any) { a.say("Warning: "+format, args...) }
+
+// print writes data to standard output. A reader that went away (a closed pager) is none of our business.
+func (a *App) print(text string) {
+	if _, err := io.WriteString(a.Stdout, text); err != nil {
+		a.say("Standard output cannot be written: %s", err)
+	}
+}
+
+// signals returns the interrupts and terminations of this process, and a function that gives them back.
+func (a *App) signals() (<-chan os.Signal, func()) {
+	if a.Signals != nil {
+		return a.Signals, func() {}
+	}
+	// Three Ctrl-C in a row are three requests: none may be lost while the first is carried out.
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
+	return c, func() { signal.Stop(c) }
+}

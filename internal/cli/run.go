@@ -1,0 +1,327 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cairnflow/cairn/hcl"
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/client"
+	"github.com/cairnflow/cairn/internal/server"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// runNamespace is Cairn's own namespace of runs without a server.
+const runNamespace = "default"
+
+// runFlags are the options of `cairn run`.
+type runFlags struct {
+	params   params
+	workflow string
+	local    bool
+	nomad    bool
+	resume   string
+	json     bool
+	key      string
+	detach   bool
+}
+
+func runCommand(a *App) *command {
+	f := &runFlags{}
+	c := &command{
+		synopsis:  "Run a workflow and follow it to its end",
+		arguments: "FILE",
+		max:       1,
+		about: `Checks the workflow in FILE (one .hcl file or a folder of them), starts a run of it and follows the run
+to its end. This process schedules the tasks; they run on this machine (-local, the default) or as
+batch jobs on a Nomad cluster (-nomad).
+
+On this machine tasks are plain processes: nothing keeps them from anything that you may do yourself.
+As root, -local has to be said. If this process is killed, its tasks go on; -resume picks the run up
+again.
+
+Ctrl-C stops the run: what runs is cancelled, finally tasks run. A second one terminates it, finally
+tasks too; a third one leaves it as it is.
+
+Exit codes: 0 the run succeeded, 1 it failed, 2 the arguments or the file are wrong, 3 it was cancelled,
+4 Nomad cannot be reached, 5 it was skipped.`,
+		examples: []string{
+			"cairn run -local examples/quickstart",
+			"cairn run -nomad examples/etl -param day=2026-01-31",
+			"cairn run -nomad -resume 3kq6t2dlxyvm2hd4wq3a",
+		},
+		options: append(f.params.options(),
+			textOption(&f.workflow, "workflow", "NAME", "The workflow to run, where FILE holds several."),
+			switchOption(&f.local, "local", "Run the tasks on this machine, as processes of this user."),
+			switchOption(&f.nomad, "nomad", "Run the tasks on the Nomad cluster that NOMAD_ADDR names (NOMAD_TOKEN and the others hold too)."),
+			option{
+				name: "resume", value: "ID", usage: "Go on with a run whose process has ended, instead of starting one.",
+				bind: textOption(&f.resume, "resume", "ID", "").bind, predict: a.predictRuns(),
+			},
+			textOption(&f.key, "key", "KEY", `Start only one run for this key: a second call with the same key and the same params follows the first
+one's run, with other params it is refused.`),
+			switchOption(&f.json, "json", "Print the run document on standard output when the run has ended, and everything else on standard error."),
+			switchOption(&f.detach, "detach", "Return once the run is started. Needs a server."),
+		),
+		predict: predictWorkflow,
+	}
+	c.run = func(args []string) int {
+		if problem := f.check(a, args); problem != "" {
+			return c.usageError(problem)
+		}
+		if f.resume != "" {
+			return a.resumeRun(f)
+		}
+		return a.startRun(f, args[0])
+	}
+	return c
+}
+
+// check finds options that do not go together. It returns a sentence, or nothing.
+func (f *runFlags) check(a *App, args []string) string {
+	switch {
+	case f.local && f.nomad:
+		return "-local and -nomad exclude each other"
+	case f.resume == "" && len(args) == 0:
+		return "it needs FILE"
+	case f.resume != "" && len(args) > 0:
+		return "-resume goes on with a run as it was started, and takes no FILE"
+	case f.resume != "" && (len(f.params.texts) > 0 || len(f.params.files) > 0):
+		return "-resume goes on with a run as it was started, and takes no params"
+	case f.resume != "" && (f.key != "" || f.workflow != ""):
+		return "-resume goes on with a run as it was started, and takes neither -key nor -workflow"
+	case f.detach:
+		return "-detach needs a server to leave the run to, and Cairn servers are not supported yet; leave -detach away"
+	case !f.local && !f.nomad && a.Getenv("CAIRN_ADDR") != "":
+		return "CAIRN_ADDR names a Cairn server, and those are not supported yet; say -local or -nomad, or unset CAIRN_ADDR"
+	case !f.local && !f.nomad && f.resume == "" && os.Geteuid() == 0:
+		return "this is root, and tasks on this machine would have all of root's rights; say -local if that is meant, or -nomad"
+	}
+	return ""
+}
+
+func (f *runFlags) kind() server.Kind {
+	if f.nomad {
+		return server.Nomad
+	}
+	return server.Local
+}
+
+// startRun starts a run of a file and follows it.
+func (a *App) startRun(f *runFlags, path string) int {
+	s, def, code := a.compile(path, f.workflow, f.json)
+	if def == nil {
+		return code
+	}
+	cfg, err := a.serverConfig()
+	if err != nil {
+		return a.broken(err)
+	}
+	run, diags, s := a.newRun(f, def, s)
+	if diags.HasErrors() {
+		a.report(s, diags, f.json)
+		return exitUsage
+	}
+	a.report(s, diags, false)
+	session, err := server.Start(context.Background(), cfg, run)
+	var exists *server.RunExistsError
+	if errors.As(err, &exists) {
+		a.say("Key %s has a run already: %s.", f.key, exists.Run)
+		return a.rejoin(cfg, f, exists.Run)
+	}
+	if err != nil {
+		return a.startFailed(cfg, f, err)
+	}
+	a.say("%s", where(session, def.Name, cfg))
+	return a.drive(session, f)
+}
+
+// newRun evaluates the params and says what was wrong with them.
+func (a *App) newRun(f *runFlags, def *workflow.Definition, s source) (server.NewRun, hcl.Diagnostics, source) {
+	now := workflow.At(a.Now())
+	run := server.NewRun{
+		ID:             server.NewRunID(a.Now()),
+		Kind:           f.kind(),
+		Definition:     def,
+		Labels:         def.Labels,
+		IdempotencyKey: f.key,
+		By:             a.user(),
+		ScheduledAt:    now,
+	}
+	given, files, diags := f.params.given()
+	s = s.over(files)
+	if diags.HasErrors() {
+		return run, diags, s
+	}
+	values, found := hcl.Params(def, given, workflow.RunValues{
+		ID:          string(run.ID),
+		Workflow:    def.Name,
+		Version:     def.Hash,
+		Namespace:   runNamespace,
+		Trigger:     "manual",
+		ScheduledAt: now,
+	})
+	run.Params = values
+	return run, append(diags, found...), s
+}
+
+// resumeRun goes on with a run whose process has ended.
+func (a *App) resumeRun(f *runFlags) int {
+	cfg, err := a.serverConfig()
+	if err != nil {
+		return a.broken(err)
+	}
+	id, err := findRun(cfg.StateDir, f.resume)
+	if err != nil {
+		return a.broken(err)
+	}
+	var kind server.Kind
+	if f.local || f.nomad {
+		kind = f.kind()
+	}
+	return a.resume(cfg, f, id, kind)
+}
+
+func (a *App) resume(cfg server.Config, f *runFlags, id workflow.RunID, kind server.Kind) int {
+	session, err := server.Resume(context.Background(), cfg, id, kind)
+	if err != nil {
+		return a.startFailed(cfg, f, err)
+	}
+	a.say("%s", where(session, "", cfg))
+	return a.drive(session, f)
+}
+
+// rejoin follows a run that was there already: through the process that drives it, or by driving it.
+func (a *App) rejoin(cfg server.Config, f *runFlags, id workflow.RunID) int {
+	reader, err := server.Read(context.Background(), cfg, id)
+	if err != nil {
+		return a.startFailed(cfg, f, err)
+	}
+	defer reader.Close()
+	run, err := reader.Run(context.Background(), string(id))
+	switch {
+	case err != nil:
+		return a.broken(err)
+	case run.Terminal():
+		return a.conclude(reader.Client, run, f.json)
+	case reader.PID != 0:
+		return a.watch(reader, f.json, id)
+	}
+	return a.resume(cfg, f, id, "")
+}
+
+// startFailed says why a run could not be started or resumed.
+func (a *App) startFailed(cfg server.Config, f *runFlags, err error) int {
+	var unreachable *server.UnreachableError
+	var over *server.OverError
+	switch {
+	case errors.As(err, &unreachable):
+		a.errorf("%s", sentence(err))
+		return exitUnreachable
+	case errors.As(err, &over):
+		return a.showOver(cfg, f, over.Run)
+	}
+	return a.broken(err)
+}
+
+// broken says that a command did not get done.
+func (a *App) broken(err error) int {
+	a.errorf("%s", sentence(err))
+	return exitFailed
+}
+
+// where says where the tasks of a run are executed.
+func where(s *server.Session, name string, cfg server.Config) string {
+	what := "Run " + string(s.Run)
+	if name != "" {
+		what += " of " + name
+	}
+	if s.Kind == server.Nomad {
+		address := cfg.Getenv("NOMAD_ADDR")
+		if address == "" {
+			address = "http://127.0.0.1:4646, as NOMAD_ADDR is not set"
+		}
+		return fmt.Sprintf(`%s: batch jobs on the Nomad at %s, scheduled by this process.
+Warning: while this process is away (a closed laptop, a kill), running jobs go on but nothing new starts.
+         "cairn run -nomad -resume %s" picks the run up again.`, what, address, s.Run)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "this machine"
+	}
+	return fmt.Sprintf("%s: here, on %s, no isolation.", what, host)
+}
+
+// viewFor is the view of a run: on standard output, or with -json on standard error.
+func (a *App) viewFor(asJSON bool) view {
+	if asJSON {
+		return a.viewOn(a.Stderr)
+	}
+	return a.viewOn(a.Stdout)
+}
+
+// drive follows a run that this process schedules, and stops scheduling when it is over.
+func (a *App) drive(s *server.Session, f *runFlags) int {
+	w := &follower{app: a, client: s.Client(), id: string(s.Run), view: a.viewFor(f.json), owner: true, ended: s.Done()}
+	run, err := w.follow(context.Background())
+	code := exitFailed
+	switch {
+	case err == nil:
+		code = a.conclude(s.Client(), run, f.json)
+	case errors.Is(err, errLeft):
+		a.say("Run %s is left as it is: what runs goes on, nothing new starts.\nContinue: cairn run -%s -resume %s", s.Run, s.Kind, s.Run)
+	default:
+		a.errorf("%s Continue: cairn run -%s -resume %s", sentence(err), s.Kind, s.Run)
+	}
+	if err := s.Close(); err != nil {
+		code = max(code, a.broken(err))
+	}
+	return code
+}
+
+// watch follows a run that another process schedules.
+func (a *App) watch(r *server.Reader, asJSON bool, id workflow.RunID) int {
+	w := &follower{app: a, client: r.Client, id: string(id), view: a.viewFor(asJSON)}
+	run, err := w.follow(context.Background())
+	switch {
+	case err == nil:
+		return a.conclude(w.client, run, asJSON)
+	case errors.Is(err, errLeft):
+		a.say("Look again: cairn runs watch %s", w.id)
+		return exitFailed
+	}
+	a.errorf("%s See how the run stands: cairn runs show %s", sentence(err), w.id)
+	return exitFailed
+}
+
+// conclude prints how a run ended and returns its exit code.
+func (a *App) conclude(c *client.Client, run *api.Run, asJSON bool) int {
+	if asJSON {
+		a.printJSON(run)
+		return exitOf(run.Status)
+	}
+	failed := failures(run)
+	a.tails(context.Background(), c, run, failed)
+	a.print(summary(run, failed, a.screenOf(a.Stdout)))
+	return exitOf(run.Status)
+}
+
+// showOver tells how a run ended that cannot be resumed for that reason.
+func (a *App) showOver(cfg server.Config, f *runFlags, id workflow.RunID) int {
+	reader, err := server.Read(context.Background(), cfg, id)
+	if err != nil {
+		return a.broken(err)
+	}
+	defer reader.Close()
+	run, err := reader.Run(context.Background(), string(id))
+	if err != nil {
+		return a.broken(err)
+	}
+	a.say("Run %s is over: there is nothing to resume.", id)
+	return a.conclude(reader.Client, run, f.json)
+}

@@ -1,0 +1,218 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/client"
+)
+
+func runsShowCommand(a *App) *command {
+	var task, status string
+	var asJSON bool
+	c := &command{
+		synopsis:  "Show a run: tasks, instances, attempts, outputs",
+		arguments: "ID",
+		min:       1,
+		max:       1,
+		about: `Shows how a run stands or stood: its params, its tasks with every attempt, its outputs. With -json it
+prints the run document, the same that "cairn run -json" prints.`,
+		examples: []string{"cairn runs show 3kq6t2dlxyvm2hd4wq3a", "cairn runs show -task extract -status failed 3kq6t2"},
+		options: []option{
+			textOption(&task, "task", "NAME", "Only this task, with all its instances."),
+			textOption(&status, "status", "STATUS", "With -task: only its instances with this status."),
+			switchOption(&asJSON, "json", "Print it as JSON."),
+		},
+		predict: a.predictRuns(),
+	}
+	c.run = func(args []string) int {
+		if status != "" && task == "" {
+			return c.usageError("-status is about the instances of a task: it needs -task")
+		}
+		r, id, code := a.open(args[0])
+		if r == nil {
+			return code
+		}
+		defer r.Close()
+		if task != "" {
+			return a.showInstances(r.Client, string(id), client.InstancesQuery{Task: task, Status: status}, asJSON)
+		}
+		run, err := r.Run(context.Background(), string(id))
+		if err != nil {
+			return a.broken(err)
+		}
+		if asJSON {
+			a.printJSON(run)
+			return exitOK
+		}
+		a.print(runText(run, r.PID, a.Now(), a.screenOf(a.Stdout)))
+		return exitOK
+	}
+	return c
+}
+
+// maxPerPage is the largest page that the API gives.
+const maxPerPage = 1000
+
+func (a *App) showInstances(c *client.Client, id string, q client.InstancesQuery, asJSON bool) int {
+	q.PerPage = maxPerPage
+	all := api.Instances{Instances: []api.Instance{}}
+	for {
+		page, err := c.Instances(context.Background(), id, q)
+		if err != nil {
+			return a.broken(err)
+		}
+		all.Instances = append(all.Instances, page.Instances...)
+		if q.Next = page.Next; q.Next == "" {
+			break
+		}
+	}
+	if asJSON {
+		a.printJSON(all)
+		return exitOK
+	}
+	var b strings.Builder
+	t := &api.Task{Name: q.Task}
+	for i := range all.Instances {
+		writeInstance(&b, t, &all.Instances[i], a.Now(), a.screenOf(a.Stdout))
+	}
+	if b.Len() == 0 {
+		a.say("Task %s has no such instances.", q.Task)
+	}
+	a.print(b.String())
+	return exitOK
+}
+
+// runText shows a run to people.
+func runText(run *api.Run, pid int, now time.Time, out screen) string {
+	var b strings.Builder
+	field := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%-11s %s\n", name, value)
+		}
+	}
+	field("Run", run.ID)
+	field("Workflow", clean(run.Workflow))
+	status := out.paint(run.Status, statusStyle(run.Status))
+	if run.Reason != "" {
+		status += ": " + clean(run.Reason)
+	}
+	field("Status", status)
+	switch {
+	case pid != 0:
+		field("Driven by", fmt.Sprintf("process %d", pid))
+	case !run.Terminal():
+		field("Driven by", "nobody: cairn run -resume "+run.ID+" goes on with it")
+	}
+	field("Definition", run.Definition)
+	if run.Generation > 1 {
+		field("Generation", fmt.Sprint(run.Generation))
+	}
+	field("Created", moment(run.CreatedAt))
+	field("Started", moment(run.StartedAt))
+	if !run.EndedAt.IsZero() {
+		field("Ended", fmt.Sprintf("%s, after %s", moment(run.EndedAt), lasting(run.EndedAt.Sub(run.StartedAt))))
+	}
+	for name, value := range run.Labels {
+		field("Label", clean(name)+" = "+clean(value))
+	}
+	if len(run.Params) > 0 {
+		b.WriteString("\nParams:\n" + outputLines(run.Params))
+	}
+	b.WriteString("\nTasks:\n")
+	for n := range run.Tasks {
+		writeTask(&b, &run.Tasks[n], now, out)
+	}
+	if len(run.Outputs) > 0 {
+		b.WriteString("\nOutputs:\n" + outputLines(run.Outputs))
+	}
+	return b.String()
+}
+
+// moment is a time for people, in their zone.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}
+
+func writeTask(b *strings.Builder, t *api.Task, now time.Time, out screen) {
+	if !isFanOut(t) {
+		writeInstance(b, t, &t.Instances[0], now, out)
+		if t.Recovered {
+			b.WriteString("      recovered by a handler\n")
+		}
+		return
+	}
+	fmt.Fprintf(b, "  %s  %s", t.Name, out.paint(t.Status, statusStyle(t.Status)))
+	if counts := tally(countsOf(t)); counts != "" {
+		fmt.Fprintf(b, "  (%s)", counts)
+	}
+	if t.Reason != "" {
+		b.WriteString("  " + clean(t.Reason))
+	}
+	b.WriteString("\n")
+	if t.InstanceCounts != nil {
+		fmt.Fprintf(b, "      too many to list here: -task %s lists them\n", t.Name)
+	}
+	for i := range t.Instances {
+		writeInstance(b, t, &t.Instances[i], now, out)
+	}
+}
+
+func writeInstance(b *strings.Builder, t *api.Task, in *api.Instance, now time.Time, out screen) {
+	fmt.Fprintf(b, "  %s  %s", instanceName(t, in), out.paint(in.Status, statusStyle(in.Status)))
+	if in.Reason != "" {
+		b.WriteString("  " + clean(in.Reason))
+	}
+	b.WriteString("\n")
+	for i := range in.Attempts {
+		writeAttempt(b, &in.Attempts[i], now)
+	}
+	if len(in.Outputs) > 0 {
+		b.WriteString(indent(outputLines(in.Outputs), "      ") + "\n")
+	}
+}
+
+func writeAttempt(b *strings.Builder, a *api.Attempt, now time.Time) {
+	fmt.Fprintf(b, "      #%d", a.Number)
+	switch {
+	case a.Verdict != "":
+		b.WriteString(" " + a.Verdict)
+	case !a.StartedAt.IsZero():
+		b.WriteString(" running")
+	default:
+		b.WriteString(" not started")
+	}
+	if !a.StartedAt.IsZero() {
+		word := " after "
+		if a.Verdict == "" {
+			word = " for "
+		}
+		b.WriteString(word + lasting(timeOr(a.EndedAt, now).Sub(a.StartedAt)))
+	}
+	if a.Node != "" {
+		b.WriteString(" on " + clean(a.Node))
+	}
+	if why := howEnded(a); why != "" && a.Verdict != "succeeded" {
+		b.WriteString(": " + why)
+	}
+	b.WriteString("\n")
+	if a.JobID != "" {
+		fmt.Fprintf(b, "         job %s", clean(a.JobID))
+		if a.AllocID != "" {
+			fmt.Fprintf(b, ", allocation %s", clean(a.AllocID))
+		}
+		b.WriteString("\n")
+	}
+	for _, note := range a.Notes {
+		b.WriteString("         note: " + clean(note) + "\n")
+	}
+}

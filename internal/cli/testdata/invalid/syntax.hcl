@@ -1,0 +1,4 @@
+workflow "syntax" {
+  task "a" {
+    driver = 
+  }

@@ -1,0 +1,2 @@
+who = 
+fail = true

@@ -1,0 +1,9 @@
+workflow "one" {
+  task "a" {
+  }
+}
+
+workflow "two" {
+  task "b" {
+  }
+}
