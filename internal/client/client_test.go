@@ -178,6 +178,25 @@ func TestALogIsReadAsItComes(t *testing.T) {
 	}
 }
 
+func TestALogThatBreaksOffIsNotTakenForWhole(t *testing.T) {
+	clients := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, strings.Repeat("x", 300_000))
+		panic(http.ErrAbortHandler)
+	})
+	for how, c := range clients {
+		log, err := c.Logs(context.Background(), id, api.LogQuery{Task: "t"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.ReadAll(log)
+		var unreachable *client.UnreachableError
+		if !errors.As(err, &unreachable) {
+			t.Errorf("%s: %v; want a broken connection", how, err)
+		}
+		log.Close()
+	}
+}
+
 func TestAnEndedContextIsNotTheServersFault(t *testing.T) {
 	begun := make(chan struct{})
 	clients := answering(t, func(_ http.ResponseWriter, r *http.Request) {

@@ -15,13 +15,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/api"
-	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/scheduler"
@@ -172,61 +170,123 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 	}
 }
 
+// server is a handler behind a socket, called as any HTTP client would.
+type server struct {
+	*httptest.Server
+	t *testing.T
+}
+
+func serve(t *testing.T, r httpapi.Runs) server {
+	t.Helper()
+	s := httptest.NewServer(handlerOf(r))
+	t.Cleanup(s.Close)
+	return server{s, t}
+}
+
+// do makes a request; an answer that is no success becomes an *api.Error.
+func (s server) do(method, path string, body any) (*http.Response, error) {
+	s.t.Helper()
+	b, err := json.Marshal(body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL+path, bytes.NewReader(b))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	res, err := s.Client().Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		said := &api.Error{}
+		if err := json.NewDecoder(res.Body).Decode(said); err != nil {
+			s.t.Fatalf("%s %s: status %d and no error: %v", method, path, res.StatusCode, err)
+		}
+		return nil, said
+	}
+	return res, nil
+}
+
+// get reads a document.
+func get[T any](s server, path string) (T, http.Header, error) {
+	s.t.Helper()
+	var out T
+	res, err := s.do("GET", path, nil)
+	if err != nil {
+		return out, nil, err
+	}
+	defer res.Body.Close()
+	return out, res.Header, json.NewDecoder(res.Body).Decode(&out)
+}
+
+// log reads a log to its end.
+func (s server) log(query string) (string, error) {
+	s.t.Helper()
+	res, err := s.do("GET", runPath+"/logs?"+query, nil)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return string(b), err
+}
+
+const runPath = "/v1/run/" + string(runID)
+
 func TestHealth(t *testing.T) {
-	c := client.InProcess("here", handlerOf(newRuns(nightly(t))))
-	got, err := c.Health(context.Background())
+	got, _, err := get[api.Health](serve(t, newRuns(nightly(t))), "/v1/agent/health")
 	if err != nil || !got.Healthy || !got.Leader || got.Version != "1.2.3" || got.PID == 0 {
 		t.Errorf("health %+v, %v", got, err)
 	}
 }
 
 func TestListsAreFilteredAndPaged(t *testing.T) {
-	c := client.InProcess("here", handlerOf(newRuns(nightly(t))))
-	ids := func(q client.RunsQuery) string {
+	s := serve(t, newRuns(nightly(t)))
+	ids := func(query string) string {
 		var out []string
+		next := ""
 		for {
-			page, err := c.Runs(context.Background(), q)
+			page, _, err := get[api.Runs](s, "/v1/runs?"+query+"&next="+next)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, r := range page.Runs {
 				out = append(out, r.ID[:1]+":"+r.Status)
 			}
-			if q.Next = page.Next; q.Next == "" {
+			if next = page.Next; next == "" {
 				return strings.Join(out, " ")
 			}
 			out = append(out, "|")
 		}
 	}
-	for _, c := range []struct {
-		query client.RunsQuery
-		want  string
-	}{
-		{client.RunsQuery{}, "c:running b:failed a:succeeded"},
-		{client.RunsQuery{PerPage: 2}, "c:running b:failed | a:succeeded"},
-		{client.RunsQuery{PerPage: 3}, "c:running b:failed a:succeeded"},
-		{client.RunsQuery{Status: "failed", PerPage: 1}, "b:failed"},
-		{client.RunsQuery{Workflow: "other"}, ""},
+	for query, want := range map[string]string{
+		"":                         "c:running b:failed a:succeeded",
+		"per_page=2":               "c:running b:failed | a:succeeded",
+		"per_page=3":               "c:running b:failed a:succeeded",
+		"status=failed&per_page=1": "b:failed",
+		"workflow=other":           "",
 	} {
-		if got := ids(c.query); got != c.want {
-			t.Errorf("%+v: got %q, want %q", c.query, got, c.want)
+		if got := ids(query); got != want {
+			t.Errorf("%q: got %q, want %q", query, got, want)
 		}
 	}
 }
 
 func TestInstancesArePaged(t *testing.T) {
-	c := client.InProcess("here", handlerOf(newRuns(manyShards(t))))
-	q := client.InstancesQuery{Task: "shard", Status: "running", PerPage: 10}
+	s := serve(t, newRuns(manyShards(t)))
+	next := ""
 	var keys []string
 	for pages := 1; ; pages++ {
-		page, err := c.Instances(context.Background(), string(runID), q)
+		page, _, err := get[api.Instances](s, runPath+"/instances?task=shard&status=running&per_page=10&next="+next)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, in := range page.Instances {
 			keys = append(keys, *in.Key)
 		}
-		if q.Next = page.Next; q.Next == "" {
+		if next = page.Next; next == "" {
 			if pages != 3 {
 				t.Errorf("%d pages, want 3", pages)
 			}
@@ -243,34 +303,43 @@ func TestABlockingReadWaitsForAChange(t *testing.T) {
 	s.Head.Status = workflow.RunRunning
 	r := newRuns(m, s)
 	r.waiting = make(chan struct{}, 1)
-	c := client.InProcess("here", handlerOf(r))
-	_, index, err := c.Wait(t.Context(), string(runID), 0, 0)
+	srv := serve(t, r)
+	_, header, err := get[api.Run](srv, runPath)
 	if err != nil {
 		t.Fatal(err)
 	}
+	index := header.Get(api.IndexHeader)
 	type result struct {
-		run   *api.Run
-		index uint64
+		run   api.Run
+		index string
 		err   error
 	}
 	answer := make(chan result, 1)
 	go func() {
-		run, index, err := c.Wait(t.Context(), string(runID), index, time.Minute)
-		answer <- result{run, index, err}
+		run, header, err := get[api.Run](srv, runPath+"?wait=1m&index="+index)
+		answer <- result{run, header.Get(api.IndexHeader), err}
 	}()
 	<-r.waiting
 	r.change(func() { s.Head.Status = workflow.RunPaused })
 	got := <-answer
-	if got.err != nil || got.run.Status != "paused" || got.index <= index {
-		t.Errorf("got %+v, %v after index %d", got.run, got.err, index)
+	if got.err != nil || got.run.Status != "paused" || index != "1" || got.index != "2" {
+		t.Errorf("got %+v, %v after index %s", got.run, got.err, index)
 	}
 }
 
 func TestABlockingReadOfWhatIsOverDoesNotWait(t *testing.T) {
-	c := client.InProcess("here", handlerOf(newRuns(nightly(t))))
-	run, _, err := c.Wait(t.Context(), string(runID), 1, 10*time.Minute)
+	run, _, err := get[api.Run](serve(t, newRuns(nightly(t))), runPath+"?index=1&wait=10m")
 	if err != nil || run.Status != "succeeded" {
 		t.Errorf("got %+v, %v", run, err)
+	}
+}
+
+func TestABlockingReadEndsWithItsWait(t *testing.T) {
+	m, s := nightly(t)
+	s.Head.Status = workflow.RunRunning
+	_, header, err := get[api.Run](serve(t, newRuns(m, s)), runPath+"?index=1&wait=1ms")
+	if err != nil || header.Get(api.IndexHeader) != "1" {
+		t.Errorf("index %s, %v; want the one given", header.Get(api.IndexHeader), err)
 	}
 }
 
@@ -279,7 +348,7 @@ func TestANoticeIsTheReasonOfARunThatDoesNotGetOn(t *testing.T) {
 	s.Head.Status = workflow.RunRunning
 	r := newRuns(m, s)
 	r.notice = "its state cannot be saved: no space left on device"
-	run, err := client.InProcess("here", handlerOf(r)).Run(t.Context(), string(runID))
+	run, _, err := get[api.Run](serve(t, r), runPath)
 	if err != nil || run.Reason != r.notice {
 		t.Errorf("reason %q, %v; want the notice", run.Reason, err)
 	}
@@ -299,7 +368,10 @@ func TestVerbsFitOrSayWhatWould(t *testing.T) {
 			m, s := nightly(t)
 			s.Head.Status = status
 			r := newRuns(m, s)
-			_, err := client.InProcess("here", handlerOf(r)).Verb(t.Context(), string(runID), verb, api.VerbRequest{By: "ada", Reason: "x"})
+			res, err := serve(t, r).do("POST", runPath+"/"+string(verb), api.VerbRequest{By: "ada", Reason: "x"})
+			if err == nil {
+				res.Body.Close()
+			}
 			var said *api.Error
 			switch {
 			case err == nil && len(r.verbs) == 1 && r.verbs[0].By == "ada" && r.verbs[0].Reason == "x":
@@ -322,11 +394,13 @@ func TestCancelNamesTheTaskOrTheInstance(t *testing.T) {
 	m, s := nightly(t)
 	s.Head.Status, s.Tasks[0].Status, s.Instances[0][0].Status = workflow.RunRunning, workflow.Running, workflow.Running
 	r := newRuns(m, s)
-	c := client.InProcess("here", handlerOf(r))
+	srv := serve(t, r)
 	for _, key := range []*string{nil, ptr("eu")} {
-		if _, err := c.Verb(t.Context(), string(runID), api.VerbCancel, api.VerbRequest{Task: "extract", Key: key}); err != nil {
+		res, err := srv.do("POST", runPath+"/cancel", api.VerbRequest{Task: "extract", Key: key})
+		if err != nil {
 			t.Fatal(err)
 		}
+		res.Body.Close()
 	}
 	want := []engine.Event{
 		{Kind: engine.CancelTask, Task: 0, Instance: -1},
@@ -337,17 +411,6 @@ func TestCancelNamesTheTaskOrTheInstance(t *testing.T) {
 	}
 }
 
-func readLog(t *testing.T, c *client.Client, q api.LogQuery) (string, error) {
-	t.Helper()
-	log, err := c.Logs(t.Context(), string(runID), q)
-	if err != nil {
-		return "", err
-	}
-	defer log.Close()
-	b, err := io.ReadAll(log)
-	return string(b), err
-}
-
 func TestLogsAreThoseOfTheAttemptAskedFor(t *testing.T) {
 	m, s := nightly(t)
 	r := newRuns(m, s)
@@ -356,7 +419,7 @@ func TestLogsAreThoseOfTheAttemptAskedFor(t *testing.T) {
 		got = req
 		return io.NopCloser(strings.NewReader("hello\n")), nil
 	}
-	text, err := readLog(t, client.InProcess("here", handlerOf(r)), api.LogQuery{Task: "extract", Key: ptr("eu"), Attempt: 1, Stderr: true, Tail: 7})
+	text, err := serve(t, r).log("task=extract&key=eu&attempt=1&stream=stderr&tail=7")
 	if err != nil || text != "hello\n" {
 		t.Errorf("log %q, %v", text, err)
 	}
@@ -382,8 +445,8 @@ func TestAFollowedLogIsWaitedFor(t *testing.T) {
 		}
 		return io.NopCloser(strings.NewReader("at last\n")), nil
 	}
-	c := client.InProcess("here", handlerOf(r))
-	if _, err := readLog(t, c, api.LogQuery{Task: "extract"}); err == nil || !strings.Contains(err.Error(), "-follow waits for it") {
+	srv := serve(t, r)
+	if _, err := srv.log("task=extract"); err == nil || !strings.Contains(err.Error(), "-follow waits for it") {
 		t.Errorf("a log that is not there yet: %v", err)
 	}
 	type result struct {
@@ -392,7 +455,7 @@ func TestAFollowedLogIsWaitedFor(t *testing.T) {
 	}
 	answer := make(chan result, 1)
 	go func() {
-		text, err := readLog(t, c, api.LogQuery{Task: "extract", Follow: true})
+		text, err := srv.log("task=extract&follow=true")
 		answer <- result{text, err}
 	}()
 	<-r.waiting
@@ -405,7 +468,7 @@ func TestAFollowedLogIsWaitedFor(t *testing.T) {
 func TestALogThatWasCollectedIsGone(t *testing.T) {
 	r := newRuns(nightly(t))
 	r.logs = func(scheduler.LogRequest) (io.ReadCloser, error) { return nil, scheduler.ErrGone }
-	_, err := readLog(t, client.InProcess("here", handlerOf(r)), api.LogQuery{Task: "extract"})
+	_, err := serve(t, r).log("task=extract")
 	var said *api.Error
 	if !errors.As(err, &said) || said.Status != http.StatusGone || !strings.Contains(said.Message, "collected") {
 		t.Errorf("got %v", err)
@@ -428,18 +491,9 @@ func TestALogThatBreaksOffIsNotTakenForWhole(t *testing.T) {
 	r := newRuns(nightly(t))
 	long := strings.Repeat("x", 300_000)
 	r.logs = func(scheduler.LogRequest) (io.ReadCloser, error) { return breaking{strings.NewReader(long)}, nil }
-	server := httptest.NewServer(handlerOf(r))
-	defer server.Close()
-	overTCP, err := client.TCP(server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]*client.Client{"in process": client.InProcess("here", handlerOf(r)), "over TCP": overTCP} {
-		text, err := readLog(t, c, api.LogQuery{Task: "extract"})
-		var unreachable *client.UnreachableError
-		if !errors.As(err, &unreachable) {
-			t.Errorf("%s: read %d bytes and %v; want a broken connection", name, len(text), err)
-		}
+	text, err := serve(t, r).log("task=extract")
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("read %d bytes and %v; want a broken connection", len(text), err)
 	}
 }
 
@@ -447,7 +501,7 @@ func TestALargeLogArrivesWhole(t *testing.T) {
 	r := newRuns(nightly(t))
 	long := bytes.Repeat([]byte("0123456789abcdef\n"), 600_000) // 10 MB
 	r.logs = func(scheduler.LogRequest) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(long)), nil }
-	text, err := readLog(t, client.InProcess("here", handlerOf(r)), api.LogQuery{Task: "extract"})
+	text, err := serve(t, r).log("task=extract")
 	if err != nil || text != string(long) {
 		t.Errorf("read %d of %d bytes, %v", len(text), len(long), err)
 	}
