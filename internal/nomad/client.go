@@ -26,7 +26,7 @@ import (
 const (
 	maxRegistrations = 16 // in flight, tombstones and stops included
 	maxReads         = 16
-	maxLogStreams    = 32
+	maxLogStreams    = 16 // each may hold a second connection, to learn when to end
 	maxConnections   = 90
 )
 

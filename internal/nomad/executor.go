@@ -66,6 +66,7 @@ type attempt struct {
 	listed      bool      // since the realm was last connected
 	missing     time.Time // since when Nomad does not know the job
 	look        bool      // its allocations are to be read
+	doubt       bool      // a list did not name its job
 	whyHeld     bool      // its evaluations are to be read
 	outcome     *engine.Outcome
 	place       engine.Place

@@ -6,6 +6,7 @@ package nomad
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,7 +42,7 @@ func (e *Executor) listing(w *watch) {
 			due = time.Now().Add(e.cfg.ListEvery)
 		}
 		for _, r := range e.realmsToList(all) {
-			soon, err := e.list(w.ctx, r, all)
+			err := e.list(w.ctx, r, all)
 			if w.ctx.Err() != nil {
 				return
 			}
@@ -52,9 +53,6 @@ func (e *Executor) listing(w *watch) {
 				continue
 			}
 			failures = 0
-			if soon {
-				due = earlier(due, e.cfg.LostAfter)
-			}
 		}
 	}
 }
@@ -96,15 +94,15 @@ func (e *Executor) realmsToList(all bool) []realm {
 	return realms
 }
 
-// list compares what Nomad has with what is waited for. soon: some job is missing and wants a second list.
-func (e *Executor) list(ctx context.Context, r realm, all bool) (soon bool, err error) {
+// list compares what Nomad has with what is waited for.
+func (e *Executor) list(ctx context.Context, r realm, all bool) error {
 	ids := e.inFlight(r, all)
 	if len(ids) == 0 {
-		return false, nil
+		return nil
 	}
-	index, leader, err := e.probe(ctx, r)
+	index, _, _, err := e.probe(ctx, r, jobPrefix(e.cfg.Cluster))
 	if err != nil {
-		return false, err
+		return err
 	}
 	if e.wentBack(r, index) {
 		e.log.Warn("Nomad's index went backwards: it was restored from a snapshot; reconciling", "realm", r, "index", index)
@@ -114,13 +112,11 @@ func (e *Executor) list(ctx context.Context, r realm, all bool) (soon bool, err 
 		ids = e.inFlight(r, true)
 	}
 	for page := range slices.Chunk(ids, listPage) {
-		missing, err := e.listPage(ctx, r, page, index, leader)
-		if err != nil {
-			return soon, err
+		if err := e.listPage(ctx, r, page); err != nil {
+			return err
 		}
-		soon = soon || missing
 	}
-	return soon, nil
+	return nil
 }
 
 // inFlight returns the jobs of a realm that are waited for; unless all, only those that were not listed yet.
@@ -137,19 +133,23 @@ func (e *Executor) inFlight(r realm, all bool) []string {
 	return ids
 }
 
-// probe asks for the index of Nomad's table of jobs, and whether a leader vouches for it. The list of statuses carries
-// the index of its own rows only.
-func (e *Executor) probe(ctx context.Context, r realm) (index uint64, leader bool, err error) {
+// probe asks for the first job whose ID begins with prefix, for the index of Nomad's table of jobs, and whether a leader
+// vouches for both. The list of statuses carries the index of its own rows only.
+func (e *Executor) probe(ctx context.Context, r realm, prefix string) (index uint64, leader bool, first *nomadapi.JobListStub, err error) {
 	err = e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
 		query := r.query(ctx, secret)
-		query.Prefix, query.PerPage = jobPrefix(e.cfg.Cluster), 1
-		_, meta, err := e.client.api.Jobs().List(query)
-		if err == nil {
-			index, leader = meta.LastIndex, meta.KnownLeader
+		query.Prefix, query.PerPage = prefix, 1
+		list, meta, err := e.client.api.Jobs().List(query)
+		if err != nil {
+			return err
 		}
-		return err
+		index, leader = meta.LastIndex, meta.KnownLeader
+		if len(list) > 0 {
+			first = list[0]
+		}
+		return nil
 	})
-	return index, leader, err
+	return index, leader, first, err
 }
 
 // seen notes an index of Nomad. The caller holds mu.
@@ -180,17 +180,17 @@ func (e *Executor) wentBack(r realm, index uint64) bool {
 	return true
 }
 
-func (e *Executor) listPage(ctx context.Context, r realm, ids []string, index uint64, leader bool) (missing bool, err error) {
+func (e *Executor) listPage(ctx context.Context, r realm, ids []string) error {
 	var in nomadapi.JobStatusesRequest
 	for _, id := range ids {
 		in.Jobs = append(in.Jobs, nomadapi.NamespacedID{ID: id, Namespace: r.namespace})
 	}
 	var out []jobStatus
-	err = e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
+	err := e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
 		return e.client.post(ctx, r, "/v1/jobs/statuses", in, &out, secret)
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	found := map[string]*jobStatus{}
 	for i := range out {
@@ -204,47 +204,82 @@ func (e *Executor) listPage(ctx context.Context, r realm, ids []string, index ui
 			continue
 		}
 		if status := found[id]; status != nil {
-			e.compare(a, status)
-		} else if e.absent(a, index, leader) {
-			missing = true
+			a.missing = time.Time{}
+			a.look = a.look || a.differs(status)
+			a.stopped(status.Stop)
+			a.whyHeld = len(status.Allocs) == 0 && a.held == ""
+		} else {
+			// No proof of anything: of jobs that were changed by one entry of Nomad's log, as by the clients' updates of
+			// many tasks that end together, this list names one only.
+			a.look, a.doubt = true, true
 		}
+		a.listed = true
+		e.advance(a)
 	}
-	return missing, nil
+	return nil
 }
 
-// compare has an attempt looked at whose job is not as it is known. The caller holds mu.
-func (e *Executor) compare(a *attempt, status *jobStatus) {
-	a.listed, a.missing = true, time.Time{}
-	for _, s := range status.Allocs {
-		if known := a.allocs[s.ID]; known == nil || known.ClientStatus != s.ClientStatus {
-			a.look = true
-		}
-	}
-	if status.Stop && a.stopEval == "" && a.job != jobStopped {
+// differs reports whether the allocations in a list are not as they are known. The caller holds mu.
+func (a *attempt) differs(status *jobStatus) bool {
+	return slices.ContainsFunc(status.Allocs, func(s struct{ ID, ClientStatus string }) bool {
+		known := a.allocs[s.ID]
+		return known == nil || known.ClientStatus != s.ClientStatus
+	})
+}
+
+// stopped notes the stop flag of a job that is not being stopped by us. The caller holds mu.
+func (a *attempt) stopped(flag bool) {
+	if flag && a.stopEval == "" && a.job != jobStopped {
 		a.job, a.look = jobStopped, true
 	}
-	a.whyHeld = len(status.Allocs) == 0 && a.held == ""
-	e.advance(a)
 }
 
-// absent notes that Nomad does not know an attempt's job. That makes it lost when it still does not some time later,
-// with a leader that vouches for it and has seen the job's acceptance. The caller holds mu.
-func (e *Executor) absent(a *attempt, index uint64, leader bool) (wait bool) {
+// lookAt reads an attempt's allocations, and makes sure of the job where there is none and a list did not name it.
+func (e *Executor) lookAt(ctx context.Context, a *attempt) error {
+	list, err := e.allocations(ctx, a.realm, a.jobID)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	doubt := a.doubt && len(list) == 0
+	a.look, a.doubt = false, false
+	for _, alloc := range list {
+		a.apply(alloc)
+	}
+	e.mu.Unlock()
+	if doubt {
+		return e.seek(ctx, a)
+	}
+	return nil
+}
+
+// seek asks whether Nomad knows an attempt's job. It is lost when Nomad did not, and still does not some time later, each
+// time by the word of a leader that has seen the job's acceptance.
+func (e *Executor) seek(ctx context.Context, a *attempt) error {
+	index, leader, stub, err := e.probe(ctx, a.realm, a.jobID)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	now := time.Now()
 	switch {
+	case stub != nil && stub.ID == a.jobID:
+		a.missing, a.whyHeld = time.Time{}, a.held == ""
+		a.stopped(stub.Stop)
+	case !leader || index < a.accepted:
+		return fmt.Errorf("job %s is not found, but nobody vouches for that (leader %t, index %d)", a.jobID, leader, index)
 	case a.missing.IsZero():
 		a.missing = now
-		return true
-	case now.Sub(a.missing) < e.cfg.LostAfter || !leader || index < a.accepted:
-		return true
+	case now.Sub(a.missing) >= e.cfg.LostAfter:
+		e.client.count.lost.Add(1)
+		o := outcome(engine.OutcomeLost, "Nomad does not know job %s any more: it was purged or collected", a.jobID)
+		if a.cause != nil {
+			o = a.cause
+		} else if a.killed {
+			o = outcome(engine.OutcomeKilled, "stopped")
+		}
+		e.finish(a, o, nil)
 	}
-	e.client.count.lost.Add(1)
-	o := outcome(engine.OutcomeLost, "Nomad does not know job %s any more: it was purged or collected", a.jobID)
-	if a.cause != nil {
-		o = a.cause
-	} else if a.killed {
-		o = outcome(engine.OutcomeKilled, "stopped")
-	}
-	e.finish(a, o, nil)
-	return false
+	return nil
 }

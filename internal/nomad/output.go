@@ -5,6 +5,7 @@ package nomad
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,9 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
+
+	nomadapi "github.com/hashicorp/nomad/api"
 
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -56,9 +58,10 @@ type files struct {
 
 func (e *Executor) readFiles(ctx context.Context, f files, o *engine.Outcome) error {
 	if f.output {
-		// One byte more than is allowed tells a full file from one that is too long.
-		b, err := e.file(ctx, &e.client.count.outputReads, f.realm, "/v1/client/fs/readat/"+f.alloc, url.Values{
-			"path": {outputFile}, "offset": {"0"}, "limit": {strconv.Itoa(workflow.MaxTaskOutputBytes + 1)},
+		// One byte more than is allowed tells a full file from one that is too long. Nomad's readat and cat would be
+		// simpler, but answer their errors as contents, with 200 OK; the stream of frames does not.
+		b, err := e.file(ctx, f.realm, "/v1/client/fs/stream/"+f.alloc, url.Values{
+			"path": {outputFile}, "origin": {"start"}, "offset": {"0"}, "follow": {"false"},
 		}, workflow.MaxTaskOutputBytes+1)
 		if err != nil && !missingFile(err) {
 			return fmt.Errorf("read the output file: %w", err)
@@ -66,9 +69,9 @@ func (e *Executor) readFiles(ctx context.Context, f files, o *engine.Outcome) er
 		o.Output = b
 	}
 	if f.stdout {
-		b, err := e.file(ctx, &e.client.count.outputReads, f.realm, "/v1/client/fs/logs/"+f.alloc, url.Values{
-			"task": {f.task}, "type": {"stdout"}, "origin": {"end"},
-			"offset": {strconv.Itoa(workflow.MaxStdoutTailBytes)}, "plain": {"true"},
+		b, err := e.file(ctx, f.realm, "/v1/client/fs/logs/"+f.alloc, url.Values{
+			"task": {f.task}, "type": {"stdout"}, "origin": {"end"}, "offset": {strconv.Itoa(workflow.MaxStdoutTailBytes)},
+			"follow": {"false"}, "plain": {"false"},
 		}, workflow.MaxStdoutTailBytes)
 		if err != nil && !missingFile(err) {
 			return fmt.Errorf("read the end of stdout: %w", err)
@@ -86,21 +89,21 @@ func (a *attempt) main() string {
 	return a.start.Task
 }
 
-// file reads at most limit bytes of an answer.
-func (e *Executor) file(ctx context.Context, count *atomic.Int64, r realm, path string, params url.Values, limit int64) ([]byte, error) {
+// file reads the frames of a file, at most limit bytes.
+func (e *Executor) file(ctx context.Context, r realm, path string, params url.Values, limit int) ([]byte, error) {
 	release, err := slot(ctx, e.client.reads)
 	if err != nil {
 		return nil, err
 	}
 	defer release()
 	var b []byte
-	err = e.client.call(ctx, count, func(ctx context.Context, secret string) error {
+	err = e.client.call(ctx, &e.client.count.outputReads, func(ctx context.Context, secret string) error {
 		resp, err := e.client.send(ctx, http.MethodGet, r, path, params, nil, secret)
 		if err != nil {
 			return err
 		}
 		defer resp.Body.Close()
-		b, err = io.ReadAll(io.LimitReader(resp.Body, limit))
+		b, err = readFrames(resp.Body, limit)
 		return err
 	})
 	if collected(err) {
@@ -109,8 +112,24 @@ func (e *Executor) file(ctx context.Context, count *atomic.Int64, r realm, path 
 	return b, err
 }
 
-// missingFile reports that the allocation's folder is there and the file is not: the task wrote none. Nomad answers 400 or
-// 500 with the words of the operating system.
+func readFrames(body io.Reader, limit int) ([]byte, error) {
+	b := []byte{}
+	for frames := json.NewDecoder(body); len(b) < limit; {
+		var frame nomadapi.StreamFrame
+		err := frames.Decode(&frame)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, frame.Data...)
+	}
+	return b[:min(len(b), limit)], nil
+}
+
+// missingFile reports that the allocation's folder is there and the file is not: the task wrote none. Nomad answers with
+// the words of the operating system.
 func missingFile(err error) bool {
 	var s *statusError
 	return errors.As(err, &s) && (strings.Contains(s.body, "no such file") || strings.Contains(s.body, "file does not exist"))

@@ -227,19 +227,9 @@ func (e *Executor) bar(ctx context.Context, a *attempt, s engine.Start, reason s
 // stop deregisters the attempt's job. The evaluation that Nomad makes of it comes after all that could still place
 // something; tend waits for it.
 func (e *Executor) stop(ctx context.Context, a *attempt, cause *engine.Outcome) error {
-	release, err := slot(ctx, e.client.registrations)
+	eval, err := e.deregister(ctx, a.realm, a.jobID, false)
 	if err != nil {
 		return err
-	}
-	defer release()
-	var eval string
-	err = e.client.call(ctx, &e.client.count.stops, func(ctx context.Context, secret string) error {
-		var err error
-		eval, _, err = e.client.api.Jobs().Deregister(a.jobID, false, a.realm.write(ctx, secret))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("stop job %s: %w", a.jobID, err)
 	}
 	if eval == "" {
 		eval = noEval

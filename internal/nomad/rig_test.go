@@ -44,6 +44,7 @@ type rig struct {
 // newRig makes an executor of the shared Nomad, of a cluster of its own.
 func newRig(t *testing.T, change ...func(*Config)) *rig {
 	t.Helper()
+	t.Parallel()
 	cfg := DefaultConfig()
 	cfg.Address = ""
 	cfg.Cluster = newUUID()
@@ -247,4 +248,20 @@ func ofKind(t *testing.T, o *engine.Outcome, kind engine.OutcomeKind) {
 func show(o *engine.Outcome) string {
 	b, _ := json.Marshal(o)
 	return string(b)
+}
+
+// awaitComplete waits until Nomad calls an allocation complete.
+func awaitComplete(t *testing.T, r *rig, id string) {
+	t.Helper()
+	query := (&nomadapi.QueryOptions{WaitTime: 10 * time.Second}).WithContext(r.ctx())
+	for {
+		found, meta, err := r.api().Allocations().Info(id, query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.ClientStatus == clientComplete {
+			return
+		}
+		query.WaitIndex = meta.LastIndex
+	}
 }

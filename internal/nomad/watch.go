@@ -115,6 +115,7 @@ const (
 	todoLook    todo = "read its allocations"
 	todoHeld    todo = "read its evaluations"
 	todoOutput  todo = "read its output"
+	todoSeek    todo = "find its job"
 	todoWait    todo = "wait for its worker"
 )
 
@@ -170,6 +171,8 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		return todoLook, &j
 	case a.whyHeld && len(a.allocs) == 0:
 		return todoHeld, &j
+	case !a.missing.IsZero():
+		return todoSeek, &j
 	case j.lossWait:
 		return todoWait, &j
 	}
@@ -186,10 +189,16 @@ func (e *Executor) tend(ctx context.Context, a *attempt) {
 			e.mu.Unlock()
 			return
 		}
-		until := e.lossEnds(a)
+		var until time.Time
+		switch next {
+		case todoWait:
+			until = e.lossEnds(a)
+		case todoSeek:
+			until = a.missing.Add(e.cfg.LostAfter)
+		}
 		e.mu.Unlock()
-		if next == todoWait {
-			a.await(ctx, time.Until(until))
+		if rest := time.Until(until); rest > 0 {
+			a.await(ctx, rest)
 			continue
 		}
 		err := e.do(ctx, a, next, j)
@@ -224,6 +233,8 @@ func (e *Executor) do(ctx context.Context, a *attempt, what todo, j *judgement) 
 		return e.readJob(ctx, a)
 	case todoLook:
 		return e.lookAt(ctx, a)
+	case todoSeek:
+		return e.seek(ctx, a)
 	case todoHeld:
 		return e.askWhyHeld(ctx, a)
 	case todoOutput:
@@ -275,20 +286,6 @@ func (e *Executor) readJob(ctx context.Context, a *attempt) error {
 	a.job = jobRuns
 	if gone || deref(job.Stop) {
 		a.job = jobStopped
-	}
-	return nil
-}
-
-func (e *Executor) lookAt(ctx context.Context, a *attempt) error {
-	list, err := e.allocations(ctx, a.realm, a.jobID)
-	if err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	a.look = false
-	for _, alloc := range list {
-		a.apply(alloc)
 	}
 	return nil
 }
