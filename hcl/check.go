@@ -149,9 +149,12 @@ func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
 			c.errorf(t.key.at(), "Sensitive key", "%s is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown.", upperFirst(t.key.name))
 		}
 	}
-	for _, s := range []*site{t.when, t.count} {
-		if s != nil {
-			c.value(s)
+	if t.when != nil {
+		c.value(t.when)
+	}
+	if t.count != nil {
+		if v, ok := c.value(t.count); ok && v.IsKnown() {
+			t.size, _ = whole(v)
 		}
 	}
 	policy := workflow.DefaultPolicy()
@@ -186,6 +189,9 @@ func (c *checker) forEach(t *task) {
 		return
 	}
 	t.element = elementType(v)
+	if v.IsKnown() && v.CanIterateElements() {
+		t.size = v.LengthInt()
+	}
 	if t.forEach.secret {
 		// The elements alone may be sensitive; the keys may not.
 		ctx, _ := c.frame.context(t.forEach.refs, forValue)

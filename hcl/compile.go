@@ -103,7 +103,6 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 			Required: p.fallback == nil, Range: rangeOf(p.block.Range()),
 		})
 	}
-	// Every element type must be known before the first expression over another task is looked at.
 	for _, t := range fl.tasks {
 		def.Tasks = append(def.Tasks, c.compileTask(t))
 	}
@@ -116,6 +115,7 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 			})
 		}
 	}
+	c.walks()
 	c.graph(def)
 	return def
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -175,5 +176,64 @@ func TestFormatting(t *testing.T) {
 	want := "workflow \"w\" {\n  task \"a\" {\n    driver = \"exec\"\n    user   = \"x\"\n  }\n}\n"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestWarningsDoNotKeepAFileFromCompiling(t *testing.T) {
+	src := `workflow "w" {
+  locals {
+    once = join(",", [for t in task.many : t.output.x])
+  }
+  task "many" {
+    count  = 2000
+    driver = "raw_exec"
+    config {
+      command = "x"
+    }
+    output "x" {}
+  }
+  task "few" {
+    count  = 2
+    driver = "raw_exec"
+    config {
+      command = "x"
+      args    = [join(",", [for t in task.many : t.output.x])] # WARNING: task.many has 2000 instances, and every instance of task few walks all of them. Put the expression into locals
+    }
+  }
+  task "by_index" {
+    count  = 2
+    driver = "raw_exec"
+    config {
+      command = "x"
+      args    = [task.many[each.index].output.x, local.once]
+    }
+  }
+  task "alone" {
+    depends_on = [task.few, task.few] # WARNING: task.few stands in this list already.
+    driver     = "raw_exec"
+    config {
+      command = "x"
+      args    = [for t in task.many : t.output.x]
+    }
+  }
+}`
+	def, diags := Compile([]workflow.File{{Path: "a.hcl", Bytes: []byte(src)}}, "")
+	if def == nil {
+		t.Error("it did not compile")
+	}
+	compare(t, expectations([]byte(src)), diags)
+}
+
+// A file in which everything is wrong must not take longer than one in which everything is right.
+func TestThousandsOfErrorsAreReportedSoon(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("workflow \"w\" {\n")
+	for i := range 3000 {
+		fmt.Fprintf(&b, "  task \"t%04d\" {\n    depends_on = [task.q%04d]\n    when       = param.p%04d == task.r%04d.status\n  }\n", i, i, i, i)
+	}
+	b.WriteString("}\n")
+	_, diags := Compile([]workflow.File{{Path: "a.hcl", Bytes: []byte(b.String())}}, "")
+	if len(diags) != 9000 {
+		t.Errorf("%d findings, wanted 9000", len(diags))
 	}
 }

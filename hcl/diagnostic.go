@@ -60,6 +60,20 @@ func (ds Diagnostics) String() string {
 // findings collects diagnostics while a file is read and checked.
 type findings struct {
 	list Diagnostics
+	// compared counts the names that suggestions were looked for among: with thousands of wrong names in a large file the
+	// search itself would take minutes.
+	compared int
+}
+
+// maxCompared is when suggestions stop: a few seconds of search.
+const maxCompared = 1_000_000
+
+// suggest is didYouMean within the bounds of maxCompared.
+func (f *findings) suggest(name string, names []string) string {
+	if f.compared += len(names); f.compared > maxCompared {
+		return ""
+	}
+	return didYouMean(name, names)
 }
 
 func (f *findings) errorf(at hcl.Range, summary, format string, args ...any) {

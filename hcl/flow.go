@@ -175,6 +175,7 @@ type task struct {
 	nomad   *jobspec.Body // compiled body, nil until bodyOf made it
 	bodyRef *refs         // what the body reads
 	element cty.Type      // of each.value, as far as it is known
+	size    int           // how many instances it has, where that is constant
 }
 
 type dependency struct {

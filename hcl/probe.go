@@ -18,10 +18,14 @@ type prober struct {
 	checker  *checker
 	contexts []*hcl.EvalContext // innermost last
 	loops    []*hclsyntax.ForExpr
+	guarded  int // how many try and can stand around: what fails in them is meant to
 }
 
 func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	outer := p.contexts[len(p.contexts)-1]
+	if guards(n) {
+		p.guarded++
+	}
 	if text, ok := n.(*hclsyntax.TemplateExpr); ok {
 		p.template(text, outer)
 	}
@@ -40,7 +44,7 @@ func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	if loop.KeyVar != "" {
 		inner.Variables[loop.KeyVar] = k
 	}
-	if judged {
+	if judged && p.guarded == 0 {
 		for _, e := range []hclsyntax.Expression{loop.KeyExpr, loop.ValExpr, loop.CondExpr} {
 			if e != nil {
 				_, diags := e.Value(inner)
@@ -54,6 +58,9 @@ func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
 
 // template reports parts of a text that cannot become text.
 func (p *prober) template(text *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
+	if p.guarded > 0 {
+		return
+	}
 	for _, part := range text.Parts {
 		if _, literal := part.(*hclsyntax.LiteralValueExpr); literal {
 			continue
@@ -70,10 +77,18 @@ func (p *prober) template(text *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
 }
 
 func (p *prober) Exit(n hclsyntax.Node) hcl.Diagnostics {
+	if guards(n) {
+		p.guarded--
+	}
 	if len(p.loops) > 0 && n == hclsyntax.Node(p.loops[len(p.loops)-1]) {
 		p.contexts, p.loops = p.contexts[:len(p.contexts)-1], p.loops[:len(p.loops)-1]
 	}
 	return nil
+}
+
+func guards(n hclsyntax.Node) bool {
+	call, ok := n.(*hclsyntax.FunctionCallExpr)
+	return ok && (call.Name == "try" || call.Name == "can")
 }
 
 // iterated are the loop variables over an unknown collection; not judged says that HCL evaluates the loop itself, or that

@@ -109,7 +109,7 @@ func (r *resolver) member(t hcl.Traversal, what string, known []string) (string,
 	if slices.Contains(known, name) {
 		return name, true
 	}
-	r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, didYouMean(name, known))
+	r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, r.suggest(name, known))
 	return "", false
 }
 
@@ -249,7 +249,7 @@ func (r *resolver) unknownTask(name string, at hcl.Range) {
 	for i, t := range r.flow.tasks {
 		names[i] = t.name
 	}
-	r.errorf(at, "Unknown task", "There is no task %s in workflow %s.%s", name, r.flow.name, didYouMean(name, names))
+	r.errorf(at, "Unknown task", "There is no task %s in workflow %s.%s", name, r.flow.name, r.suggest(name, names))
 }
 
 // taskSteps checks what a reference reads of a task.
@@ -316,7 +316,7 @@ func (r *resolver) outputStep(target *task, t hcl.Traversal, i int, out *refs) {
 	for i, o := range target.outputs {
 		names[i] = o.name
 	}
-	hint := didYouMean(name, names)
+	hint := r.suggest(name, names)
 	if hint == "" {
 		hint = fmt.Sprintf(" Declare it: output \"%s\" { … } in task %s.", name, target.name)
 	}
