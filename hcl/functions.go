@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/hashicorp/go-cty-funcs/filesystem"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/function"
@@ -34,6 +35,8 @@ func functions() map[string]function.Function {
 		"endswith": testFunc(strings.HasSuffix), "format": boundedFormat(stdlib.FormatFunc), "formatlist": boundedFormat(stdlib.FormatListFunc),
 		"indent": boundedIndentFunc, "regex": stdlib.RegexFunc, "regexall": stdlib.RegexAllFunc, "startswith": testFunc(strings.HasPrefix),
 		"strcontains": testFunc(strings.Contains),
+		// paths, as text
+		"basename": filesystem.BasenameFunc, "dirname": filesystem.DirnameFunc,
 		// types
 		"tobool": stdlib.MakeToFunc(cty.Bool), "tolist": stdlib.MakeToFunc(cty.List(cty.DynamicPseudoType)),
 		"tomap": stdlib.MakeToFunc(cty.Map(cty.DynamicPseudoType)), "tonumber": stdlib.MakeToFunc(cty.Number),
