@@ -27,7 +27,7 @@ type program struct {
 // build builds a package of this module into a folder of the benchmark.
 func build(b *testing.B, pkg string) string {
 	b.Helper()
-	out := filepath.Join(b.TempDir(), filepath.Base(pkg))
+	out := filepath.Join(b.TempDir(), filepath.Base("/cairn"+pkg))
 	if msg, err := exec.Command("go", "build", "-o", out, "github.com/cairnflow/cairn"+pkg).CombinedOutput(); err != nil {
 		b.Fatalf("build %s: %v\n%s", pkg, err, msg)
 	}
