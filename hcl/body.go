@@ -38,7 +38,9 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 		}
 	}
 	job := inline.Assemble(t.name)
-	job.Priority = &e.def.Priority
+	if o.flow.constants["priority"] != nil {
+		job.Priority = &e.def.Priority
+	}
 	if job.Namespace == nil {
 		job.Namespace = &e.def.Namespace
 	}

@@ -16,8 +16,12 @@ import (
 )
 
 // keptFrames is how many shared scopes an evaluator remembers. The instances and attempts of one task share a scope, and
-// few tasks expand or start at the same moment.
-const keptFrames = 64
+// few tasks expand or start at the same moment. keptInstances bounds the memory: one instance that others see takes about
+// 1 KiB in the form expressions read.
+const (
+	keptFrames    = 64
+	keptInstances = 200_000
+)
 
 // Evaluator evaluates the expressions of one definition. It is pure, and safe for use by several goroutines.
 type Evaluator struct {
@@ -29,6 +33,7 @@ type Evaluator struct {
 	mu     sync.Mutex
 	frames map[*workflow.Shared]*frame // guarded by mu
 	order  []*workflow.Shared          // oldest first; guarded by mu
+	kept   int                         // instances in all of them; guarded by mu
 	types  map[string]outputType       // guarded by mu
 }
 
@@ -202,13 +207,27 @@ func (e *Evaluator) frame(o *opened, shared *workflow.Shared) *frame {
 		return f
 	}
 	f := newFrame(o.flow, &liveWorld{flow: o.flow, shared: shared})
-	if len(e.order) >= keptFrames {
+	f.weight = instances(shared)
+	e.kept += f.weight
+	for len(e.order) > 0 && (len(e.order) >= keptFrames || e.kept > keptInstances) {
+		e.kept -= e.frames[e.order[0]].weight
 		delete(e.frames, e.order[0])
 		e.order = e.order[1:]
 	}
 	e.frames[shared] = f
 	e.order = append(e.order, shared)
 	return f
+}
+
+// instances is how many instances of tasks a scope holds.
+func instances(shared *workflow.Shared) int {
+	n := 0
+	for _, t := range shared.Tasks {
+		if t != nil {
+			n += len(t.Instances)
+		}
+	}
+	return n
 }
 
 // failure is the error for an expression that could not be evaluated: the place, the reason, and whose missing outputs are

@@ -4,7 +4,6 @@
 package hcl
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -304,5 +303,3 @@ func common(types []cty.Type) cty.Type {
 	}
 	return types[0]
 }
-
-func (s *site) String() string { return fmt.Sprintf("%s at %s", s.name, where(s.at())) }

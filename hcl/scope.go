@@ -52,8 +52,9 @@ type world interface {
 
 // frame evaluates against one world. It is safe for use by several goroutines.
 type frame struct {
-	flow  *flow
-	world world
+	flow   *flow
+	world  world
+	weight int // instances of tasks in its world
 
 	mu sync.Mutex
 	// Everything below is guarded by mu and computed once.
