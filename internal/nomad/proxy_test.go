@@ -29,8 +29,7 @@ type proxy struct {
 	now  map[string]int // of them, under way
 	most map[string]int // of them, under way at once
 
-	streams map[int]context.CancelFunc // open event streams
-	next    int
+	open map[*http.Request]context.CancelFunc // under way
 }
 
 // fault is what happens to a request; the zero value forwards it.
@@ -48,7 +47,7 @@ func newProxy(t *testing.T, to string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{t: t, seen: map[string]int{}, now: map[string]int{}, most: map[string]int{}, streams: map[int]context.CancelFunc{}}
+	p := &proxy{t: t, seen: map[string]int{}, now: map[string]int{}, most: map[string]int{}, open: map[*http.Request]context.CancelFunc{}}
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(target) },
 		FlushInterval: -1,
@@ -90,9 +89,7 @@ func (p *proxy) serve(w http.ResponseWriter, req *http.Request) {
 	defer cancel()
 	req = req.WithContext(ctx)
 	req.Body = io.NopCloser(bytes.NewReader(body))
-	if name == reqStream {
-		defer p.track(cancel)()
-	}
+	defer p.track(req, cancel)()
 	if f.before != nil {
 		select {
 		case <-f.before:
@@ -164,27 +161,32 @@ func (p *proxy) mostAtOnce(name string) int {
 	return p.most[name]
 }
 
-// track notes an event stream while it is open.
-func (p *proxy) track(cancel context.CancelFunc) (end func()) {
+// track notes a request while it is under way.
+func (p *proxy) track(req *http.Request, cancel context.CancelFunc) (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	id := p.next
-	p.next++
-	p.streams[id] = cancel
+	p.open[req] = cancel
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.streams, id)
+		delete(p.open, req)
+	}
+}
+
+// cut breaks the connections of requests that are under way.
+func (p *proxy) cut(which func(*http.Request) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for req, cancel := range p.open {
+		if which(req) {
+			cancel()
+		}
 	}
 }
 
 // cutStreams breaks every event stream.
 func (p *proxy) cutStreams() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, cancel := range p.streams {
-		cancel()
-	}
+	p.cut(func(req *http.Request) bool { return requestName(req) == reqStream })
 }
 
 // unusedAddress returns the address of a port that nothing listens on.

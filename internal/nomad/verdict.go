@@ -82,25 +82,31 @@ type end struct {
 
 func (e end) ok() bool { return e.code == 0 && e.signal == 0 && !e.oom }
 
-// lastEnd reads the last Terminated of a task. byItself: nothing was killing the task between its last start and that end.
+// lastEnd reads the last Terminated of a task. byItself: nothing was killing the task that ended. A kill that comes while
+// the task is being started stands before its Started; one before an older Terminated was about an earlier run.
 func (s *taskState) lastEnd() (e end, byItself, found bool) {
+	started := false
 	for _, ev := range slices.Backward(s.Events) {
 		switch ev.Type {
 		case eventTerminated:
-			if found {
-				continue
+			if started {
+				return e, byItself, found
 			}
-			found, byItself = true, true
-			e = end{code: number(ev.Details["exit_code"], ev.ExitCode), signal: number(ev.Details["signal"], ev.Signal)}
-			e.oom = ev.Details["oom_killed"] == "true"
+			if !found {
+				found, byItself = true, true
+				e = end{code: number(ev.Details["exit_code"], ev.ExitCode), signal: number(ev.Details["signal"], ev.Signal)}
+				e.oom = ev.Details["oom_killed"] == "true"
+			}
 		case eventKilling:
 			byItself = false
 		case eventStarted:
-			// An older start than the end; or, before any end was met, the task runs again.
-			return e, found && byItself, found
+			if started || !found { // before any end was met: it runs again
+				return e, byItself, found
+			}
+			started = true
 		}
 	}
-	return e, found && byItself, found
+	return e, byItself, found
 }
 
 func number(text string, otherwise int) int {
