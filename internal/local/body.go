@@ -41,6 +41,9 @@ const (
 	defaultKillSignal  = "SIGINT"
 )
 
+// defaultPriority is Nomad's, and that of a workflow that writes none: it is in every body and nobody's wish.
+const defaultPriority = "50"
+
 // use says what a local run does with a field of the body.
 type use int
 
@@ -220,6 +223,9 @@ func parseBody(raw []byte) (*body, Report, error) {
 		return nil, r, fmt.Errorf("read task body: %w", err)
 	}
 
+	if string(bytes.TrimSpace(job["Priority"])) == defaultPriority {
+		delete(job, "Priority")
+	}
 	job.sift(jobFields(), &r)
 	group.sift(groupFields(), &r)
 	task.sift(taskFields(), &r)

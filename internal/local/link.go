@@ -34,7 +34,11 @@ type link struct {
 	lines *lines
 	gone  chan struct{} // closed when nothing more comes in
 
-	// mu guards writing and what follows.
+	// writing lets one request out at a time. It is not mu: answers must come in while a request waits to go out, or both
+	// ends wait for each other.
+	writing sync.Mutex
+
+	// mu guards what follows.
 	mu      sync.Mutex
 	next    uint64
 	waiting map[uint64]chan reply
@@ -104,11 +108,11 @@ func (l *link) ask(ctx context.Context, r request) (reply, error) {
 	l.next++
 	r.Number = l.next
 	l.waiting[r.Number] = c
-	err := l.lines.write(r, requestPatience)
-	if err != nil {
-		delete(l.waiting, r.Number)
-	}
 	l.mu.Unlock()
+	defer l.forget(r.Number)
+	l.writing.Lock()
+	err := l.lines.write(r, requestPatience)
+	l.writing.Unlock()
 	if errors.Is(err, errTooLong) {
 		return reply{}, err
 	}
@@ -127,11 +131,14 @@ func (l *link) ask(ctx context.Context, r request) (reply, error) {
 			return reply{}, errLinkLost
 		}
 	case <-ctx.Done():
-		l.mu.Lock()
-		delete(l.waiting, r.Number)
-		l.mu.Unlock()
 		return reply{}, ctx.Err()
 	}
+}
+
+func (l *link) forget(number uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.waiting, number)
 }
 
 // connect returns the living link, or reaches the run's supervisor, or starts one.

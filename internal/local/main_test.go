@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	programs := map[string]func([]string) error{
-		"supervise": func(args []string) error { return Supervise(context.Background(), args) },
+		"supervise": supervise,
 		"client":    client,
 		"fill":      fill,
 	}
@@ -35,6 +35,12 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func supervise(args []string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return Supervise(ctx, args)
 }
 
 // client DIR N SCRIPT starts N attempts in the run folder, and prints a line for each that has ended.

@@ -139,7 +139,7 @@ func reap(pid int) (syscall.WaitStatus, error) {
 
 // prepare makes the folders and files of an attempt, whose own folder exists.
 func prepare(f attemptFolder, s *spec, owner *syscall.Credential) error {
-	for _, dir := range []string{"alloc", "alloc/data", "alloc/logs", "alloc/tmp", f.task, f.task + "/local", f.task + "/secrets", f.task + "/tmp"} {
+	for _, dir := range []string{"alloc", "alloc/data", "alloc/logs", "alloc/tmp", f.task, f.task + "/local", f.task + "/secrets"} {
 		path := filepath.Join(f.dir, dir)
 		mode := os.FileMode(0o755)
 		if strings.HasSuffix(dir, "/secrets") {

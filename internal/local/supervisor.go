@@ -33,7 +33,7 @@ const (
 
 	// replyPatience is how long a process that does not read may hold up the supervisor before it loses its connection; it
 	// finds everything again when it comes back.
-	replyPatience = time.Second
+	replyPatience = 3 * time.Second
 	// sweepAgain is how often the process table is read while something of an ended attempt is still dying.
 	sweepAgain = 20 * time.Millisecond
 )
@@ -80,6 +80,7 @@ type supervisor struct {
 	helpers  map[int]*attempt  // cleanup commands
 	sweeping map[*attempt]bool // attempts whose main process is gone and whose remains may not be
 	peers    map[*lines]bool
+	leaving  bool // ctx has ended: no new connections
 
 	inbox  chan message  // from the connections
 	forked chan struct{} // to waitChildren: there is a child now
@@ -97,8 +98,8 @@ type attempt struct {
 	status  syscall.WaitStatus // of the main process, when sweeping
 	swept   bool               // the main process is reaped; its remains are looked for, or gone
 	cleaned bool               // the cleanup command has run, or none is needed
-	killing bool
-	killAt  time.Time // when the graceful end is over; zero = not killing, or over
+	endAs   engine.OutcomeKind // set while it is being ended: how that will read
+	killAt  time.Time          // when the graceful end is over; zero = not being ended, or over
 }
 
 func (a *attempt) live() bool { return a.state.Phase == phaseRunning }
@@ -204,10 +205,10 @@ func (s *supervisor) serve(ctx context.Context) error {
 		case <-timer:
 			s.tick()
 		case <-stop:
-			stop = nil
+			stop, s.leaving = nil, true
 			for _, a := range s.attempts {
 				if a.live() {
-					s.beginKill(a)
+					s.beginKill(a, engine.OutcomeInterrupted) // somebody else's wish, not the run's
 				}
 			}
 			for p := range s.peers {
@@ -333,6 +334,8 @@ func (s *supervisor) send(m message) bool {
 
 func (s *supervisor) receiveMessage(m message) {
 	switch {
+	case m.opened && s.leaving:
+		m.peer.conn.Close() // it comes again, and finds a supervisor that does not leave
 	case m.opened:
 		s.peers[m.peer] = true
 	case m.err != nil:
@@ -382,7 +385,7 @@ func (s *supervisor) carryOut(r request) reply {
 		if a, ok := s.attempts[r.Attempt]; !ok {
 			err = s.bar(r.Attempt)
 		} else if a.live() {
-			s.beginKill(a)
+			s.beginKill(a, engine.OutcomeKilled)
 		}
 	default:
 		err = fmt.Errorf("unknown request %q", r.Kind)

@@ -18,11 +18,11 @@ import (
 // told.
 
 // beginKill asks the attempt to end: its group, and every process elsewhere that carries its markers.
-func (s *supervisor) beginKill(a *attempt) {
-	if a.killing || a.swept {
+func (s *supervisor) beginKill(a *attempt, as engine.OutcomeKind) {
+	if a.endAs != "" || a.swept {
 		return
 	}
-	a.killing = true
+	a.endAs = as
 	a.killAt = time.Now().Add(a.spec.KillTimeout)
 	if a.spec.KillTimeout <= 0 {
 		a.killAt = time.Time{}
@@ -130,7 +130,7 @@ func (s *supervisor) ownerOf(p process, orphan bool) *attempt {
 
 // clean runs the cleanup command of an attempt that did not end by itself; true when there is nothing left to run.
 func (s *supervisor) clean(a *attempt) bool {
-	if a.cleaned || len(a.spec.Cleanup) == 0 || a.status.Exited() && !a.killing {
+	if a.cleaned || len(a.spec.Cleanup) == 0 || a.status.Exited() && a.endAs == "" {
 		return true
 	}
 	for pid, h := range s.helpers {
@@ -167,8 +167,8 @@ func (a *attempt) verdict() attemptState {
 		end.Kind, end.ExitCode = engine.OutcomeExited, &code
 	}
 	switch {
-	case a.killing:
-		end.Kind = engine.OutcomeKilled
+	case a.endAs != "":
+		end.Kind = a.endAs
 	case a.spec.StartFailure != 0 && end.ExitCode != nil && *end.ExitCode == a.spec.StartFailure:
 		end.Kind, end.ExitCode = engine.OutcomeError, nil
 		end.Message = fmt.Sprintf("%s could not start the task (exit code %d); its standard error says why", a.spec.Command, a.spec.StartFailure)
