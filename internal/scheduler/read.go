@@ -98,9 +98,7 @@ func (s *Scheduler) Changes(ctx context.Context, id workflow.RunID, index uint64
 			if now != index {
 				return now, nil
 			}
-			select {
-			case <-term:
-			case <-ctx.Done():
+			if !s.untilTaken(ctx, t, id, term) {
 				return index, nil
 			}
 			continue
@@ -163,22 +161,32 @@ func (s *Scheduler) Wait(ctx context.Context, id workflow.RunID) (engine.Head, e
 		if head.Status.Terminal() {
 			return head, nil
 		}
-		if t != nil {
-			select {
-			case <-t.ready: // and yet it is not active: it may have been taken up meanwhile
-				if t.run(id) != nil {
-					continue
-				}
-			case <-changed:
-				continue
-			case <-ctx.Done():
-			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
+		if !s.untilTaken(ctx, t, id, changed) {
 			return engine.Head{}, fmt.Errorf("wait for run %s: %w", id, ctx.Err())
 		}
+	}
+}
+
+// untilTaken waits until a run that was not active in the term may be: the term has loaded what there is, or is over. It is
+// false when ctx ended first.
+func (s *Scheduler) untilTaken(ctx context.Context, t *term, id workflow.RunID, changed <-chan struct{}) bool {
+	if t != nil {
+		select {
+		case <-t.ready:
+			if t.run(id) != nil {
+				return true
+			}
+		case <-changed:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	select {
+	case <-changed:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

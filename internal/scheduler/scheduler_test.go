@@ -401,6 +401,57 @@ func TestChangesTellReadersAtMostTenTimesASecond(t *testing.T) {
 	})
 }
 
+// Readers that come while the leader still loads its runs are told of what happens then.
+func TestReadersDuringATakeover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := newProcess(t, w)
+		p.exec.hold = func(engine.Start) bool { return true }
+		p.launch()
+		id := p.submit(chain(1))
+		synctest.Wait()
+		gracefully(t, p)
+		next := newProcess(t, w)
+		next.cfg.Store = slow{(*fakeStore)(next)}
+		next.launch()
+		synctest.Wait() // it leads, and lists
+		index, err := next.s.Changes(next.ctx, id, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := make(chan error, 2)
+		go func() {
+			_, err := next.s.Changes(next.ctx, id, index)
+			told <- err
+		}()
+		go func() {
+			_, err := next.s.Wait(next.ctx, id)
+			told <- err
+		}()
+		time.Sleep(time.Minute)
+		next.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
+		for range 2 {
+			select {
+			case err := <-told:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(time.Hour):
+				t.Fatal("a reader was not told of the end of the run")
+			}
+		}
+		gracefully(t, next)
+	})
+}
+
+// slow is a store that takes its time to list.
+type slow struct{ *fakeStore }
+
+func (s slow) List(ctx context.Context, filter Filter) ([]Summary, error) {
+	time.Sleep(time.Second)
+	return s.fakeStore.List(ctx, filter)
+}
+
 func TestWatchIsStartedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

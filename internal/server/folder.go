@@ -106,9 +106,11 @@ func (f folder) complete() error {
 	return nil
 }
 
+// half reports that the run may not be in the store yet: the mark is there, or nothing is.
 func (f folder) half() bool {
-	_, err := os.Lstat(f.file(halfFileName))
-	return err == nil
+	_, marked := os.Lstat(f.file(halfFileName))
+	_, named := os.Lstat(f.file(runFileName))
+	return marked == nil || errors.Is(named, fs.ErrNotExist)
 }
 
 // read reads run.json; ErrNotFound when there is no such run.
