@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -93,6 +94,11 @@ func driveProgram(args []string) error {
 		}
 	}
 	s, err := startOrResume(ctx, cfg, Kind(args[1]), args[2], id)
+	var over *OverError
+	if errors.As(err, &over) {
+		fmt.Printf("over\n%s\n", over.Status)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
