@@ -104,7 +104,7 @@ func (s *Store) view(ctx context.Context, read func(tx *bolt.Tx) error) error {
 func explain(path string, err error) error {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
-		return fmt.Errorf("state file %s: there is no space left for it; what was saved before is safe, free some space and resume the run: %w",
+		return fmt.Errorf("state file %s: there is no space left for it; what was saved before is safe, free some space and the run goes on: %w",
 			path, err)
 	case errors.Is(err, bolt.ErrDatabaseReadOnly):
 		return fmt.Errorf("state file %s is open for reading only: %w", path, err)

@@ -206,7 +206,7 @@ func TestAFullDiskRefusesTheSaveAndKeepsTheRest(t *testing.T) {
 
 func TestNoSpaceIsExplained(t *testing.T) {
 	err := explain("/x/state.db", fmt.Errorf("write: %w", syscall.ENOSPC))
-	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "resume the run") {
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "the run goes on") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -74,9 +74,11 @@ func (e *Elector) tryAcquire() (scheduler.Leadership, error) {
 	if err != nil {
 		return scheduler.Leadership{}, fmt.Errorf("acquire the lock of %s: %w", e.dir, err)
 	}
-	epoch, err := e.nextEpoch()
+	// First of all the pid, over that of a predecessor that was killed: others name it as soon as the lock is taken.
+	err = writePID(f)
+	var epoch uint64
 	if err == nil {
-		err = writePID(f)
+		epoch, err = e.nextEpoch()
 	}
 	if err != nil {
 		return scheduler.Leadership{}, errors.Join(fmt.Errorf("acquire the lock of %s: %w", e.dir, err), f.Close())

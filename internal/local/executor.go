@@ -102,8 +102,8 @@ func (e *Executor) Close() error {
 		e.link.close()
 	}
 	e.mu.Unlock()
+	e.connecting <- struct{}{} // nobody makes a link any more
 	e.wg.Wait()
-	e.connecting <- struct{}{}
 	e.reapSupervisor()
 	<-e.connecting
 	return nil

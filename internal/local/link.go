@@ -26,7 +26,7 @@ const (
 	// connectRetry is the first pause between tries to reach or start a supervisor, doubled up to connectRetryMax.
 	connectRetry    = 10 * time.Millisecond
 	connectRetryMax = time.Second
-	connectTries    = 10
+	connectTries    = 8 // 1.3 s in all; the caller comes again
 )
 
 // link is a connection to the supervisor. It ends for good; the executor then makes another.
@@ -158,25 +158,30 @@ func (e *Executor) connect(ctx context.Context) (*link, error) {
 	if l != nil && !l.lost() {
 		return l, nil
 	}
-	var last error
 	pause := connectRetry
-	for range connectTries {
-		if l, err := e.reach(ctx); err == nil {
+	for try := 1; ; try++ {
+		l, err := e.reach(ctx)
+		if err == nil {
 			e.mu.Lock()
+			defer e.mu.Unlock()
+			if e.closed {
+				l.close()
+				return nil, errors.New("the executor is closed")
+			}
 			e.link = l
-			e.mu.Unlock()
 			return l, nil
-		} else if !errors.Is(err, errLinkLost) || last == nil {
-			last = err
+		}
+		// One that ends at once may have met another that is just leaving.
+		if !errors.Is(err, errLinkLost) || try == connectTries {
+			return nil, fmt.Errorf("start the run's supervisor: %w%s", err, e.complaint())
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(last, ctx.Err())
+			return nil, errors.Join(err, ctx.Err())
 		case <-time.After(pause):
 		}
 		pause = min(2*pause, connectRetryMax)
 	}
-	return nil, fmt.Errorf("start the run's supervisor: %w%s", last, e.complaint())
 }
 
 // reach tries once: the supervisor that lives, else a new one.

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -70,6 +71,37 @@ func processes() []process {
 		}
 	}
 	return list
+}
+
+// children lists the children of this process; ok is false where the kernel does not tell (CONFIG_PROC_CHILDREN).
+func children() (pids []int, ok bool) {
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil, false
+	}
+	for _, thread := range threads { // orphans come to any of them
+		b, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/children")
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, err := os.Stat("/proc/self/task/" + thread.Name()); err == nil {
+				return nil, false
+			}
+			continue // that thread has ended
+		}
+		if err != nil {
+			return nil, false
+		}
+		for _, w := range strings.Fields(string(b)) {
+			if pid, err := strconv.Atoi(w); err == nil {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids, true
+}
+
+// groupLives says whether a process group has members, zombies among them.
+func groupLives(group int) bool {
+	return !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
 }
 
 // belongs says whether a process was started by the attempt that has the markers and the folder: it carries the markers in

@@ -93,10 +93,10 @@ func (s *supervisor) sweep() {
 	}
 }
 
-// killRemains kills the remains of attempts and notes which still have some. It reads the process table once for all.
+// killRemains kills the remains of attempts and notes which still have some.
 func (s *supervisor) killRemains(remains map[*attempt]bool) {
 	self := os.Getpid()
-	for _, p := range processes() {
+	for _, p := range s.strangers() {
 		if p.zombie || s.byPID[p.pid] != nil || s.helpers[p.pid] != nil {
 			continue
 		}
@@ -109,6 +109,29 @@ func (s *supervisor) killRemains(remains map[*attempt]bool) {
 			fmt.Fprintf(os.Stderr, "supervise: attempt %s: kill %d: %v\n", a.id, p.pid, err)
 		}
 	}
+}
+
+// strangers lists the processes among which remains may be: the children of this process, since every orphan becomes one,
+// and only when a group is not empty, or the kernel does not tell, the whole process table, which costs milliseconds.
+func (s *supervisor) strangers() []process {
+	for a := range s.sweeping {
+		if groupLives(a.state.PID) {
+			return processes()
+		}
+	}
+	pids, ok := children()
+	if !ok {
+		return processes()
+	}
+	var list []process
+	for _, pid := range pids {
+		if s.byPID[pid] == nil && s.helpers[pid] == nil {
+			if p, ok := readProcess(pid); ok {
+				list = append(list, p)
+			}
+		}
+	}
+	return list
 }
 
 // ownerOf finds the attempt, among those without a main process, that has left the process. orphan: it is our child, so it
