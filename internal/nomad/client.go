@@ -47,6 +47,7 @@ func (r realm) String() string {
 type client struct {
 	api     *nomadapi.Client
 	http    *http.Client
+	contact *contact
 	base    *url.URL
 	auth    string // user:password
 	timeout time.Duration
@@ -113,6 +114,9 @@ func newClient(cfg Config) (*client, error) {
 	if c.api, err = nomadapi.NewClient(apiConfig); err != nil {
 		return nil, fmt.Errorf("make a client of Nomad: %w", err)
 	}
+	// Last: the api module takes the transport for its own type.
+	c.contact = &contact{next: c.http.Transport}
+	c.http.Transport = c.contact
 	return c, nil
 }
 

@@ -45,6 +45,20 @@ type rig struct {
 func newRig(t *testing.T, change ...func(*Config)) *rig {
 	t.Helper()
 	t.Parallel()
+	return makeRig(t, change...)
+}
+
+// ownRig makes an executor of a Nomad that the test may break.
+func ownRig(t *testing.T, nomad testcluster.NomadConfig, change ...func(*Config)) (*rig, *testcluster.NomadCluster) {
+	t.Helper()
+	t.Parallel()
+	n := testcluster.Nomad(t, nomad)
+	change = append([]func(*Config){func(c *Config) { c.Address = n.Address() }}, change...)
+	return makeRig(t, change...), n
+}
+
+func makeRig(t *testing.T, change ...func(*Config)) *rig {
+	t.Helper()
 	cfg := DefaultConfig()
 	cfg.Address = ""
 	cfg.Cluster = newUUID()

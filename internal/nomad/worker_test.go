@@ -1,0 +1,326 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package nomad
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	nomadapi "github.com/hashicorp/nomad/api"
+
+	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/testcluster"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// twoWorkers is a server with two workers whose loss is noticed in seconds.
+var twoWorkers = testcluster.NomadConfig{
+	Clients: 2, MinHeartbeatTTL: time.Second, HeartbeatGrace: time.Second, FailoverHeartbeatTTL: 5 * time.Second,
+}
+
+// ledger is a file that tasks append to.
+type ledger string
+
+func newLedger(t *testing.T) ledger { return ledger(filepath.Join(t.TempDir(), "ledger")) }
+
+// script notes the begin, then goes on with rest.
+func (l ledger) script(rest string) string { return "echo begin >> '" + string(l) + "'; " + rest }
+
+func (l ledger) begins(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile(string(l))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), "begin")
+}
+
+// worker finds the agent that an attempt runs on.
+func worker(t *testing.T, n *testcluster.NomadCluster, place engine.Place) *testcluster.Agent {
+	t.Helper()
+	for _, a := range n.Clients {
+		if a.Name == place.Node {
+			return a
+		}
+	}
+	t.Fatalf("no agent is named %q", place.Node)
+	return nil
+}
+
+func waitFor(after time.Duration) func(*engine.Start) {
+	return func(s *engine.Start) {
+		s.OnWorkerLoss = workflow.OnWorkerLoss{Mode: workflow.WaitForStop, StopAfter: after}
+	}
+}
+
+func TestAgentsLostWorkerIsWaitedFor(t *testing.T) {
+	r, n := ownRig(t, twoWorkers, func(c *Config) { c.LossMargin = time.Second })
+	l := newLedger(t)
+	s := r.shell(l.script("sleep 300"))
+	const stopAfter = 3 * time.Second
+	waitFor(stopAfter)(&s)
+	r.begin(s)
+	place := r.kind(s.Attempt, engine.Started).Place
+	lost := time.Now()
+	if err := worker(t, n, place).PowerOff(); err != nil {
+		t.Fatal(err)
+	}
+	o := r.ended(s.Attempt)
+	if ofKind(t, o, engine.OutcomeLost); !strings.Contains(o.Message, place.Node) {
+		t.Errorf("outcome %s, want it to name %s", show(o), place.Node)
+	}
+	if took := time.Since(lost); took < stopAfter {
+		t.Errorf("the attempt was given up after %s, before the %s its task may run on", took, stopAfter)
+	}
+	if got := l.begins(t); got != 1 {
+		t.Errorf("the task began %d times: Nomad has replaced it", got)
+	}
+}
+
+func TestAgentsKillOnALostWorkerWaitsToo(t *testing.T) {
+	r, n := ownRig(t, twoWorkers, func(c *Config) { c.LossMargin = time.Second })
+	s := r.shell("sleep 300")
+	waitFor(2 * time.Second)(&s)
+	r.begin(s)
+	if err := worker(t, n, r.kind(s.Attempt, engine.Started).Place).PowerOff(); err != nil {
+		t.Fatal(err)
+	}
+	r.kill(s)
+	ofKind(t, r.ended(s.Attempt), engine.OutcomeKilled)
+}
+
+func TestAgentsLostWorkerOfAnIdempotentTaskIsLostAtOnce(t *testing.T) {
+	r, n := ownRig(t, twoWorkers)
+	l := newLedger(t)
+	s := r.shell(l.script("sleep 300"))
+	s.OnWorkerLoss = workflow.OnWorkerLoss{Mode: workflow.Immediate, StopAfter: time.Hour}
+	r.begin(s)
+	place := r.kind(s.Attempt, engine.Started).Place
+	if err := worker(t, n, place).PowerOff(); err != nil {
+		t.Fatal(err)
+	}
+	ofKind(t, r.ended(s.Attempt), engine.OutcomeLost)
+	// Nomad may have replaced it before it was stopped; nothing of it is left that could run.
+	allocs, _, err := r.api().Jobs().Allocations(r.jobOf(s), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range allocs {
+		if a.NodeName != place.Node && a.ClientStatus != clientComplete && a.ClientStatus != clientFailed {
+			t.Errorf("allocation %s on %s is %s after the end", a.ID, a.NodeName, a.ClientStatus)
+		}
+	}
+}
+
+func TestAgentsWorkerThatReturnsWithASuccess(t *testing.T) {
+	r, n := ownRig(t, twoWorkers)
+	l := newLedger(t)
+	// The server does not hear of any worker for longer than it waits for one; meanwhile the task ends by itself.
+	s := r.shell(l.script("echo x=1 > $CAIRN_OUTPUT; echo on; sleep 5; echo end >> '" + string(l) + "'"))
+	waitFor(10 * time.Minute)(&s)
+	r.begin(s)
+	r.settleTrap(s)
+	if err := n.Servers[0].Pause(); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, "end")
+	if err := n.Servers[0].Resume(); err != nil {
+		t.Fatal(err)
+	}
+	o := r.ended(s.Attempt)
+	if exited(t, o, 0); string(o.Output) != "x=1\n" {
+		t.Errorf("output %q", o.Output)
+	}
+	if got := l.begins(t); got != 1 {
+		t.Errorf("the task began %d times", got)
+	}
+}
+
+func TestAgentsWorkerWhoseAgentReturnsToKill(t *testing.T) {
+	r, n := ownRig(t, twoWorkers)
+	s := r.shell("echo on; sleep 300")
+	waitFor(10 * time.Minute)(&s)
+	r.begin(s)
+	r.settleTrap(s)
+	agent := worker(t, n, r.kind(s.Attempt, engine.Started).Place)
+	if err := agent.Kill(); err != nil { // the task goes on
+		t.Fatal(err)
+	}
+	awaitNode(t, r, agent.Name, nomadapi.NodeStatusDown)
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// Long before stop_after: its end is known.
+	ofKind(t, r.ended(s.Attempt), engine.OutcomeLost)
+}
+
+// await waits until a task has written a line.
+func (l ledger) await(t *testing.T, line string) {
+	t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for end := time.Now().Add(patience); ; <-look.C {
+		b, err := os.ReadFile(string(l))
+		if err != nil && !os.IsNotExist(err) || time.Now().After(end) {
+			t.Fatalf("no line %q in the ledger (error %v)", line, err)
+		}
+		if strings.Contains(string(b), line+"\n") {
+			return
+		}
+	}
+}
+
+// awaitNode waits until Nomad gives a node a status.
+func awaitNode(t *testing.T, r *rig, name, status string) {
+	t.Helper()
+	query := (&nomadapi.QueryOptions{WaitTime: 10 * time.Second}).WithContext(r.ctx())
+	for {
+		nodes, meta, err := r.api().Nodes().List(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range nodes {
+			if node.Name == name && node.Status == status {
+				return
+			}
+		}
+		query.WaitIndex = meta.LastIndex
+	}
+}
+
+func TestAgentsDrainedWorker(t *testing.T) {
+	r, _ := ownRig(t, twoWorkers)
+	l := newLedger(t)
+	s := r.shell(l.script("sleep 300"))
+	r.begin(s)
+	place := r.kind(s.Attempt, engine.Started).Place
+	found, _, err := r.api().Allocations().Info(place.AllocID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := &nomadapi.DrainSpec{Deadline: time.Second}
+	if _, err := r.api().Nodes().UpdateDrain(found.NodeID, spec, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	o := r.ended(s.Attempt)
+	if ofKind(t, o, engine.OutcomeLost); !strings.Contains(o.Message, place.Node) {
+		t.Errorf("outcome %s, want it to name %s", show(o), place.Node)
+	}
+	if got := l.begins(t); got != 1 {
+		t.Errorf("the task began %d times", got)
+	}
+}
+
+func TestAgentsAllocationStoppedByHandIsReplacedByNomadAndLost(t *testing.T) {
+	r, _ := ownRig(t, twoWorkers)
+	s := r.shell("sleep 300")
+	r.begin(s)
+	found, _, err := r.api().Allocations().Info(r.kind(s.Attempt, engine.Started).Place.AllocID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.api().Allocations().Stop(found, nil); err != nil {
+		t.Fatal(err)
+	}
+	ofKind(t, r.ended(s.Attempt), engine.OutcomeLost)
+	allocs, _, err := r.api().Jobs().Allocations(r.jobOf(s), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range allocs {
+		if a.ClientStatus != clientComplete && a.ClientStatus != clientFailed {
+			t.Errorf("allocation %s is %s after the end", a.ID, a.ClientStatus)
+		}
+	}
+}
+
+func TestAgentsPreemptedTaskIsLost(t *testing.T) {
+	r, _ := ownRig(t, testcluster.NomadConfig{})
+	config := &nomadapi.SchedulerConfiguration{PreemptionConfig: nomadapi.PreemptionConfig{BatchSchedulerEnabled: true}}
+	if _, _, err := r.api().Operator().SchedulerSetConfiguration(config, nil); err != nil {
+		t.Fatal(err)
+	}
+	large := func(task *nomadapi.Task) { task.Resources.MemoryMB = ptr(900_000) }
+	low, high := r.shell("sleep 300", large), r.shell("true", large)
+	low.Priority, high.Priority = 10, 90
+	r.begin(low)
+	r.kind(low.Attempt, engine.Started)
+	r.begin(high)
+	exited(t, r.ended(high.Attempt), 0)
+	o := r.ended(low.Attempt)
+	if ofKind(t, o, engine.OutcomeLost); !strings.Contains(o.Message, "preempted") {
+		t.Errorf("outcome %s, want that it was preempted", show(o))
+	}
+}
+
+func TestAgentsNomadRestartedMidRun(t *testing.T) {
+	r, n := ownRig(t, testcluster.NomadConfig{})
+	l := newLedger(t)
+	var starts []engine.Start
+	for _, seconds := range []string{"1", "2", "12"} {
+		s := r.shell(l.script("sleep " + seconds + "; echo x=1 > $CAIRN_OUTPUT"))
+		r.begin(s)
+		r.kind(s.Attempt, engine.Started)
+		starts = append(starts, s)
+	}
+	if err := n.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	late := r.shell(l.script("true"))
+	wantTrouble(t, r.exec.Start(r.ctx(), late), true, "connection refused")
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.begin(late)
+	exited(t, r.ended(late.Attempt), 0)
+	for _, s := range starts {
+		o := r.ended(s.Attempt)
+		if exited(t, o, 0); string(o.Output) != "x=1\n" {
+			t.Errorf("output %q", o.Output)
+		}
+	}
+	if got := l.begins(t); got != 4 {
+		t.Errorf("4 tasks began %d times", got)
+	}
+}
+
+func TestAgentsNomadRestoredFromASnapshot(t *testing.T) {
+	var restored atomic.Int32
+	r, n := ownRig(t, testcluster.NomadConfig{}, func(c *Config) {
+		c.ListEvery, c.LostAfter = 200*time.Millisecond, time.Second
+		c.OnRestore = func(context.Context) { restored.Add(1) }
+	})
+	before := r.shell("sleep 6")
+	r.begin(before)
+	r.kind(before.Attempt, engine.Started)
+	snapshot, err := n.Client().Operator().Snapshot(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := io.ReadAll(snapshot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		exited(t, r.ended(r.begin(r.shell("true"))), 0)
+	}
+	after := r.shell("sleep 300")
+	r.begin(after)
+	r.kind(after.Attempt, engine.Started)
+	if _, err := n.Client().Operator().SnapshotRestore(bytes.NewReader(archive), nil); err != nil {
+		t.Fatal(err)
+	}
+	ofKind(t, r.ended(after.Attempt), engine.OutcomeLost)
+	exited(t, r.ended(before.Attempt), 0)
+	if restored.Load() == 0 {
+		t.Errorf("nobody was told that Nomad was restored")
+	}
+}
