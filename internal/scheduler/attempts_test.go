@@ -32,7 +32,7 @@ func TestRefusedStartIsRepeatedWithBackoffAndSaysWhy(t *testing.T) {
 		}
 		p.launch()
 		id := p.submit(chain(1))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		var message string
 		err := p.s.View(p.ctx, id, func(_ *engine.Machine, s *engine.State) error {
 			message = s.Instances[0][0].Current.Message
@@ -68,13 +68,13 @@ func TestBreakerHoldsAdmissionOfItsNamespace(t *testing.T) {
 		}
 		p.launch()
 		first := p.submit(chain(1))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		second := p.submit(definition("second", times(task("t"), 10)))
 		other := definition("other", task("t"))
 		other.Namespace = "elsewhere"
 		succeeded(t, p.wait(p.submit(other)))
 		before := starts.Load()
-		time.Sleep(5 * time.Minute)
+		pass(5 * time.Minute)
 		if got := starts.Load() - before; got < 5 || got > 20 {
 			t.Errorf("%d tries in five minutes, want those of one attempt as a probe", got)
 		}
@@ -110,9 +110,9 @@ func TestBreakerClosesWhenNobodyIsLeftToProbe(t *testing.T) {
 		}
 		p.launch()
 		first := p.submit(bad)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		second := p.submit(chain(1))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if got := w.logged("start"); len(got) > 0 {
 			t.Errorf("started behind an open breaker: %v", got)
 		}
@@ -142,7 +142,7 @@ func TestKillReplacesTheStartThatHasNotHappened(t *testing.T) {
 				p.cfg.Executor = hanging{p.exec, func(ctx context.Context) error { starts.Add(1); return onStart(ctx) }}
 				p.launch()
 				id := p.submit(chain(1))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				before := starts.Load()
 				if err := p.s.Verb(p.ctx, id, engine.Event{Kind: engine.Stop}); err != nil {
 					t.Fatal(err)
@@ -150,7 +150,7 @@ func TestKillReplacesTheStartThatHasNotHappened(t *testing.T) {
 				if head := p.wait(id); head.Status != workflow.RunCancelled {
 					t.Errorf("got %s, want cancelled", head.Status)
 				}
-				time.Sleep(10 * time.Minute)
+				pass(10 * time.Minute)
 				if starts.Load() != before {
 					t.Error("started again after the kill")
 				}
@@ -205,7 +205,7 @@ func TestCallsAreBounded(t *testing.T) {
 			n := <-at + 1
 			peak = max(peak, n)
 			at <- n
-			time.Sleep(time.Second)
+			pass(time.Second)
 			at <- <-at - 1
 			return nil
 		}

@@ -506,3 +506,6 @@ func chain(n int) *workflow.Definition {
 	}
 	return definition("chain", tasks...)
 }
+
+// pass lets virtual time pass: tests run in a bubble of testing/synctest.
+func pass(d time.Duration) { <-time.After(d) }

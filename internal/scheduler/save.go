@@ -32,7 +32,7 @@ func (r *run) save(ctx context.Context) error {
 		err := cfg.Store.Save(ctx, r.t.epoch, r.id, records, done)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("save run %s: %w", r.id, err)
+			return err // says itself what was being done
 		}
 		cfg.fault(FaultAfterSave)
 	}

@@ -59,7 +59,7 @@ func TestFullDiskHealsWhenThereIsSpace(t *testing.T) {
 		synctest.Wait()
 		full.Store(true)
 		p.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		synctest.Wait()
 		if got := p.s.Notice(id); !strings.Contains(got, "no space left on device") {
 			t.Errorf("the notice says %q, want the disk's words", got)
@@ -78,7 +78,7 @@ func TestFullDiskHealsWhenThereIsSpace(t *testing.T) {
 			t.Error("the second task was started although the first one's end is not saved")
 		}
 		full.Store(false)
-		time.Sleep(2 * p.cfg.Backoff.Max)
+		pass(2 * p.cfg.Backoff.Max)
 		p.exec.finish(workflow.MakeAttemptID(id, 1, 0, 1), exited(0))
 		succeeded(t, p.wait(id))
 		if got := p.s.Notice(id); got != "" {
@@ -95,7 +95,7 @@ func TestRunThatIsGoneFromTheStoreIsLeft(t *testing.T) {
 		p.exec.hold = func(engine.Start) bool { return true }
 		p.launch()
 		id := p.submit(chain(2))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		w.mu.Lock()
 		delete(w.runs, id)
 		w.mu.Unlock()
@@ -120,7 +120,7 @@ func TestDamagedRunDoesNotHoldUpTheOthers(t *testing.T) {
 		w.runs[bad].records["h"] = []byte("{")
 		w.mu.Unlock()
 		p = newProcess(t, w).launch()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		p.exec.finish(workflow.MakeAttemptID(good, 0, 0, 1), exited(0))
 		succeeded(t, p.wait(good))
 		if got := p.s.Notice(bad); !strings.Contains(got, "cannot be loaded") {

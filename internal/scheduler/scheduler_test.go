@@ -126,7 +126,7 @@ func TestNewsThatDecideNothingLinger(t *testing.T) {
 		if got := len(w.logged("save")); got != 1 {
 			t.Errorf("%d saves while accepted and started are fresh, want 1: the admission", got)
 		}
-		time.Sleep(p.cfg.Linger + time.Millisecond)
+		pass(p.cfg.Linger + time.Millisecond)
 		synctest.Wait()
 		if got := len(w.logged("save")); got != 2 {
 			t.Errorf("%d saves after the linger time, want 2", got)
@@ -253,20 +253,20 @@ func TestRenewalKeepsOrEndsTheTerm(t *testing.T) {
 		p.exec.hold = func(engine.Start) bool { return true }
 		p.launch()
 		id := p.submit(chain(2))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if n := renewals.Load(); n < 15 || n > 25 {
 			t.Errorf("%d renewals in a minute with trust for 9 s, want one every 3 s", n)
 		}
 		fail.Store(true)
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		p.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
 		synctest.Wait()
 		if got := w.logged("start 1"); len(got) > 0 {
 			t.Error("a task was started without trust")
 		}
 		fail.Store(false)
-		time.Sleep(p.cfg.Backoff.Max)
+		pass(p.cfg.Backoff.Max)
 		synctest.Wait()
 		if got := w.logged("start 1"); len(got) != 1 {
 			t.Errorf("after the trust was back: %v, want the start of the second task", got)
@@ -357,7 +357,7 @@ func TestChangesTellReadersAtMostTenTimesASecond(t *testing.T) {
 		w := newWorld()
 		p := newProcess(t, w)
 		p.exec.onStart = func(engine.Start) error {
-			time.Sleep(3 * time.Millisecond) // virtual time: the task's life
+			pass(3 * time.Millisecond) // virtual time: the task's life
 			return nil
 		}
 		p.launch()
@@ -428,7 +428,7 @@ func TestReadersDuringATakeover(t *testing.T) {
 			_, err := next.s.Wait(next.ctx, id)
 			told <- err
 		}()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		next.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
 		for range 2 {
 			select {
@@ -448,7 +448,7 @@ func TestReadersDuringATakeover(t *testing.T) {
 type slow struct{ *fakeStore }
 
 func (s slow) List(ctx context.Context, filter Filter) ([]Summary, error) {
-	time.Sleep(time.Second)
+	pass(time.Second)
 	return s.fakeStore.List(ctx, filter)
 }
 

@@ -12,13 +12,12 @@ import (
 	"testing"
 	"time"
 
-	nomadapi "github.com/hashicorp/nomad/api"
-
 	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/testcluster"
 )
 
 // onNomad makes the rig's runs go to the shared Nomad.
-func (r *rig) onNomad() *nomadapi.Client {
+func (r *rig) onNomad() *testcluster.NomadCluster {
 	r.t.Helper()
 	n := cluster.Nomad(r.t)
 	r.cfg.Getenv = func(name string) string {
@@ -27,13 +26,13 @@ func (r *rig) onNomad() *nomadapi.Client {
 		}
 		return os.Getenv(name)
 	}
-	return n.Client()
+	return n
 }
 
 func TestRunOnRealNomadFromFileToFinishedDocument(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, small)
-	nomad := r.onNomad()
+	nomad := r.onNomad().Client()
 	s := r.start(Nomad)
 	run, err := follow(within(t), s.Client(), s.Run)
 	if err != nil {

@@ -97,6 +97,7 @@ type Session struct {
 	release   func() // of the socket's path
 
 	closeExecutor func() error
+	trouble       func() string // of the executor; nil when it never has any to tell
 	stop          context.CancelFunc
 	requests      context.CancelFunc
 	group         sync.WaitGroup
@@ -220,7 +221,10 @@ func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kin
 	if s.scheduler, err = scheduler.New(sc); err != nil {
 		return nil, err
 	}
-	handler := httpapi.New(httpapi.Config{Runs: s.scheduler, Version: cfg.Version, Logger: cfg.Logger.Named("http")})
+	if x, ok := executor.(interface{ Trouble() string }); ok {
+		s.trouble = x.Trouble
+	}
+	handler := httpapi.New(httpapi.Config{Runs: noticing{s.scheduler, s}, Version: cfg.Version, Logger: cfg.Logger.Named("http")})
 	listener, release, err := listen(f)
 	if err != nil {
 		return nil, err
@@ -276,7 +280,21 @@ func (s *Session) Client() *client.Client { return s.client }
 func (s *Session) Folder() string { return string(s.folder) }
 
 // Notice says why the run does not get on, for people; empty when it does.
-func (s *Session) Notice() string { return s.scheduler.Notice(s.Run) }
+func (s *Session) Notice() string {
+	notice := s.scheduler.Notice(s.Run)
+	if notice == "" && s.trouble != nil {
+		notice = s.trouble()
+	}
+	return notice
+}
+
+// noticing is the scheduler with the executor's notices beside its own.
+type noticing struct {
+	*scheduler.Scheduler
+	session *Session
+}
+
+func (n noticing) Notice(workflow.RunID) string { return n.session.Notice() }
 
 // Done is closed when the run is not driven any more: by Close, or because the run folder was taken away.
 func (s *Session) Done() <-chan struct{} { return s.done }
