@@ -165,12 +165,27 @@ func (o *options) write() error {
 		_, err = fmt.Fprintln(f, o.output)
 	}
 	if o.bytes > 0 && err == nil {
-		_, err = fmt.Fprintf(f, "blob=%s\n", bytes.Repeat([]byte{'x'}, o.bytes))
+		err = o.blob(f)
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write the outputs: %w", err)
 	}
 	return nil
+}
+
+// blob writes an output of the wanted size in pieces: tasks here have little memory.
+func (o *options) blob(f *os.File) error {
+	if _, err := f.WriteString("blob="); err != nil {
+		return err
+	}
+	piece := bytes.Repeat([]byte{'x'}, 64<<10)
+	for left := o.bytes; left > 0; left -= len(piece) {
+		if _, err := f.Write(piece[:min(left, len(piece))]); err != nil {
+			return err
+		}
+	}
+	_, err := f.WriteString("\n")
+	return err
 }
 
 // leave starts a child as a daemon starts itself: a session of its own, a parent that is gone, the root as its folder,
