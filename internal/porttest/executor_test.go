@@ -58,7 +58,7 @@ func TestExecutorChecksBite(t *testing.T) {
 		{"ends are told to one executor only", "an end during the restart"},
 		{"only its own executor may kill", "a kill during the restart"},
 		{"a start without a body is trouble", "a start without a body"},
-		{"a second watch begins with news only", "a watch that ends"},
+		{"a second watch forgets what was started", "a watch that ends"},
 		{"settling removes the logs", "settling one"},
 	})
 }
@@ -116,6 +116,7 @@ type fake struct {
 	queue   []engine.Event
 	wake    chan struct{}
 	tracked map[workflow.AttemptID]bool
+	watched bool
 }
 
 func newFake(m *machine) *fake {
@@ -345,9 +346,10 @@ func (f *fake) Kill(_ context.Context, s engine.Start) error {
 
 func (f *fake) Watch(ctx context.Context, report func(engine.Event)) error {
 	f.mu.Lock()
-	if f.m.bug == "a second watch begins with news only" {
-		f.queue = nil
+	if f.m.bug == "a second watch forgets what was started" && f.watched {
+		f.queue, f.tracked = nil, map[workflow.AttemptID]bool{}
 	}
+	f.watched = true
 	f.mu.Unlock()
 	for {
 		f.mu.Lock()
