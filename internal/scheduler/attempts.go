@@ -6,6 +6,8 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +47,7 @@ type action struct {
 	changed  chan struct{}      // full when they have changed
 	cancel   context.CancelFunc // of the call under way, if any
 	troubled bool               // its last call was a trouble
+	notice   string             // what the trouble was, for people
 }
 
 // breaker counts the troubles of one namespace. It is open, and its admission closed, while calls keep failing; the
@@ -191,6 +194,7 @@ func (as *attempts) judge(a *action, to aim, version int, err error) result {
 // await tells of a trouble and pauses until the call is due again or the aim has changed. It is false when the term is over.
 func (as *attempts) await(a *action, to aim, failures int, err error) bool {
 	as.t.s.log.Warn("the executor is in trouble; trying again", "attempt", a.attempt, "kill", to == aimKill, "failures", failures, "error", err)
+	as.t.touch(a.attempt)
 	var trouble *Trouble
 	if to == aimStart && errors.As(err, &trouble) && trouble.NotStarted {
 		as.t.report(engine.Event{Kind: engine.Refused, Attempt: a.attempt, Message: err.Error()})
@@ -240,11 +244,31 @@ func (as *attempts) failed(a *action, err error) {
 		a.troubled = true
 		b.troubled++
 	}
+	a.notice = err.Error()
 	if b.row >= breakerTroubles && !b.open {
 		b.open = true
 		as.t.s.log.Warn("the executor keeps failing; nothing new is admitted", "namespace", a.start.Namespace, "error", err)
 		as.t.admission.setClosed(a.start.Namespace, true)
 	}
+}
+
+// notice says what the trouble with the attempts of a run is, for people; empty when there is none.
+func (as *attempts) notice(id workflow.RunID) string {
+	as.mu.Lock()
+	defer as.mu.Unlock()
+	first := workflow.AttemptID("")
+	for attempt, a := range as.actions {
+		if a.troubled && strings.HasPrefix(string(attempt), string(id)) && (first == "" || attempt < first) {
+			first = attempt
+		}
+	}
+	if first == "" {
+		return ""
+	}
+	if a := as.actions[first]; a.aim == aimKill {
+		return fmt.Sprintf("task %s cannot be stopped yet: %s", a.start.Task, a.notice)
+	}
+	return fmt.Sprintf("task %s cannot be started yet: %s", as.actions[first].start.Task, as.actions[first].notice)
 }
 
 // quit takes an action off that has ended in whatever way. When it was the last one in trouble nobody is left to probe, so

@@ -41,6 +41,9 @@ func TestRefusedStartIsRepeatedWithBackoffAndSaysWhy(t *testing.T) {
 		if err != nil || message != "connection refused" {
 			t.Errorf("the attempt says %q, %v, want the executor's words", message, err)
 		}
+		if got := p.s.Notice(id); got != "task t0 cannot be started yet: connection refused" {
+			t.Errorf("the notice says %q", got)
+		}
 		succeeded(t, p.wait(id))
 		for i := 1; i < len(tries); i++ {
 			most := min(p.cfg.Backoff.Base<<(i-1), p.cfg.Backoff.Max)

@@ -66,15 +66,20 @@ func (s *Scheduler) View(ctx context.Context, id workflow.RunID, read func(*engi
 	return read(m, state)
 }
 
-// Notice says why an active run does not get on, for people: its state cannot be saved or loaded. Empty when it does.
+// Notice says why an active run does not get on, for people: its state cannot be saved or loaded, or the executor is in
+// trouble. Empty when it gets on.
 func (s *Scheduler) Notice(id workflow.RunID) string {
 	r := s.active(id)
 	if r == nil {
 		return ""
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.notice
+	notice := r.notice
+	r.mu.Unlock()
+	if notice == "" {
+		notice = r.t.attempts.notice(id)
+	}
+	return notice
 }
 
 // Changes waits until the run's index differs from the one given, or ctx ends, and returns the index then. It grows with

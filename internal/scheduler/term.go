@@ -187,6 +187,15 @@ func (t *term) forget(r *run) {
 	}
 }
 
+// touch tells the readers of an attempt's run that there is something new to be told, although its state is the same.
+func (t *term) touch(attempt workflow.AttemptID) {
+	if id, _, _, _, err := attempt.Parse(); err == nil {
+		if r := t.run(id); r != nil {
+			r.bump()
+		}
+	}
+}
+
 // watch keeps the executor's reports coming.
 func (t *term) watch() {
 	for failures := 0; ; {

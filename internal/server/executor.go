@@ -28,8 +28,10 @@ func Supervise(ctx context.Context, args []string) error { return local.Supervis
 func localInflight() int { return max(8, 4*runtime.NumCPU()) }
 
 // openExecutor makes the executor of a run folder and makes sure that it can be reached. tend, if any, is to be run beside
-// the scheduler; release ends the executor.
-func openExecutor(ctx context.Context, cfg Config, f folder, kind Kind, store scheduler.Store) (x scheduler.Executor, tend func(context.Context, *scheduler.Scheduler), release func() error, err error) {
+// the scheduler that s returns then; release ends the executor.
+func openExecutor(
+	ctx context.Context, cfg Config, f folder, kind Kind, store scheduler.Store, s func() *scheduler.Scheduler,
+) (x scheduler.Executor, tend func(context.Context), release func() error, err error) {
 	switch kind {
 	case Local:
 		e, err := local.OpenExecutor(local.ExecutorConfig{Dir: string(f), Command: cfg.Supervisor, Logger: cfg.Logger})
@@ -38,34 +40,41 @@ func openExecutor(ctx context.Context, cfg Config, f folder, kind Kind, store sc
 		}
 		return e, nil, e.Close, nil
 	case Nomad:
-		e, err := newNomad(ctx, cfg, store)
-		if err != nil {
+		k := &keeper{log: cfg.Logger.Named("nomad"), scheduler: s}
+		if k.nomad, err = newNomad(ctx, cfg, store, k.sweep); err != nil {
 			return nil, nil, nil, err
 		}
-		if err := e.Reach(ctx); err != nil {
+		if err := k.nomad.Reach(ctx); err != nil {
 			return nil, nil, nil, &UnreachableError{Err: err}
 		}
-		return e, func(ctx context.Context, s *scheduler.Scheduler) { housekeep(ctx, cfg.Logger, e, s) }, func() error { return nil }, nil
+		return k.nomad, k.keep, func() error { return nil }, nil
 	}
 	return nil, nil, nil, fmt.Errorf("the run folder %s asks for executor %q, which this Cairn does not have", f, kind)
 }
 
-func newNomad(ctx context.Context, cfg Config, store scheduler.Store) (*nomad.Executor, error) {
+func newNomad(ctx context.Context, cfg Config, store scheduler.Store, onRestore func(context.Context)) (*nomad.Executor, error) {
 	cluster, err := store.Cluster(ctx)
 	if err != nil {
 		return nil, err
 	}
 	nc := nomad.DefaultConfig().WithEnvironment(cfg.Getenv)
-	nc.Cluster, nc.Logger = cluster, cfg.Logger
+	nc.Cluster, nc.Logger, nc.OnRestore = cluster, cfg.Logger, onRestore
 	return nomad.New(nc)
 }
 
-// housekeepEvery is how often finished jobs are looked after (nomad.md, "Stopping, sweeping, purging").
-const housekeepEvery = time.Minute
+// keepEvery is how often finished jobs are looked after (nomad.md, "Stopping, sweeping, purging").
+const keepEvery = time.Minute
 
-// housekeep stops jobs that should be dead and removes those that are old, until ctx ends.
-func housekeep(ctx context.Context, log hclog.Logger, e *nomad.Executor, s *scheduler.Scheduler) {
-	tick := time.NewTicker(housekeepEvery)
+// keeper stops jobs in Nomad that should be dead, and removes those that are old.
+type keeper struct {
+	log       hclog.Logger
+	nomad     *nomad.Executor
+	scheduler func() *scheduler.Scheduler
+}
+
+// keep looks after the jobs until ctx ends.
+func (k *keeper) keep(ctx context.Context) {
+	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -73,14 +82,22 @@ func housekeep(ctx context.Context, log hclog.Logger, e *nomad.Executor, s *sche
 		case <-ctx.Done():
 			return
 		}
-		fate := func(id workflow.AttemptID) nomad.Fate { return fateOf(ctx, s, id) }
-		if _, _, err := e.Sweep(ctx, fate); err != nil && ctx.Err() == nil {
-			log.Warn("jobs in Nomad could not be swept; trying again", "error", err)
-		}
-		if _, err := e.Purge(ctx, fate); err != nil && ctx.Err() == nil {
-			log.Warn("old jobs in Nomad could not be removed; trying again", "error", err)
+		k.sweep(ctx)
+		if _, err := k.nomad.Purge(ctx, k.fate(ctx)); err != nil && ctx.Err() == nil {
+			k.log.Warn("old jobs could not be removed; trying again", "error", err)
 		}
 	}
+}
+
+// sweep stops the jobs whose attempts are over.
+func (k *keeper) sweep(ctx context.Context) {
+	if _, _, err := k.nomad.Sweep(ctx, k.fate(ctx)); err != nil && ctx.Err() == nil {
+		k.log.Warn("jobs could not be swept; trying again", "error", err)
+	}
+}
+
+func (k *keeper) fate(ctx context.Context) func(workflow.AttemptID) nomad.Fate {
+	return func(id workflow.AttemptID) nomad.Fate { return fateOf(ctx, k.scheduler(), id) }
 }
 
 // fateOf says what the saved state of a run knows of an attempt. What cannot be read counts as active: it is left alone.
@@ -121,7 +138,7 @@ func (r *logReader) Logs(ctx context.Context, req scheduler.LogRequest) (io.Read
 	if r.kind == Local {
 		return local.Logs(ctx, string(r.run), req)
 	}
-	e, err := newNomad(ctx, r.cfg, r.store)
+	e, err := newNomad(ctx, r.cfg, r.store, nil)
 	if err != nil {
 		return nil, err
 	}

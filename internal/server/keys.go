@@ -34,41 +34,41 @@ type keyFile struct {
 	Fingerprint string         `json:"fingerprint"` // of definition and params
 }
 
-// claimKey gives the key of a new run to it, for as long as its folder is there. *RunExistsError: an equal run has it;
-// *scheduler.KeyTakenError: another one.
-func claimKey(cfg Config, run NewRun) error {
+// claimKey gives the key of a new run to it, for as long as its folder is there; release takes that back. *RunExistsError: an
+// equal run has it; *scheduler.KeyTakenError: another one.
+func claimKey(cfg Config, run NewRun) (release func() error, err error) {
 	if run.IdempotencyKey == "" {
-		return nil
+		return func() error { return nil }, nil
 	}
 	mine, err := keyOf(run)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	dir := filepath.Join(cfg.StateDir, "keys")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the state folder: %w", err)
+		return nil, fmt.Errorf("make the state folder: %w", err)
 	}
 	name := sha256.Sum256([]byte(run.Definition.Name + "\x00" + run.IdempotencyKey))
 	path := filepath.Join(dir, hex.EncodeToString(name[:]))
 	draft := path + "." + string(run.ID)
 	if err := os.WriteFile(draft, mine, 0o600); err != nil {
-		return fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+		return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
 	}
 	defer os.Remove(draft)
 	for {
 		// A link is made or not: nobody sees half a file, and only one of two processes makes it.
 		err := os.Link(draft, path)
 		if err == nil {
-			return nil
+			return func() error { return os.Remove(path) }, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+			return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
 		}
 		if err := askOwner(cfg, path, run, mine); err != nil {
-			return err
+			return nil, err
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+			return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -108,9 +109,21 @@ type Session struct {
 // Start makes the run folder, stores the run and drives it until Close. Errors: *KeyTakenError, *RunExistsError,
 // *UnreachableError.
 func Start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
-	if err := claimKey(cfg, run); err != nil {
+	release, err := claimKey(cfg, run)
+	if err != nil {
 		return nil, err
 	}
+	s, err := start(ctx, cfg, run)
+	if err != nil {
+		if _, there := os.Stat(string(folderOf(cfg.StateDir, run.ID))); errors.Is(there, fs.ErrNotExist) {
+			err = errors.Join(err, release())
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 	f, err := makeFolder(cfg.StateDir, runFile{Run: run.ID, Workflow: run.Definition.Name, Kind: run.Kind, CreatedAt: time.Now().UTC()})
 	if err != nil {
 		return nil, err
@@ -128,11 +141,15 @@ func Start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 	if err == nil {
 		err = f.complete()
 	}
-	if err != nil {
-		// The folder stays: whether the run is in the store may not be known. If it is not, the next look removes it.
-		return nil, errors.Join(err, s.Close())
+	if err == nil {
+		return s, nil
 	}
-	return s, nil
+	err = errors.Join(err, s.Close())
+	// A folder stays when the run is in the store, or may be: then it can be resumed.
+	if found, unknown := inStore(f, run.ID); !found && unknown == nil {
+		err = errors.Join(err, os.RemoveAll(string(f)))
+	}
+	return nil, err
 }
 
 // Resume drives a run whose process has ended. Kind "" takes up the kind the run was started with; another one is refused.
@@ -206,7 +223,7 @@ func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kin
 			err = errors.Join(err, s.store.Close())
 		}
 	}()
-	executor, tend, closeExecutor, err := openExecutor(ctx, cfg, f, kind, s.store)
+	executor, tend, closeExecutor, err := openExecutor(ctx, cfg, f, kind, s.store, func() *scheduler.Scheduler { return s.scheduler })
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +258,7 @@ func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kin
 		s.err = s.scheduler.Run(driving)
 	})
 	if tend != nil {
-		s.group.Go(func() { tend(driving, s.scheduler) })
+		s.group.Go(func() { tend(driving) })
 	}
 	return s, nil
 }
