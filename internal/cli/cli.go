@@ -206,5 +206,12 @@ func (a *App) signals() (<-chan os.Signal, func()) {
 	// Three Ctrl-C in a row are three requests: none may be lost while the first is carried out.
 	c := make(chan os.Signal, 8)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
-	return c, func() { signal.Stop(c) }
+	// A reader of our output that went away (`cairn run … | head`) must not end the run: writes fail instead. Ignoring the
+	// signal would do the same to the tasks, which inherit that.
+	pipe := make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	return c, func() {
+		signal.Stop(c)
+		signal.Stop(pipe)
+	}
 }

@@ -218,7 +218,7 @@ var predictWorkflow = complete.PredictOr(complete.PredictFiles("*.hcl"), complet
 
 // indent puts the prefix in front of every line that is not empty.
 func indent(text, prefix string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
+	lines := strings.Split(strings.Trim(text, "\n"), "\n")
 	for i, line := range lines {
 		if line = strings.TrimRight(line, " \t"); line != "" {
 			line = prefix + line

@@ -67,6 +67,8 @@ type follower struct {
 	owner bool
 	// ended is closed when the run is not driven any more; nil when this process does not drive it.
 	ended <-chan struct{}
+	// notice says why the run does not get on, empty when it does; nil when this process does not drive it.
+	notice func() string
 }
 
 type reading struct {
@@ -89,7 +91,7 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 	defer ticker.Stop()
 
 	var last *api.Run
-	interrupts := 0
+	interrupts, noticed := 0, ""
 	for {
 		select {
 		case r := <-readings:
@@ -98,6 +100,7 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 				return last, r.err
 			}
 			last = r.run
+			noticed = f.remark(noticed)
 			f.view.show(last, f.app.Now())
 			if last.Terminal() {
 				f.view.end(f.app.Now())
@@ -115,12 +118,29 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 		case text := <-answers:
 			f.view.note(text, f.app.Now())
 		case <-ticker.C:
+			noticed = f.remark(noticed)
 			f.view.tick(f.app.Now())
 		case <-f.ended:
 			f.view.end(f.app.Now())
 			return last, errors.New("the run is not driven any more")
 		}
 	}
+}
+
+// remark says once that the run does not get on, and once that it does again. It returns what was said last.
+func (f *follower) remark(last string) string {
+	if f.notice == nil {
+		return ""
+	}
+	now := f.notice()
+	switch {
+	case now == last:
+	case now == "":
+		f.view.note("The run goes on.", f.app.Now())
+	default:
+		f.view.note(sentence(errors.New(now)), f.app.Now())
+	}
+	return now
 }
 
 // react decides what an interrupt means: the verb to use, or none to leave.

@@ -63,11 +63,7 @@ func (a *App) render(path, name string, p *params, wanted func(*workflow.Task, *
 	if def == nil {
 		return code
 	}
-	now := workflow.At(a.Now())
-	run := workflow.RunValues{
-		ID: string(renderedRun), Workflow: def.Name, Version: def.Hash, Namespace: runNamespace, Trigger: "manual",
-		ScheduledAt: now, StartedAt: now,
-	}
+	run := runValues(def, renderedRun, workflow.At(a.Now()))
 	given, files, diags := p.given()
 	s = s.over(files)
 	var values map[string]workflow.Value
@@ -281,6 +277,28 @@ func sortedKeys(m map[string]json.RawMessage) []string {
 	return keys
 }
 
+// body evaluates the body of one instance; nil for a join.
+func (r *renderer) body(n int, each *workflow.Each) ([]byte, error) {
+	t := &r.def.Tasks[n]
+	if t.Body == nil {
+		return nil, nil
+	}
+	scope := r.scope(n)
+	scope.Each, scope.Attempt = each, &workflow.AttemptValues{Number: 1}
+	v, err := r.eval.Evaluate(*t.Body, scope)
+	return v.JSON, err
+}
+
+// firstBody is the body of the first instance of task n, if there is one that can be evaluated.
+func (r *renderer) firstBody(n int) ([]byte, bool) {
+	t := &r.def.Tasks[n]
+	if r.failed[t.Name] != nil || len(r.eachOf[t.Name]) == 0 {
+		return nil, false
+	}
+	body, err := r.body(n, r.eachOf[t.Name][0])
+	return body, err == nil && body != nil
+}
+
 // jobs are those of the wanted instances of task n; seen counts the instances, those without a body too.
 func (r *renderer) jobs(n int, wanted func(*workflow.Task, *workflow.Each) bool) (jobs [][]byte, seen int, err error) {
 	t := &r.def.Tasks[n]
@@ -295,16 +313,14 @@ func (r *renderer) jobs(n int, wanted func(*workflow.Task, *workflow.Each) bool)
 			continue
 		}
 		seen++
-		if t.Body == nil {
-			continue // a join becomes no job
-		}
-		scope := r.scope(n)
-		scope.Each, scope.Attempt = each, &workflow.AttemptValues{Number: 1}
-		body, err := r.eval.Evaluate(*t.Body, scope)
+		body, err := r.body(n, each)
 		if err != nil {
 			return jobs, seen, err
 		}
-		rendering := nomad.Rendering{Definition: r.def, Run: renderedRun, Task: n, Instance: i, Body: body.JSON}
+		if body == nil {
+			continue
+		}
+		rendering := nomad.Rendering{Definition: r.def, Run: renderedRun, Task: n, Instance: i, Body: body}
 		if each != nil {
 			rendering.Key = each.Key
 		}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/cairnflow/cairn/hcl"
 	"github.com/cairnflow/cairn/internal/api"
@@ -123,6 +125,9 @@ func (a *App) startRun(f *runFlags, path string) int {
 		return a.broken(err)
 	}
 	run, diags, s := a.newRun(f, def, s)
+	if !diags.HasErrors() {
+		diags = append(diags, checkBodies(run)...)
+	}
 	if diags.HasErrors() {
 		a.report(s, diags, f.json)
 		return exitUsage
@@ -158,16 +163,61 @@ func (a *App) newRun(f *runFlags, def *workflow.Definition, s source) (server.Ne
 	if diags.HasErrors() {
 		return run, diags, s
 	}
-	values, found := hcl.Params(def, given, workflow.RunValues{
-		ID:          string(run.ID),
-		Workflow:    def.Name,
-		Version:     def.Hash,
-		Namespace:   runNamespace,
-		Trigger:     "manual",
-		ScheduledAt: now,
-	})
+	values, found := hcl.Params(def, given, runValues(def, run.ID, now))
 	run.Params = values
 	return run, append(diags, found...), s
+}
+
+// runValues is what is known of a run when it is submitted.
+func runValues(def *workflow.Definition, id workflow.RunID, now workflow.Time) workflow.RunValues {
+	return workflow.RunValues{
+		ID: string(id), Workflow: def.Name, Version: def.Hash, Namespace: runNamespace, Trigger: "manual", ScheduledAt: now, StartedAt: now,
+	}
+}
+
+// checkBodies finds what the executor cannot run, before anything is started. A body that only a run can evaluate is judged
+// when its task starts.
+func checkBodies(run server.NewRun) hcl.Diagnostics {
+	r, err := newRenderer(run.Definition, runValues(run.Definition, run.ID, run.ScheduledAt), run.Params)
+	if err != nil {
+		return nil // the run itself will say it
+	}
+	var diags hcl.Diagnostics
+	var ignored []string
+	for n := range run.Definition.Tasks {
+		t := &run.Definition.Tasks[n]
+		body, ok := r.firstBody(n)
+		if !ok {
+			continue
+		}
+		refused, without, err := server.CheckBody(run.Kind, body)
+		if err != nil {
+			refused = append(refused, sentence(err))
+		}
+		for _, why := range refused {
+			diags = append(diags, hcl.Diagnostic{
+				Severity: hcl.SeverityError,
+				Summary:  "Cannot run here",
+				Detail:   sentence(fmt.Errorf("task %s: %s", t.Name, why)),
+				Range:    t.Range,
+			})
+		}
+		for _, name := range without {
+			if name == "priority" && run.Definition.Priority == hcl.DefaultPriority {
+				continue // nobody wrote one
+			}
+			ignored = append(ignored, name)
+		}
+	}
+	if len(ignored) > 0 {
+		slices.Sort(ignored)
+		diags = append(diags, hcl.Diagnostic{
+			Severity: hcl.SeverityWarning,
+			Summary:  "No effect here",
+			Detail:   "Runs on this machine take no notice of: " + strings.Join(slices.Compact(ignored), ", ") + ".",
+		})
+	}
+	return diags
 }
 
 // resumeRun goes on with a run whose process has ended.
@@ -267,7 +317,7 @@ func (a *App) viewFor(asJSON bool) view {
 
 // drive follows a run that this process schedules, and stops scheduling when it is over.
 func (a *App) drive(s *server.Session, f *runFlags) int {
-	w := &follower{app: a, client: s.Client(), id: string(s.Run), view: a.viewFor(f.json), owner: true, ended: s.Done()}
+	w := &follower{app: a, client: s.Client(), id: string(s.Run), view: a.viewFor(f.json), owner: true, ended: s.Done(), notice: s.Notice}
 	run, err := w.follow(context.Background())
 	code := exitFailed
 	switch {

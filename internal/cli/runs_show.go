@@ -6,6 +6,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,14 @@ prints the run document, the same that "cairn run -json" prints.`,
 			a.printJSON(run)
 			return exitOK
 		}
-		a.print(runText(run, r.PID, a.Now(), a.screenOf(a.Stdout)))
+		driver := ""
+		switch {
+		case r.PID != 0:
+			driver = fmt.Sprintf("process %d", r.PID)
+		case !run.Terminal():
+			driver = fmt.Sprintf("nobody: cairn run -%s -resume %s goes on with it", r.Kind, id)
+		}
+		a.print(runText(run, driver, a.Now(), a.screenOf(a.Stdout)))
 		return exitOK
 	}
 	return c
@@ -89,8 +98,8 @@ func (a *App) showInstances(c *client.Client, id string, q client.InstancesQuery
 	return exitOK
 }
 
-// runText shows a run to people.
-func runText(run *api.Run, pid int, now time.Time, out screen) string {
+// runText shows a run to people. driver says who drives it; empty when it is over.
+func runText(run *api.Run, driver string, now time.Time, out screen) string {
 	var b strings.Builder
 	field := func(name, value string) {
 		if value != "" {
@@ -104,12 +113,7 @@ func runText(run *api.Run, pid int, now time.Time, out screen) string {
 		status += ": " + clean(run.Reason)
 	}
 	field("Status", status)
-	switch {
-	case pid != 0:
-		field("Driven by", fmt.Sprintf("process %d", pid))
-	case !run.Terminal():
-		field("Driven by", "nobody: cairn run -resume "+run.ID+" goes on with it")
-	}
+	field("Driven by", driver)
 	field("Definition", run.Definition)
 	if run.Generation > 1 {
 		field("Generation", fmt.Sprint(run.Generation))
@@ -119,8 +123,8 @@ func runText(run *api.Run, pid int, now time.Time, out screen) string {
 	if !run.EndedAt.IsZero() {
 		field("Ended", fmt.Sprintf("%s, after %s", moment(run.EndedAt), lasting(run.EndedAt.Sub(run.StartedAt))))
 	}
-	for name, value := range run.Labels {
-		field("Label", clean(name)+" = "+clean(value))
+	for _, name := range slices.Sorted(maps.Keys(run.Labels)) {
+		field("Label", clean(name)+" = "+clean(run.Labels[name]))
 	}
 	if len(run.Params) > 0 {
 		b.WriteString("\nParams:\n" + outputLines(run.Params))
@@ -163,7 +167,9 @@ func writeTask(b *strings.Builder, t *api.Task, now time.Time, out screen) {
 		fmt.Fprintf(b, "      too many to list here: -task %s lists them\n", t.Name)
 	}
 	for i := range t.Instances {
-		writeInstance(b, t, &t.Instances[i], now, out)
+		var one strings.Builder
+		writeInstance(&one, t, &t.Instances[i], now, out)
+		b.WriteString(indent(one.String(), "    ") + "\n")
 	}
 }
 

@@ -192,7 +192,7 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 	later := !over && !d.status(i).Terminal()
 	switch {
 	case newest == 0:
-		return target{none: notFound("%s has not run: it is %s", what, d.status(i)), later: later}, nil
+		return target{none: notFound("%s has no attempt, and so no log: it is %s", what, d.status(i)), later: later}, nil
 	case want > newest:
 		return target{none: notFound("%s has no attempt %d: the newest is %d", what, want, newest), later: later}, nil
 	}
@@ -227,7 +227,7 @@ func (d document) find(key *string) (int, error) {
 		if size == 1 {
 			return 0, nil
 		}
-		return 0, badRequest("task %s has %d instances: say which one (%s)", name, size, d.someKeys())
+		return 0, badRequest("task %s has %d instances: name one by its key (%s)", name, size, d.someKeys())
 	}
 	for i := range size {
 		if *d.key(i) == *key {

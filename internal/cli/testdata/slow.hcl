@@ -1,10 +1,10 @@
-# Goes on until it is stopped.
+# Goes on for a minute, or until it is stopped.
 workflow "slow" {
   task "forever" {
     driver = "raw_exec"
     config {
       command = "/bin/sleep"
-      args    = ["600"]
+      args    = ["60"]
     }
   }
 
