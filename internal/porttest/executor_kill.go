@@ -113,7 +113,7 @@ func executorKillHard(ctx context.Context, s *session) error {
 
 func executorKillChildren(ctx context.Context, s *session) error {
 	st := s.start(1, task{killTimeout: 500 * time.Millisecond,
-		script: `(trap '' INT TERM; echo $$ > "$LEDGER.parent"; while :; do date +%s%N > "$LEDGER.beat"; sleep 0.02; done) & ` + enter + "; wait"})
+		script: enter + `; (trap '' INT TERM; while :; do date +%s%N > "$LEDGER.beat"; sleep 0.02; done) & wait`})
 	if err := s.ex.Start(ctx, st); err != nil {
 		return err
 	}
