@@ -75,11 +75,12 @@ const (
 // makeFolder makes the folder of a new run, still marked as half-made.
 func makeFolder(stateDir string, run runFile) (folder, error) {
 	f := folderOf(stateDir, run.Run)
-	// 0700: outputs, params and logs are nobody else's business.
-	if err := os.MkdirAll(filepath.Dir(string(f)), 0o700); err != nil {
+	// 0711: outputs, params and logs are nobody else's business, so nobody may list what is here; but a task with another
+	// `user` must reach the folders of its attempt.
+	if err := os.MkdirAll(filepath.Dir(string(f)), 0o711); err != nil {
 		return "", fmt.Errorf("make the state folder: %w", err)
 	}
-	if err := os.Mkdir(string(f), 0o700); err != nil {
+	if err := os.Mkdir(string(f), 0o711); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return "", fmt.Errorf("make the run folder: run %s: %w", run.Run, scheduler.ErrExists)
 		}
