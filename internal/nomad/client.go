@@ -26,6 +26,7 @@ import (
 const (
 	maxRegistrations = 16 // in flight, tombstones and stops included
 	maxReads         = 16
+	maxWaits         = 16 // blocking queries for the end of a stop
 	maxLogStreams    = 16 // each may hold a second connection, to learn when to end
 	maxConnections   = 90
 )
@@ -55,6 +56,7 @@ type client struct {
 
 	registrations chan struct{}
 	reads         chan struct{}
+	waits         chan struct{}
 	logStreams    chan struct{}
 
 	count struct {
@@ -97,6 +99,7 @@ func newClient(cfg Config) (*client, error) {
 		token:         token{fixed: cfg.Token, file: cfg.TokenFile},
 		registrations: make(chan struct{}, maxRegistrations),
 		reads:         make(chan struct{}, maxReads),
+		waits:         make(chan struct{}, maxWaits),
 		logStreams:    make(chan struct{}, maxLogStreams),
 	}
 	err = nomadapi.ConfigureTLS(c.http, &nomadapi.TLSConfig{
@@ -239,7 +242,7 @@ func (c *client) send(ctx context.Context, method string, r realm, path string, 
 	if resp.StatusCode/100 != 2 {
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 4<<10)) // a sentence; what is missing of it is not worth another error
-		return nil, &statusError{code: resp.StatusCode, body: strings.TrimSpace(string(text))}
+		return nil, &statusError{code: resp.StatusCode, body: oneLine(string(text))}
 	}
 	return resp, nil
 }

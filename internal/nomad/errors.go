@@ -38,13 +38,16 @@ func explain(err error) error {
 	if !errors.As(err, &u) || !u.HasStatusCode() {
 		return err
 	}
-	body := strings.TrimSpace(u.Body())
+	body := oneLine(u.Body())
 	// Nomad's words for a refused JobModifyIndex; there is no code for it.
 	if strings.Contains(body, "Enforcing job modify index") {
 		return errExists
 	}
 	return &statusError{code: u.StatusCode(), body: body}
 }
+
+// oneLine makes a sentence of Nomad's lists of errors, for statuses and logs.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // answered returns the status code of an answer, 0 when there was none.
 func answered(err error) int {

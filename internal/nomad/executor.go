@@ -127,13 +127,21 @@ func (e *Executor) Start(ctx context.Context, s engine.Start) error {
 		return nil
 	}
 	// A start that was decided a while ago may have been tried by somebody before us, who was cut off.
-	a.unsure = a.unsure || e.cfg.Now().Sub(s.IntentAt.Time()) > freshIntent
+	a.unsure = a.unsure || e.age(s) > freshIntent
 	a.start = s
 	e.mu.Unlock()
 	if s.Accepted != 0 {
 		return e.reattach(ctx, a, s)
 	}
 	return e.launch(ctx, a, s)
+}
+
+// age is the time since a start was decided.
+func (e *Executor) age(s engine.Start) time.Duration {
+	if s.IntentAt == 0 {
+		return 0
+	}
+	return e.cfg.Now().Sub(s.IntentAt.Time())
 }
 
 // freshIntent is the age below which a start that was not tried by this executor was not tried at all: more than a save

@@ -29,7 +29,7 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 	}
 	complete(job, e.cfg.Cluster, a.jobID, s)
 	e.describe(a, s, job)
-	if e.cfg.Now().Sub(s.IntentAt.Time()) > e.cfg.IntentLimit {
+	if e.age(s) > e.cfg.IntentLimit {
 		_, err := e.bar(ctx, a, s, tombUnknown)
 		return err
 	}
@@ -132,11 +132,14 @@ func (e *Executor) adopt(ctx context.Context, a *attempt, s engine.Start) error 
 	if err != nil {
 		return e.troubled(fmt.Errorf("read job %s, which exists already: %w", a.jobID, err), true)
 	}
+	e.mu.Lock()
+	killed := a.killed
+	e.mu.Unlock()
 	switch {
 	case job.Meta[metaCluster] != e.cfg.Cluster:
 		e.invalid(a, fmt.Sprintf("Nomad has a job %s that is not Cairn's", a.jobID))
 		return nil
-	case s.Body != nil && job.Meta[metaBody] != s.BodyHash:
+	case s.Body != nil && job.Meta[metaBody] != s.BodyHash && !killed: // to be stopped, whatever it is
 		e.invalid(a, fmt.Sprintf("Nomad has a job %s that was registered with another body (%s, not %s)", a.jobID, job.Meta[metaBody], s.BodyHash))
 		return nil
 	}
@@ -310,9 +313,9 @@ func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *v
 	case err != nil:
 		return "", err
 	case len(resp.ValidationErrors) > 0:
-		return "Nomad refuses the job: " + strings.Join(resp.ValidationErrors, "; "), nil
+		return "Nomad refuses the job: " + oneLine(strings.Join(resp.ValidationErrors, "; ")), nil
 	case resp.Error != "":
-		return "Nomad refuses the job: " + resp.Error, nil
+		return "Nomad refuses the job: " + oneLine(resp.Error), nil
 	}
 	return "", nil
 }
@@ -352,6 +355,11 @@ func (e *Executor) read(ctx context.Context, count *atomic.Int64, r realm, path 
 
 // waitEval waits until an evaluation is over. A blocking query, it is no load on anybody.
 func (e *Executor) waitEval(ctx context.Context, r realm, id string) error {
+	release, err := slot(ctx, e.client.waits)
+	if err != nil {
+		return err
+	}
+	defer release()
 	for index := uint64(0); ; {
 		var eval *nomadapi.Evaluation
 		var meta *nomadapi.QueryMeta

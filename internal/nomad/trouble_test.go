@@ -18,6 +18,7 @@ import (
 
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/testcluster"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -296,4 +297,45 @@ func TestAgentAtMostSixteenRegistrationsAtOnce(t *testing.T) {
 	if got := r.exec.Stats(); got.Registers != 41 || got.Validations != 1 {
 		t.Errorf("calls %+v, want 41 registrations and one validation", got)
 	}
+}
+
+func TestAgentsWithTheLeastOfRights(t *testing.T) {
+	r, n := ownRig(t, testcluster.NomadConfig{ACL: true}, func(c *Config) {
+		c.TokenFile = filepath.Join(t.TempDir(), "token")
+	})
+	policy := &nomadapi.ACLPolicy{Name: "cairn", Rules: `namespace "default" {
+		capabilities = ["list-jobs", "read-job", "submit-job", "read-logs", "read-fs"]
+	}`}
+	if _, err := n.Client().ACLPolicies().Upsert(policy, nil); err != nil {
+		t.Fatal(err)
+	}
+	token, _, err := n.Client().ACLTokens().Create(&nomadapi.ACLToken{Name: "cairn", Type: "client", Policies: []string{"cairn"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.exec.cfg.TokenFile, []byte(token.SecretID), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := r.shell("echo x=1 > $CAIRN_OUTPUT; echo on")
+	s.WantStdout = true
+	r.begin(s)
+	o := r.ended(s.Attempt)
+	if exited(t, o, 0); string(o.Output) != "x=1\n" || string(o.Stdout) != "on\n" {
+		t.Errorf("outcome %s", show(o))
+	}
+	running := r.shell("echo on; sleep 300")
+	r.begin(running)
+	r.settleTrap(running)
+	if _, orphans, err := r.exec.Sweep(r.ctx(), func(workflow.AttemptID) Fate { return FateUnknown }); err != nil || len(orphans) != 1 {
+		t.Errorf("sweep found %d orphans (%v), want the one that runs", len(orphans), err)
+	}
+	r.kill(running)
+	ofKind(t, r.ended(running.Attempt), engine.OutcomeKilled)
+
+	if _, err := n.Client().Namespaces().Register(&nomadapi.Namespace{Name: "other"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := r.shell("true")
+	elsewhere.Namespace = "other"
+	wantTrouble(t, r.exec.Start(r.ctx(), elsewhere), true, "Permission denied")
 }
