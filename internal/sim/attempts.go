@@ -39,7 +39,26 @@ func (j *judge) checkInstance(e engine.Event, p place, was, now instanceStamp) {
 	}
 	if now.past > was.past {
 		j.checkVerdict(e, p, was)
+	} else if now.status == workflow.Failed && was.status != workflow.Failed {
+		j.checkFailed(e, p)
 	}
+}
+
+// checkFailed holds that an instance fails without a verdict only when its attempt cannot be made, or its deadline has passed.
+func (j *judge) checkFailed(e engine.Event, p place) {
+	w, s := j.w, j.s
+	in := s.Instances[p.task][p.instance]
+	if e.Kind == engine.Admit && w.cannotRender(s, p, in.Number+1) {
+		return
+	}
+	if in.FirstStart != 0 {
+		policy := w.effective(s, in, p, in.Number)
+		if policy.Deadline > 0 && j.paused.active(e.At) >= in.FirstStart.Add(policy.Deadline) {
+			w.stats.hit("deadline passed between tries")
+			return
+		}
+	}
+	w.fail("%s[%d] failed (%s) by %s, and nothing is wrong", w.def.Tasks[p.task].Name, p.instance, in.Reason, describe(w, e))
 }
 
 // checkVerdict holds a new verdict against what the executor told, and what follows of it against the retry policy.

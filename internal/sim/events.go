@@ -15,7 +15,7 @@ import (
 // entry is what the journal keeps of an event, taken before it is folded in.
 func (w *world) entry(s *engine.State, e engine.Event) journalEntry {
 	j := journalEntry{event: e, before: s.Head.Status, ending: s.Head.Ending}
-	if e.Kind == engine.CancelTask {
+	if e.Kind == engine.CancelTask && e.Task >= 0 {
 		j.open = !s.Tasks[e.Task].Status.Terminal()
 	}
 	return j
@@ -35,6 +35,7 @@ func (w *world) commit(l *leader, records []engine.Record, entries []journalEntr
 	for _, c := range commands {
 		if c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt {
 			w.store.recorded[c.Start.Attempt] = true
+			w.store.newest[place{c.Start.TaskNo, c.Start.Instance}] = c.Start.Number
 		}
 	}
 	if w.chance(w.profile.saveBlind) {
@@ -85,18 +86,21 @@ func (w *world) rollback() {
 	w.stats.hit("store rolled back")
 	snap := w.store.rollback(w.r.IntN(len(w.store.snapshots)))
 	w.history = w.history[:snap.history:snap.history]
-	w.undone = true
+	w.undone, w.undoneAt = true, w.maxAt
 	w.scopes = map[scopeKey]workflow.Scope{}
 	w.logf("the store is rolled back")
 	s, err := w.machine.Load(w.store.load())
 	if err != nil {
 		w.fail("load after a rollback: %v", err)
 	}
-	for _, j := range w.executor.order {
-		ins := s.Instances[j.at.task]
-		if j.at.instance >= len(ins) || ins[j.at.instance].Number < j.num {
-			j.orphan = true
+	w.store.newest = map[place]int{}
+	for n, ins := range s.Instances {
+		for i, in := range ins {
+			w.store.newest[place{n, i}] = in.Number
 		}
+	}
+	for _, j := range w.executor.order {
+		j.orphan = j.orphan || w.executor.undone(j)
 	}
 	// Whatever was on its way to the run belongs to the lost history; submitting is done again by its caller.
 	w.deliver(engine.Event{Kind: engine.Begin})
@@ -127,10 +131,10 @@ func (w *world) judgeLaunch(j *job) {
 			w.fail("%s begins while %s runs", j.id, o.id)
 		}
 	}
-	if f := w.fences[j.at]; j.start.Fence <= f {
+	if f := w.fences[j.at]; j.start.Fence <= f && (!w.undone || j.start.IntentAt > w.undoneAt) {
 		w.fail("%s begins with fence %d, an earlier one of its instance had %d", j.id, j.start.Fence, f)
 	}
-	w.fences[j.at] = j.start.Fence
+	w.fences[j.at] = max(w.fences[j.at], j.start.Fence)
 	if l := w.leader; l != nil && w.calm && l.state.Head.Status.Terminal() && len(l.inbox) == 0 && !w.undone {
 		w.fail("%s begins and the run is over", j.id)
 	}

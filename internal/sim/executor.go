@@ -126,6 +126,7 @@ func (x *executor) begin(l *leader, s engine.Start) {
 	}
 	j := x.add(s)
 	j.phase, j.plan = jobAccepted, w.plan(j)
+	j.orphan = x.undone(j)
 	w.logf("executor accepts %s: %s", j.id, j.plan)
 	x.report(j)
 	if j.plan.held > 0 {
@@ -146,7 +147,7 @@ func (x *executor) adopt(j *job, s engine.Start) {
 	if s.Body != nil && j.start.Body != nil && !x.w.undone && !bytes.Equal(j.start.Body, s.Body) {
 		x.w.fail("%s was started with %s and is started again with %s", j.id, j.start.Body, s.Body)
 	}
-	j.orphan = false
+	j.orphan = x.undone(j)
 	x.reopen(j)
 	x.report(j)
 }
@@ -157,6 +158,11 @@ func (x *executor) reopen(j *job) {
 		j.settled = false
 		x.open = append(x.open, j)
 	}
+}
+
+// undone reports whether a job belongs to a history that a rollback undid: nobody will ever ask about it.
+func (x *executor) undone(j *job) bool {
+	return x.w.undone && x.w.store.newest[j.at] < j.num
 }
 
 // launch begins the process of an accepted job.
@@ -177,6 +183,15 @@ func (x *executor) launch(j *job) {
 	x.w.stats.hit("process started")
 	x.w.logf("executor runs %s on %s", j.id, j.node)
 	x.report(j)
+	if j.plan.moves {
+		x.w.after(j.plan.run/2, func() {
+			if j.phase == jobRunning && !j.forgotten {
+				x.w.stats.hit("executor replaces an allocation")
+				j.node += "b"
+				x.report(j)
+			}
+		})
+	}
 	if j.plan.hang {
 		return
 	}
@@ -244,8 +259,7 @@ func (x *executor) kill(s engine.Start) {
 // settle lets go of an attempt whose verdict is saved.
 func (x *executor) settle(id workflow.AttemptID) {
 	j := x.jobs[id]
-	if j == nil {
-		x.w.fail("%s is settled and was never seen", id)
+	if j == nil { // nonsense about an attempt that never was, once the run is over
 		return
 	}
 	if j.phase != jobEnded && !j.orphan && !j.forgotten {

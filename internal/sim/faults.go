@@ -4,6 +4,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
@@ -105,9 +106,13 @@ func (w *world) drawProfile() {
 	if !f.Network {
 		p.slow = 50 * time.Millisecond
 	}
-	if len(w.def.Tasks) > 200 || w.def.Tasks[len(w.def.Tasks)-1].Name == "after" { // large ones: keep them moving
-		p.crash, p.saveLost, p.saveBlind = p.crash/10, p.saveLost/10, p.saveBlind/10
+	if len(w.def.Tasks) > 200 || slices.ContainsFunc(w.def.Tasks, func(t workflow.Task) bool { return t.Name == "wide" }) {
+		// Large ones: a new leader asks for a thousand attempts anew; with more failures than that it never gets anywhere.
+		p.crash, p.saveLost, p.saveBlind = p.crash/100, p.saveLost/100, p.saveBlind/100
 		p.inflight = max(p.inflight, 50)
+	}
+	if p.rollbacks > 0 { // a store restored and an executor that forgot, both: nothing is promised then
+		p.forgets = 0
 	}
 	w.profile = p
 }
@@ -205,6 +210,9 @@ func (w *world) planFaults() {
 		if w.leader != nil && w.chance(0.1) {
 			w.leader.receive(letter{event: engine.Event{Kind: engine.Begin}})
 		}
+		if w.leader != nil && w.chance(0.5) {
+			w.leader.receive(letter{event: w.nonsense()})
+		}
 		if w.leader != nil && w.chance(0.3) {
 			w.stats.hit("clock jump")
 			w.leader.base = w.leader.base.Add(w.between(time.Second, 10*time.Minute))
@@ -213,6 +221,32 @@ func (w *world) planFaults() {
 	})
 	plan(p.rollbacks, func() { w.store.keep(len(w.history)) })
 	w.after(p.until, w.quiet)
+}
+
+// nonsense is an event that fits nothing: of places that are not there, of attempts that are to come. It must be dropped.
+func (w *world) nonsense() engine.Event {
+	w.stats.hit("event that fits nothing")
+	task, instance := w.r.IntN(len(w.def.Tasks)), w.r.IntN(3)
+	next := 1
+	if ins := w.leader.state.Instances[task]; instance < len(ins) {
+		next = ins[instance].Number + 1
+	}
+	zero := 0
+	id := workflow.MakeAttemptID(w.input.Run, task, instance, next)
+	switch w.r.IntN(6) {
+	case 0:
+		return engine.Event{Kind: engine.Admit, Task: len(w.def.Tasks), Instance: 0}
+	case 1:
+		return engine.Event{Kind: engine.Admit, Task: task, Instance: 1 << 20}
+	case 2:
+		return engine.Event{Kind: engine.CancelTask, Task: -1, Instance: -1, By: "operator"}
+	case 3:
+		return engine.Event{Kind: engine.Started, Attempt: id, Place: engine.Place{Node: "n9"}}
+	case 4:
+		return engine.Event{Kind: engine.Ended, Attempt: id, Outcome: &engine.Outcome{Kind: engine.OutcomeExited, ExitCode: &zero}}
+	}
+	other := workflow.MakeAttemptID(workflow.NewRunID(epoch0.Time(), [6]byte{9}), task, instance, 1)
+	return engine.Event{Kind: engine.Ended, Attempt: other, Outcome: &engine.Outcome{Kind: engine.OutcomeExited, ExitCode: &zero}}
 }
 
 // quiet ends all faults; from here on every run must come to its end.
@@ -243,12 +277,12 @@ func (w *world) nudge() {
 
 // forgetSome makes the executor forget a job whose acceptance is saved, when nobody is about to ask for it anew.
 func (w *world) forgetSome() {
-	if len(w.zombies) > 0 || w.leader == nil || w.profile.doubled > 0 || len(w.executor.open) == 0 {
+	if len(w.zombies) > 0 || w.leader == nil || w.profile.doubled > 0.1 || len(w.executor.open) == 0 {
 		return
 	}
 	j := w.executor.open[w.r.IntN(len(w.executor.open))]
 	in := w.savedInstance(j.at)
-	if in == nil || in.Current == nil || in.Number != j.num || in.Current.Accepted == 0 {
+	if w.flying[j.id] > 0 || in == nil || in.Current == nil || in.Number != j.num || in.Current.Accepted == 0 {
 		return
 	}
 	w.stats.hit("executor forgets a job")

@@ -150,6 +150,9 @@ func (l *leader) step(e engine.Event) []engine.Command {
 	j.dying = l.out.starts[e.Attempt].Kind == engine.KillAttempt
 	l.out.answer(e)
 	for _, c := range commands {
+		if c.Kind == engine.Proceed {
+			w.stats.hit("cascade over several steps")
+		}
 		if err := l.out.follow(e, c); err != nil {
 			w.fail("after %s: %v", describe(w, e), err)
 		}
@@ -404,6 +407,9 @@ func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 		if c.Kind == engine.KillAttempt && e.Kind != engine.Refused && c.Start.Attempt != e.Attempt {
 			j.checkKill(e, place{c.Start.TaskNo, c.Start.Instance})
 		}
+		if c.Kind == engine.Settle {
+			j.checkSettle(e, c.Attempt)
+		}
 		if c.Kind != engine.StartAttempt {
 			continue
 		}
@@ -433,6 +439,21 @@ func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 		}
 		j.born[st.Attempt] = e.At
 	}
+}
+
+// checkSettle holds that only what has a verdict is settled: an executor may forget it, and start it again when asked to.
+func (j *judge) checkSettle(e engine.Event, id workflow.AttemptID) {
+	_, task, instance, number, err := id.Parse()
+	if err == nil && task < len(j.s.Instances) && instance < len(j.s.Instances[task]) {
+		in := j.s.Instances[task][instance]
+		if number < in.Number || number == in.Number && in.Current == nil {
+			return
+		}
+	}
+	if j.w.undone { // what a lost history knew may be told at any time
+		return
+	}
+	j.w.fail("%s is settled after %s and has no verdict", id, describe(j.w, e))
 }
 
 // checkRun holds what the run itself may do in a step.
@@ -499,7 +520,11 @@ func describe(w *world, e engine.Event) string {
 		}
 	}
 	if e.Kind == engine.Admit || e.Kind == engine.CancelTask {
-		fmt.Fprintf(&b, " %s[%d]", w.def.Tasks[e.Task].Name, e.Instance)
+		name := fmt.Sprint(e.Task)
+		if e.Task >= 0 && e.Task < len(w.def.Tasks) {
+			name = w.def.Tasks[e.Task].Name
+		}
+		fmt.Fprintf(&b, " %s[%d]", name, e.Instance)
 	}
 	if e.Outcome != nil {
 		b.WriteString(" " + describeOutcome(e.Outcome))

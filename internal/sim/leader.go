@@ -26,6 +26,7 @@ type leader struct {
 	dead    bool
 	deposed bool
 
+	entries []journalEntry // stepped, and not saved yet because nothing was asked for
 	granted map[place]bool // admits on their way
 	watched map[workflow.AttemptID]bool
 	armed   workflow.Time // the wake that a timer runs for
@@ -88,7 +89,7 @@ func (l *leader) load() {
 		w.fail("%v", err)
 	}
 	l.judge = newJudge(w, s, l.out)
-	l.twin = nil
+	l.twin, l.entries = nil, nil
 	w.scopes = map[scopeKey]workflow.Scope{}
 	w.stats.hit("load")
 	l.act(outstanding)
@@ -119,7 +120,7 @@ func (l *leader) schedule() {
 		if !l.dead {
 			l.turn()
 		}
-		if len(l.inbox) > 0 {
+		if len(l.inbox) > 0 && !l.turning {
 			l.schedule()
 		}
 	})
@@ -142,7 +143,7 @@ func (w *world) lost(m letter) {
 }
 
 // maxBatch is how many events share a save.
-const maxBatch = 20
+const maxBatch = 64
 
 // turn folds what waits in the inbox into the state, saves, then acts.
 func (l *leader) turn() {
@@ -152,20 +153,34 @@ func (l *leader) turn() {
 		return
 	}
 	n := min(len(l.inbox), 1+w.r.IntN(maxBatch))
+	if len(l.inbox) > 4*maxBatch { // catch up
+		n = maxBatch
+	}
 	batch := l.inbox[:n:n]
 	l.inbox = l.inbox[n:]
-	var commands []engine.Command
-	var entries []journalEntry
+	commands, entries, must := []engine.Command(nil), l.entries, false
 	pending := map[string]engine.Record{}
 	each := w.chance(0.5) // encode after every step, or once for all
 	for i := range batch {
 		e := l.stamp(batch[i].event)
+		if e.Kind == engine.Admit {
+			delete(l.granted, place{e.Task, e.Instance})
+		}
 		entries = append(entries, w.entry(l.state, e))
 		commands = append(commands, l.step(e)...)
-		if each || i == n-1 {
-			l.encode(pending, each || n == 1)
+		must = must || batch[i].must
+		if each && (i < n-1 || len(commands) > 0 || must) {
+			l.encode(pending, i > 0 || len(l.entries) == 0)
 		}
 	}
+	// What asks for nothing may wait for the next save; a crash loses it, and its sender tells it again.
+	if l.entries = nil; len(commands) == 0 && !must && len(pending) == 0 && w.chance(0.7) {
+		w.stats.hit("save put off")
+		l.entries = entries
+		l.settleIn()
+		return
+	}
+	l.encode(pending, false)
 	if w.crash(crashBeforeSave, l) {
 		l.abandon(batch)
 		return
@@ -235,13 +250,21 @@ func (l *leader) lose(batch []letter, err error) {
 		l.die("it was fenced")
 		return
 	}
-	for _, m := range batch {
-		l.w.lost(m)
-	}
-	l.load()
+	l.abandon(batch)
+	l.turning = true // until it has loaded again
+	l.w.after(l.w.between(0, 2*time.Second), func() {
+		l.turning = false
+		if l.dead {
+			return
+		}
+		l.load()
+		if len(l.inbox) > 0 {
+			l.schedule()
+		}
+	})
 }
 
-// abandon is a death with events half done.
+// abandon gives up events that are half done.
 func (l *leader) abandon(batch []letter) {
 	for _, m := range batch {
 		l.w.lost(m)
@@ -299,6 +322,7 @@ func (l *leader) send(c engine.Command) {
 	w := l.w
 	s := *c.Start
 	do := func() {
+		w.flying[s.Attempt]--
 		if c.Kind == engine.KillAttempt {
 			w.executor.kill(s)
 			return
@@ -310,9 +334,11 @@ func (l *leader) send(c engine.Command) {
 		copies = 2
 	}
 	for range copies {
+		w.flying[s.Attempt]++
 		if w.chance(w.profile.lost) { // the call failed: it is repeated while it is still asked for
 			w.after(w.between(time.Second, 10*time.Second), func() {
 				if l.dead || l.out.starts[s.Attempt].Kind != c.Kind {
+					w.flying[s.Attempt]--
 					return
 				}
 				w.after(w.lag(), do)
@@ -324,11 +350,14 @@ func (l *leader) send(c engine.Command) {
 	if l.deposed || !w.chance(w.profile.doubled) {
 		return
 	}
+	w.flying[s.Attempt]++
 	w.after(w.between(time.Second, lateBy/2), func() { // repeated without need, perhaps by a deposed leader
-		if !l.dead && l.out.starts[s.Attempt].Kind == c.Kind {
-			w.stats.hit("command repeated")
-			do()
+		if l.dead || l.out.starts[s.Attempt].Kind != c.Kind {
+			w.flying[s.Attempt]--
+			return
 		}
+		w.stats.hit("command repeated")
+		do()
 	})
 }
 
@@ -360,11 +389,7 @@ func (l *leader) grant(p place) {
 	w := l.w
 	l.granted[p] = true
 	e := engine.Event{Kind: engine.Admit, Task: p.task, Instance: p.instance}
-	s := l.state
 	w.after(w.lag(), func() {
-		if l.state == s {
-			delete(l.granted, p)
-		}
 		if !l.out.wants[p] {
 			w.stats.hit("admit of a withdrawn want")
 		}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -186,8 +187,8 @@ func startDiffers(issued, now *engine.Start) string {
 	for _, s := range []*engine.Start{&a, &b} {
 		s.Body, s.AvoidNodes, s.IntentAt, s.Accepted, s.Place = nil, nil, 0, 0, engine.Place{}
 	}
-	if x, y := fmt.Sprintf("%+v", a), fmt.Sprintf("%+v", b); x != y {
-		return x + " became " + y
+	if !reflect.DeepEqual(a, b) {
+		return fmt.Sprintf("%+v became %+v", a, b)
 	}
 	return ""
 }

@@ -27,6 +27,7 @@ type plan struct {
 	output     []byte
 	stdout     []byte
 	outputLost bool
+	moves      bool // the executor replaces its allocation by itself, under the same attempt
 	strays     bool // after a loss, the worker comes back
 }
 
@@ -65,6 +66,7 @@ func (w *world) plan(j *job) plan {
 		delay: w.between(0, f.slowStart), run: w.between(0, f.slowRun), kind: engine.OutcomeExited,
 		strays: w.chance(0.5), output: w.output(j), stdout: []byte("starting\nrows=12\n"),
 	}
+	p.moves = w.chance(f.lostWorker)
 	if w.chance(0.1) {
 		p.stdout = [][]byte{nil, []byte("\n\n"), []byte("none\n"), []byte("5\n")}[w.r.IntN(4)]
 	}

@@ -56,7 +56,7 @@ func newWorld(seed uint64, opt Options) *world {
 	w := &world{
 		seed: seed, r: rand.New(rand.NewPCG(seed, 2)), faults: opt.Faults, verbose: opt.Transcript,
 		def: generate(drawn, opt.Tasks), eval: newEvaluator(), now: epoch0, store: newStore(), stats: NewStats(),
-		fences: map[place]int64{}, scopes: map[scopeKey]workflow.Scope{},
+		fences: map[place]int64{}, flying: map[workflow.AttemptID]int{}, scopes: map[scopeKey]workflow.Scope{},
 	}
 	m, err := engine.New(w.def, newEvaluator())
 	if err != nil {
@@ -105,7 +105,7 @@ func Shrink(seed uint64, opt Options) Options {
 			opt = o
 		}
 	}
-	for n := 1; n <= 16; n++ {
+	for n := 1; n <= 16 && len(Run(seed, opt).Definition.Tasks) < 60; n++ {
 		o := opt
 		o.Tasks = n
 		if fails(o) {

@@ -24,6 +24,7 @@ type store struct {
 	floor   uint64 // leaderships up to this one are over, whatever they think
 
 	snapshots []snapshot
+	newest    map[place]int // number of the newest attempt of each instance that is stored
 	recorded  map[workflow.AttemptID]bool // attempts that a committed save, or what was loaded, knows
 }
 
@@ -34,7 +35,7 @@ type snapshot struct {
 }
 
 func newStore() *store {
-	return &store{records: map[string][]byte{}, recorded: map[workflow.AttemptID]bool{}}
+	return &store{records: map[string][]byte{}, recorded: map[workflow.AttemptID]bool{}, newest: map[place]int{}}
 }
 
 // save writes all records or none.

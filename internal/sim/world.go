@@ -43,7 +43,9 @@ type world struct {
 	maxAt    workflow.Time
 	history  []journalEntry // committed events, oldest first
 	undone   bool           // a rollback has happened
+	undoneAt workflow.Time  // the newest moment of the history that it undid
 	fences   map[place]int64
+	flying   map[workflow.AttemptID]int // starts and kills on their way
 	scopes   map[scopeKey]workflow.Scope
 
 	stats   *Stats
@@ -114,7 +116,7 @@ func (w *world) logf(format string, args ...any) {
 // chain of tasks, and an hour for every hanging finally task.
 const (
 	maxVirtual = 14 * 24 * time.Hour
-	maxEvents  = 3_000_000
+	maxEvents  = 1_000_000
 )
 
 // run lets the world turn until the run has ended and nothing is in flight any more.
