@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cairnflow/cairn/hcl"
@@ -184,16 +185,19 @@ func checkBodies(run server.NewRun) hcl.Diagnostics {
 	}
 	var diags hcl.Diagnostics
 	var ignored []string
+	fine := map[string]bool{} // bodies that differ in their task's name only are judged once
 	for n := range run.Definition.Tasks {
 		t := &run.Definition.Tasks[n]
 		body, ok := r.firstBody(n)
-		if !ok {
+		kind := strings.ReplaceAll(string(body), strconv.Quote(t.Name), "")
+		if !ok || fine[kind] {
 			continue
 		}
 		refused, without, err := server.CheckBody(run.Kind, body)
 		if err != nil {
 			refused = append(refused, sentence(err))
 		}
+		fine[kind] = len(refused) == 0
 		for _, why := range refused {
 			diags = append(diags, hcl.Diagnostic{
 				Severity: hcl.SeverityError,
@@ -296,9 +300,9 @@ func where(s *server.Session, name string, cfg server.Config) string {
 		if address == "" {
 			address = "http://127.0.0.1:4646, as NOMAD_ADDR is not set"
 		}
-		return fmt.Sprintf(`%s: batch jobs on the Nomad at %s, scheduled by this process.
-Warning: while this process is away (a closed laptop, a kill), running jobs go on but nothing new starts.
-         "cairn run -nomad -resume %s" picks the run up again.`, what, address, s.Run)
+		return fmt.Sprintf(`%s: batch jobs on the Nomad at %s.
+Warning: this process schedules them. While it is away (a closed laptop, a kill), running jobs
+go on and nothing new starts. Continue then: cairn run -nomad -resume %s`, what, address, s.Run)
 	}
 	host, err := os.Hostname()
 	if err != nil {
