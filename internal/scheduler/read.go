@@ -86,11 +86,7 @@ func (s *Scheduler) Notice(id workflow.RunID) string {
 // every change of the run. A run that is not active here does not change; its index is that of its last change.
 func (s *Scheduler) Changes(ctx context.Context, id workflow.RunID, index uint64) (uint64, error) {
 	for {
-		t, term := s.current()
-		var r *run
-		if t != nil {
-			r = t.run(id)
-		}
+		r, again := s.lookup(id)
 		if r == nil {
 			var now uint64
 			err := s.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
@@ -103,10 +99,12 @@ func (s *Scheduler) Changes(ctx context.Context, id workflow.RunID, index uint64
 			if now != index {
 				return now, nil
 			}
-			if !s.untilTaken(ctx, t, id, term) {
+			select {
+			case <-again:
+				continue
+			case <-ctx.Done():
 				return index, nil
 			}
-			continue
 		}
 		now, changed, pause := r.shownIndex()
 		if now != index {
@@ -145,15 +143,9 @@ func (r *run) shownIndex() (shown uint64, changed <-chan struct{}, pause <-chan 
 // long as ctx lasts.
 func (s *Scheduler) Wait(ctx context.Context, id workflow.RunID) (engine.Head, error) {
 	for {
-		t, changed := s.current()
-		if t != nil {
-			if r := t.run(id); r != nil {
-				select {
-				case <-r.over:
-				case <-ctx.Done():
-					return engine.Head{}, fmt.Errorf("wait for run %s: %w", id, ctx.Err())
-				}
-			}
+		r, again := s.lookup(id)
+		if r != nil {
+			again = r.over
 		}
 		var head engine.Head
 		err := s.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
@@ -166,32 +158,26 @@ func (s *Scheduler) Wait(ctx context.Context, id workflow.RunID) (engine.Head, e
 		if head.Status.Terminal() {
 			return head, nil
 		}
-		if !s.untilTaken(ctx, t, id, changed) {
+		select {
+		case <-again:
+		case <-ctx.Done():
 			return engine.Head{}, fmt.Errorf("wait for run %s: %w", id, ctx.Err())
 		}
 	}
 }
 
-// untilTaken waits until a run that was not active in the term may be: the term has loaded what there is, or is over. It is
-// false when ctx ended first.
-func (s *Scheduler) untilTaken(ctx context.Context, t *term, id workflow.RunID, changed <-chan struct{}) bool {
-	if t != nil {
-		select {
-		case <-t.ready:
-			if t.run(id) != nil {
-				return true
-			}
-		case <-changed:
-			return true
-		case <-ctx.Done():
-			return false
-		}
+// lookup returns the run's owner, if it is driven here. Otherwise again says when that may have changed: a run that is not
+// active before the leader has loaded all may be taken up, and even be over, by then.
+func (s *Scheduler) lookup(id workflow.RunID) (r *run, again <-chan struct{}) {
+	t, changed := s.current()
+	if t == nil {
+		return nil, changed
 	}
 	select {
-	case <-changed:
-		return true
-	case <-ctx.Done():
-		return false
+	case <-t.ready:
+		return t.run(id), changed
+	default:
+		return t.run(id), t.ready
 	}
 }
 

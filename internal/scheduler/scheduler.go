@@ -96,26 +96,21 @@ func (s *Scheduler) current() (*term, <-chan struct{}) {
 // leading waits until this process leads and knows all active runs.
 func (s *Scheduler) leading(ctx context.Context) (*term, error) {
 	for {
-		t, changed := s.current()
-		if t == nil {
+		t, again := s.current()
+		if t != nil {
 			select {
-			case <-changed:
-				continue
-			case <-ctx.Done():
-				return nil, fmt.Errorf("no leader yet: %w", ctx.Err())
+			case <-t.ready:
+				if t.ctx.Err() == nil {
+					return t, nil
+				}
+			default:
+				again = t.ready
 			}
 		}
 		select {
-		case <-t.ready:
-			return t, nil
-		case <-t.ctx.Done():
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return nil, fmt.Errorf("no leader yet: %w", ctx.Err())
-			}
+		case <-again:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the leader is still loading runs: %w", ctx.Err())
+			return nil, fmt.Errorf("no leader yet: %w", ctx.Err())
 		}
 	}
 }

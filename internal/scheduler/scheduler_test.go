@@ -401,8 +401,14 @@ func TestChangesTellReadersAtMostTenTimesASecond(t *testing.T) {
 	})
 }
 
-// Readers that come while the leader still loads its runs are told of what happens then.
+// Readers that come while the leader still loads its runs are told of what happens then, also of a run that ends at once.
 func TestReadersDuringATakeover(t *testing.T) {
+	for round := range 40 {
+		readersDuringATakeover(t, round%2 == 0)
+	}
+}
+
+func readersDuringATakeover(t *testing.T, endsAtOnce bool) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		p := newProcess(t, w)
@@ -411,6 +417,9 @@ func TestReadersDuringATakeover(t *testing.T) {
 		id := p.submit(chain(1))
 		synctest.Wait()
 		gracefully(t, p)
+		if endsAtOnce {
+			p.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
+		}
 		next := newProcess(t, w)
 		next.cfg.Store = slow{(*fakeStore)(next)}
 		next.launch()

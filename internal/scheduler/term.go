@@ -31,7 +31,7 @@ type term struct {
 	admission *admission
 	attempts  *attempts
 	loads     chan struct{}  // a place for every load under way
-	ready     chan struct{}  // closed when every active run is in runs
+	ready     chan struct{}  // closed when every active run is in runs, or the term is over
 	group     sync.WaitGroup // every goroutine of the term
 
 	mu      sync.Mutex // guards everything below
@@ -124,6 +124,7 @@ func (t *term) awaitTrust() error {
 
 // takeOver starts every active run.
 func (t *term) takeOver() {
+	defer close(t.ready)
 	for failures := 0; ; {
 		ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
 		active, err := t.s.cfg.Store.List(ctx, Filter{Active: true})
@@ -139,7 +140,6 @@ func (t *term) takeOver() {
 			if len(active) > 0 {
 				t.s.log.Info("runs taken over", "runs", len(active))
 			}
-			close(t.ready)
 			return
 		}
 		failures++
