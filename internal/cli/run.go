@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -279,6 +280,9 @@ func (a *App) startFailed(cfg server.Config, f *runFlags, err error) int {
 		return exitUnreachable
 	case errors.As(err, &over):
 		return a.showOver(cfg, f, over.Run)
+	case errors.Is(err, fs.ErrPermission):
+		a.errorf("%s The state folder is %s; CAIRN_STATE_DIR names another one.", sentence(err), cfg.StateDir)
+		return exitFailed
 	}
 	return a.broken(err)
 }
