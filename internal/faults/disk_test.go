@@ -4,11 +4,13 @@
 package faults
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,4 +86,40 @@ func TestAFullDiskUnderTheStore(t *testing.T) {
 	contains(t, run.stderr(), "The run goes on.")
 	g.judge(run.document(), p.expect)
 	g.nothingLeft()
+}
+
+// A store whose beginning is damaged is refused in words, and nothing runs.
+func TestADamagedStoreIsRefused(t *testing.T) {
+	g := newGround(t)
+	p := g.newPlan("damaged")
+	p.task(spec{name: "long", work: "-for 200ms"})
+	p.task(spec{name: "after", after: []string{"long"}})
+	run := g.start("run", "-local", "-json", p.file())
+	id := g.begun("long").Run
+	run.signal(syscall.SIGKILL)
+	run.code()
+	store := filepath.Join(g.dir, "state", "runs", id, "state.db")
+	f, err := os.OpenFile(store, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(bytes.Repeat([]byte("garbage "), 4<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"run", "-local", "-resume", id}, {"runs", "show", id}} {
+		refused := g.call(1, args...).stderr()
+		contains(t, refused, "Error: ", store, "it is not one, or its beginning is damaged; restore it from a copy, or remove the run's folder.")
+		if strings.Contains(refused, "goroutine ") {
+			t.Errorf("a stack trace instead of a sentence:\n%s", refused)
+		}
+	}
+	g.nothingLeft()
+	for _, l := range g.lines() {
+		if l.Task == "after" {
+			t.Error("the run went on")
+		}
+	}
 }

@@ -5,6 +5,7 @@ package faults
 
 import (
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +28,16 @@ func TestNomadUnreachableAtTheStart(t *testing.T) {
 	}
 }
 
+// settled waits until Nomad has told that tasks run. A client of Nomad that is killed within some hundred milliseconds of a
+// task's start has not yet noted that it started it, and starts it again, in the same allocation, beside the first one
+// (seen with 1.11.3): nobody above Nomad can prevent or notice that.
+func (p *process) settled(attempts ...string) {
+	p.g.t.Helper()
+	for _, a := range attempts {
+		p.says(a + " running on ")
+	}
+}
+
 // A Nomad that goes away in the middle of a run, and comes back, costs the run time and nothing else.
 func TestNomadIsStoppedMidRunAndStartedAgain(t *testing.T) {
 	for name, stop := range map[string]func(*testcluster.NomadCluster) error{
@@ -40,18 +51,17 @@ func TestNomadIsStoppedMidRunAndStartedAgain(t *testing.T) {
 			p := g.newPlan("outage")
 			p.task(spec{name: "first", work: "-for 200ms"})
 			p.task(spec{name: "during", work: "-until " + gate, after: []string{"first"}})
-			p.task(spec{name: "fan", work: "-for ${each.value}00ms", after: []string{"first"}, other: "for_each = { a = 1, b = 5, c = 9 }"})
-			p.task(spec{name: "after", work: "-for 200ms -fail-before 2", after: []string{"during", "fan"}, other: retries, tries: 2})
+			p.task(spec{name: "fan", work: "-for ${each.value}s", after: []string{"first"}, other: "for_each = { a = 2, b = 3, c = 4 }"})
+			p.task(spec{name: "after", work: "-for 200ms -fail-first 1", after: []string{"during", "fan"}, other: retries, tries: 2})
 			p.task(spec{name: "bye", kind: "finally", work: "-for 100ms"})
 			run := g.start("run", "-nomad", "-json", p.file())
-			g.begun("during")
-			g.begun("fan")
+			run.settled("during #1", "fan[a] #1", "fan[b] #1", "fan[c] #1")
 			if err := stop(nomad); err != nil {
 				t.Fatal(err)
 			}
 			gone := time.Now()
 			run.says("Nomad at " + nomad.Address() + " cannot be reached since ")
-			contains(t, run.stderr(), "connection refused. What runs goes on, and nothing new starts until it answers.")
+			contains(t, run.stderr(), "What runs goes on, and nothing new starts until it answers.")
 			t.Logf("said so within %s", brief(time.Since(gone)))
 			g.write("gate", "") // it ends while nobody can tell
 			g.await("the task to end", soon(), func() bool {
@@ -74,4 +84,36 @@ func TestNomadIsStoppedMidRunAndStartedAgain(t *testing.T) {
 			t.Logf("what the user saw:\n%s", run.stderr())
 		})
 	}
+}
+
+// The run's process dies while Nomad is away, with a task on its worker and another one ready to start.
+func TestTheProcessIsKilledWhileNomadIsAway(t *testing.T) {
+	nomad := testcluster.Nomad(t, testcluster.NomadConfig{})
+	g := newGround(t, "NOMAD_ADDR="+nomad.Address())
+	gate, short := filepath.Join(g.dir, "gate"), filepath.Join(g.dir, "short")
+	p := g.newPlan("outage")
+	p.task(spec{name: "during", work: "-until " + gate + " -output n=5", other: "output \"n\" {\n  type = number\n}"})
+	p.task(spec{name: "short", work: "-until " + short})
+	p.task(spec{name: "after", work: "-for ${task.during.output.n}0ms", after: []string{"during", "short"}})
+	run := g.start("run", "-nomad", "-json", p.file())
+	run.settled("during #1", "short #1")
+	id := g.begun("during").Run
+	if err := nomad.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	run.says("cannot be reached since ")
+	g.write("short", "")
+	run.signal(syscall.SIGKILL)
+	run.code()
+
+	again := g.call(4, "run", "-nomad", "-resume", id)
+	contains(t, again.stderr(), "Error: Nomad at "+nomad.Address()+" cannot be reached: ")
+
+	if err := nomad.Start(); err != nil {
+		t.Fatal(err)
+	}
+	run = g.start("run", "-nomad", "-json", "-resume", id)
+	g.write("gate", "")
+	run.wants(0)
+	g.judge(run.document(), p.expect)
 }

@@ -22,7 +22,7 @@ func (g *ground) eventful() *plan {
 	p := g.newPlan("eventful")
 	p.task(spec{name: "first", work: "-for 50ms -output n=3", other: "output \"n\" {\n  type = number\n}"})
 	p.task(spec{name: "fan", work: "-for ${each.value * task.first.output.n}0ms", other: "for_each = { a = 1, b = 2, c = 3 }", after: []string{"first"}})
-	p.task(spec{name: "again", work: "-for 50ms -fail-before 3", after: []string{"first"}, other: retries, tries: 3})
+	p.task(spec{name: "again", work: "-for 50ms -fail-first 2", after: []string{"first"}, other: retries, tries: 3})
 	p.task(spec{name: "late", work: "-for 1h", ends: "failed", tries: 2,
 		other: "timeout = \"300ms\"\nretry {\n  max_attempts = 2\n  delay = \"100ms\"\n}"})
 	p.task(spec{name: "catch", work: "-for 50ms", after: []string{"late"}, other: "trigger_rule = \"one_failed\"\nrecovers = true"})

@@ -202,7 +202,7 @@ func TestATaskThatIgnoresSIGTERMIsKilled(t *testing.T) {
 	began := g.begun("long")
 	stopped := time.Now()
 	g.call(0, "runs", "stop", began.Run)
-	g.await("the end of the task", soon(), func() bool { return syscall.Kill(began.PID, 0) == syscall.ESRCH })
+	g.await("the end of the task", soon(), func() bool { return !ledger.Alive(began.PID) })
 	took := time.Since(stopped)
 	run.wants(3)
 	t.Logf("gone %s after the stop, with a kill_timeout of 400ms", brief(took))
@@ -233,32 +233,59 @@ func (g *ground) daemon(file string) int {
 }
 
 func TestADaemonDoesNotOutliveItsTask(t *testing.T) {
-	for name, work := range map[string]string{"a task that ends": "-for 300ms", "a task that is stopped": "-for 1h"} {
+	for name, work := range map[string]string{
+		"a task that ends": "-for 300ms", "a task that is stopped": "-for 1h",
+		"a task that ends, bare": "-for 300ms -bare", "a task that is stopped, bare": "-for 1h -bare",
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := newGround(t)
 			file := filepath.Join(g.dir, "daemon")
 			p := g.stoppable(work+" -daemon "+file, "", "-for 10ms")
 			code := 3
-			if work != "-for 1h" {
+			if !strings.HasPrefix(work, "-for 1h") {
 				code, p.expect.Status, p.expect.Silent = 0, "succeeded", nil
 				p.expect.Tasks["long"], p.expect.Tasks["after"] = "succeeded", "succeeded"
 			}
 			run := g.start("run", "-local", "-json", p.file())
-			pid := g.daemon(file)
-			if err := syscall.Kill(pid, 0); err != nil {
-				t.Fatalf("the daemon does not run: %v", err)
+			pid := g.daemon(file + ".1")
+			if !ledger.Alive(pid) {
+				t.Fatal("the daemon does not run")
 			}
 			if code == 3 {
 				run.interrupt()
 			}
 			run.wants(code)
-			if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
-				t.Errorf("the run has ended, and the daemon %d lives (%v): %s", pid, err, g.table())
+			if ledger.Alive(pid) {
+				t.Errorf("the run has ended, and the daemon %d lives: %s", pid, g.table())
 			}
 			g.judge(run.document(), p.expect)
 			g.nothingLeft()
 		})
 	}
+}
+
+// A supervisor that follows a killed one ends what the tasks left, before it lets another attempt begin.
+func TestADaemonDoesNotOutliveItsSupervisor(t *testing.T) {
+	g := newGround(t)
+	file, gate := filepath.Join(g.dir, "daemon"), filepath.Join(g.dir, "gate")
+	p := g.newPlan("daemons")
+	p.task(spec{name: "long", work: "-until " + gate + " -daemon " + file})
+	p.expect.Lost = true
+	run := g.start("run", "-local", "-json", p.file())
+	pid := g.daemon(file + ".1")
+	for _, supervisor := range g.processes("\x00supervise\x00") {
+		if err := syscall.Kill(supervisor, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.daemon(file + ".2")
+	if ledger.Alive(pid) {
+		t.Errorf("the second attempt has begun, and the first one's daemon %d lives: %s", pid, g.table())
+	}
+	g.write("gate", "")
+	run.wants(0)
+	g.judge(run.document(), p.expect)
+	g.nothingLeft()
 }
 
 func TestATaskKilledFromOutsideHasFailed(t *testing.T) {

@@ -114,7 +114,7 @@ func (g *ground) thirty() *plan {
 	p.task(spec{name: "sum", work: "-for ${sum([for f in task.fan : f.output.half]) - 1000 + task.c1.output.n}ms", after: []string{"fan"}})
 	for i := 1; i <= 4; i++ {
 		name := fmt.Sprintf("r%d", i)
-		p.task(spec{name: name, work: "-for 200ms -fail-before 3", after: []string{"c2"}, other: retries, tries: 3})
+		p.task(spec{name: name, work: "-for 200ms -fail-first 2", after: []string{"c2"}, other: retries, tries: 3})
 		joined = append(joined, name)
 	}
 	p.task(spec{name: "broken", work: "-for 400ms -exit 3", after: []string{"c1"}, ends: "failed"})

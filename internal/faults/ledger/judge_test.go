@@ -8,12 +8,16 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // A run of two tasks, the second of which needs three attempts, and the fence of everything grows.
@@ -155,7 +159,7 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 		}, `b #2 ended "interrupted"`},
 		"there is an attempt too many": {func(_ *[]Line, _ map[string]any, e *Expect) {
 			e.Tries["b"] = 2
-		}, "b has 3 attempts that were not lost, want 2"},
+		}, "b has 3 attempts that ended, want 2"},
 		"a number is left out": {func(_ *[]Line, d map[string]any, _ *Expect) {
 			attemptIn(d, 1, 3)["number"] = 4
 		}, "the attempts of b are [1 2 4]"},
@@ -209,7 +213,16 @@ func TestALostAttemptIsAllowedWhereSaid(t *testing.T) {
 		}
 	}
 	for name, tamper := range map[string]func(*[]Line, map[string]any, *Expect){
-		"it was killed while it ran": cut(5, 6), "it never began": cut(4, 6), "it ended and nobody knew": lose,
+		"it was killed while it ran": cut(5, 6),
+		"it never began":             cut(4, 6),
+		"it failed and nobody knew": func(l *[]Line, d map[string]any, e *Expect) {
+			lose(l, d, e)
+			e.Tries["b"] = 3
+		},
+		"it succeeded and nobody knew": func(l *[]Line, d map[string]any, e *Expect) {
+			lose(l, d, e)
+			(*l)[5].Exit = 0
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if wrong := judged2(t, tamper); len(wrong) > 0 {
@@ -249,6 +262,40 @@ func TestLinesOfManyWritersStayWhole(t *testing.T) {
 	}
 	if len(lines) != 8*each {
 		t.Errorf("got %d lines, want %d", len(lines), 8*each)
+	}
+}
+
+func TestAZombieIsNotAlive(t *testing.T) {
+	if !Alive(os.Getpid()) {
+		t.Error("this process is not alive")
+	}
+	cmd := exec.Command("/bin/cat")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !Alive(cmd.Process.Pid) {
+		t.Error("a process that waits is not alive")
+	}
+	if err := stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var info [128]byte
+	// P_PID, WEXITED | WNOWAIT: returns when the process has ended, and leaves the zombie.
+	if _, _, e := syscall.Syscall6(syscall.SYS_WAITID, 1, uintptr(cmd.Process.Pid), uintptr(unsafe.Pointer(&info)), 0x4|0x01000000, 0, 0); e != 0 {
+		t.Fatal(e)
+	}
+	if Alive(cmd.Process.Pid) {
+		t.Error("a zombie is alive")
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if Alive(cmd.Process.Pid) {
+		t.Error("a reaped process is alive")
 	}
 }
 

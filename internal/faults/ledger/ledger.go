@@ -80,6 +80,17 @@ func Append(path string, l Line) error {
 	return nil
 }
 
+// Alive says whether a process runs. One that has ended and is not reaped yet is no more alive than one that is.
+func Alive(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	// "pid (name) state …", where the name may hold anything.
+	_, state, ok := bytes.Cut(b[bytes.LastIndexByte(b, ')'):], []byte(") "))
+	return ok && len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
+}
+
 // Read returns the lines in the order in which they were written; a file that is not there is an empty one.
 func Read(path string) ([]Line, error) {
 	b, err := os.ReadFile(path)

@@ -16,25 +16,31 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/faults/ledger"
 )
 
-// unusable is the exit code of a task that could not do its part of the test.
-const unusable = 99
+const (
+	// failed is the exit code of a failure that goes away when tried again.
+	failed = 75
+	// unusable is the exit code of a task that could not do its part of the test.
+	unusable = 99
+)
 
 type options struct {
 	ledger     string
 	length     time.Duration
 	exit       int
-	failBefore int
+	failFirst  int
 	output     string
 	bytes      int
 	lines      int
 	until      string
 	daemon     string
+	bare       bool
 	ignoreTerm bool
 }
 
@@ -43,12 +49,13 @@ func main() {
 	flag.StringVar(&o.ledger, "ledger", "", "file to append to")
 	flag.DurationVar(&o.length, "for", 0, "how long to take")
 	flag.IntVar(&o.exit, "exit", 0, "code to exit with")
-	flag.IntVar(&o.failBefore, "fail-before", 0, "exit with 75 before this attempt")
+	flag.IntVar(&o.failFirst, "fail-first", 0, "exit with 75 so many times; attempts that were killed do not count")
 	flag.StringVar(&o.output, "output", "", "line for the output file")
 	flag.IntVar(&o.bytes, "bytes", 0, "size of an output named blob")
 	flag.IntVar(&o.lines, "lines", 0, "lines for standard output")
 	flag.StringVar(&o.until, "until", "", "go on until this file exists")
-	flag.StringVar(&o.daemon, "daemon", "", "leave a child behind that left session and environment, its pid in this file")
+	flag.StringVar(&o.daemon, "daemon", "", "leave a child behind that left its session, its pid in this file with the attempt at its end")
+	flag.BoolVar(&o.bare, "bare", false, "the child has left its environment too")
 	flag.BoolVar(&o.ignoreTerm, "ignore-term", false, "ignore SIGTERM and SIGINT")
 	flag.Parse()
 	code, err := o.run()
@@ -75,6 +82,7 @@ func (o *options) run() (int, error) {
 	if line.Overlap, err = o.lock(line); err != nil {
 		return 0, err
 	}
+	line.Overlap = line.Overlap || o.daemonLives(attempt-1)
 	line.At = time.Now().UnixNano()
 	if err := ledger.Append(o.ledger, line); err != nil {
 		return 0, err
@@ -84,8 +92,28 @@ func (o *options) run() (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if failures, err := o.failures(line); err != nil {
+		return 0, err
+	} else if failures < o.failFirst {
+		line.Exit = failed
+	}
 	line.Event, line.Overlap, line.At = ledger.End, false, time.Now().UnixNano()
 	return line.Exit, ledger.Append(o.ledger, line)
+}
+
+// failures counts how often the instance has failed already.
+func (o *options) failures(own ledger.Line) (int, error) {
+	if o.failFirst == 0 {
+		return 0, nil
+	}
+	lines, err := ledger.Read(o.ledger)
+	n := 0
+	for _, l := range lines {
+		if l.Run == own.Run && l.Task == own.Task && l.Key == own.Key && l.Event == ledger.End && l.Exit == failed {
+			n++
+		}
+	}
+	return n, err
 }
 
 // lock takes the lock of the instance, which the kernel gives back when this process is gone, however it goes. It is true
@@ -111,7 +139,7 @@ func (o *options) lock(l ledger.Line) (taken bool, err error) {
 }
 
 func (o *options) work(attempt int, signals <-chan os.Signal) (int, error) {
-	if err := errors.Join(o.print(), o.write(), o.leave()); err != nil {
+	if err := errors.Join(o.print(), o.write(), o.leave(attempt)); err != nil {
 		return 0, err
 	}
 	// Exactly one of the two ends the wait.
@@ -135,9 +163,6 @@ func (o *options) work(attempt int, signals <-chan os.Signal) (int, error) {
 				continue
 			}
 		case <-over.C:
-		}
-		if attempt < o.failBefore {
-			return 75, nil
 		}
 		return o.exit, nil
 	}
@@ -188,15 +213,34 @@ func (o *options) blob(f *os.File) error {
 	return err
 }
 
-// leave starts a child as a daemon starts itself: a session of its own, a parent that is gone, the root as its folder,
-// nothing in its environment but the mark by which the test finds it.
-func (o *options) leave() error {
+// leave starts a child as a daemon starts itself: a session of its own, a parent that is gone, the root as its folder, and
+// if it is bare nothing in its environment but the mark by which the test finds it.
+func (o *options) leave(attempt int) error {
 	if o.daemon == "" {
 		return nil
 	}
-	script := `cd /; setsid env -i FAULTS_GROUND="$FAULTS_GROUND" sleep 1000 >/dev/null 2>&1 </dev/null & echo $! > "$1.new"; mv "$1.new" "$1"`
-	if err := exec.Command("/bin/sh", "-c", script, "sh", o.daemon).Run(); err != nil {
+	clear := ""
+	if o.bare {
+		clear = `env -i FAULTS_GROUND="$FAULTS_GROUND"`
+	}
+	script := `cd /; setsid ` + clear + ` sleep 1000 >/dev/null 2>&1 </dev/null & echo $! > "$1.new"; mv "$1.new" "$1"`
+	if err := exec.Command("/bin/sh", "-c", script, "sh", o.daemonFile(attempt)).Run(); err != nil {
 		return fmt.Errorf("leave a child behind: %w", err)
 	}
 	return nil
+}
+
+func (o *options) daemonFile(attempt int) string { return o.daemon + "." + strconv.Itoa(attempt) }
+
+// daemonLives says whether what an earlier attempt left behind is still there: that, too, is an overlap.
+func (o *options) daemonLives(attempt int) bool {
+	if o.daemon == "" {
+		return false
+	}
+	b, err := os.ReadFile(o.daemonFile(attempt))
+	if err != nil {
+		return false
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return err == nil && ledger.Alive(pid)
 }
