@@ -22,6 +22,7 @@ type admission struct {
 	inflight   int        // grants not given back, bound or not, and held attempts
 	priorities []int      // with a queue, highest first
 	queues     map[int]*list.List
+	awaited    int             // runs whose attempts in flight are not counted yet: until then nobody is let in
 	closed     map[string]bool // namespaces whose executor is in trouble: nobody is let in
 }
 
@@ -51,6 +52,22 @@ func (a *admission) join(priority int, namespace string, nudge chan<- struct{}) 
 		priority: priority, namespace: namespace, nudge: nudge,
 		wanted: map[want]bool{}, bound: map[workflow.AttemptID]bool{},
 	}
+}
+
+// await keeps everybody out until so many runs have arrived, with their attempts in flight: at a takeover, places must not
+// be given away that are taken.
+func (a *admission) await(runs int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaited += runs
+}
+
+// arrive says that one of the awaited runs holds its places, or will take longer than the others should wait.
+func (a *admission) arrive() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.awaited--
+	a.grant()
 }
 
 // leave takes back everything the member wants or has.
@@ -191,6 +208,9 @@ func (a *admission) unqueue(m *member) {
 
 // grant fills the free places.
 func (a *admission) grant() {
+	if a.awaited > 0 {
+		return
+	}
 	for _, p := range a.priorities {
 		q := a.queues[p]
 		for e := q.Front(); e != nil && a.inflight < a.limit; {

@@ -5,8 +5,10 @@ package scheduler
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -195,5 +197,56 @@ func TestInflightIsBoundedOverAllRuns(t *testing.T) {
 			t.Errorf("at most %d ran at once, want 3", w.peak)
 		}
 		gracefully(t, p)
+	})
+}
+
+func TestPlaceOfAnAttemptThatDoesNotComeAboutIsFreeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newWorld())
+		p.cfg.MaxInflight = 1
+		p.launch()
+		if head := p.wait(p.submit(definition("broken", times(task("broken"), 3)))); head.Status != workflow.RunFailed {
+			t.Errorf("got %s, want failed", head.Status)
+		}
+		both := definition("both", task("broken"), task("good"))
+		both.Tasks[0].Policy.AllowFailure = true
+		head, err := p.s.Wait(within(t, time.Hour), p.submit(both))
+		if err != nil {
+			t.Fatal(err)
+		}
+		succeeded(t, head)
+		gracefully(t, p)
+	})
+}
+
+func TestAttemptsTakenOverHoldTheirPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		hold := func(engine.Start) bool { return true }
+		p := newProcess(t, w)
+		p.cfg.MaxInflight, p.exec.hold = 3, hold
+		p.launch()
+		id := p.submit(definition("wide", times(task("t"), 9)))
+		synctest.Wait()
+		other := p.submit(chain(1)) // has nothing in flight when it is taken over
+		synctest.Wait()
+		gracefully(t, p)
+		next := newProcess(t, w)
+		next.cfg.MaxInflight, next.exec.hold = 3, hold
+		next.launch()
+		for range 10 {
+			synctest.Wait()
+			w.mu.Lock()
+			live := slices.IndexFunc(w.begun, func(id workflow.AttemptID) bool { return w.attempts[id].outcome == nil })
+			oldest := w.begun[live]
+			w.mu.Unlock()
+			next.exec.finish(oldest, exited(0))
+		}
+		succeeded(t, next.wait(id))
+		succeeded(t, next.wait(other))
+		if w.peak != 3 {
+			t.Errorf("at most %d ran at once, want 3", w.peak)
+		}
+		gracefully(t, next)
 	})
 }

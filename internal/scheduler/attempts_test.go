@@ -127,6 +127,26 @@ func TestBreakerClosesWhenNobodyIsLeftToProbe(t *testing.T) {
 	})
 }
 
+func TestBreakerClosesWhenItsAttemptsHaveEndedAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newWorld())
+		p.exec.afterStart = func(s engine.Start) error {
+			if s.Workflow == "lost" {
+				return &Trouble{Err: errors.New("the answer was lost")}
+			}
+			return nil
+		}
+		p.launch()
+		succeeded(t, p.wait(p.submit(definition("lost", times(task("t"), 2*breakerTroubles)))))
+		head, err := p.s.Wait(within(t, time.Hour), p.submit(chain(1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		succeeded(t, head)
+		gracefully(t, p)
+	})
+}
+
 func TestKillReplacesTheStartThatHasNotHappened(t *testing.T) {
 	for name, onStart := range map[string]func(context.Context) error{
 		"a start that waits for its next try": func(context.Context) error {

@@ -306,8 +306,9 @@ type fakeExecutor struct {
 	onStart    func(engine.Start) error // before the start; an error refuses it
 	afterStart func(engine.Start) error // after it happened
 	onKill     func(engine.Start) error
-	double     bool // every report comes twice
-	quiet      bool // Accepted and Started are not reported
+	double     bool                        // every report comes twice
+	quiet      bool                        // Accepted and Started are not reported
+	once       map[workflow.AttemptID]bool // ends that were reported and will not be again; nil: they are repeated
 }
 
 func exited(code int) *engine.Outcome {
@@ -416,6 +417,12 @@ func (x *fakeExecutor) tell(id workflow.AttemptID) {
 	if a.outcome != nil && !a.settled {
 		events = append(events, engine.Event{Kind: engine.Ended, Attempt: id, Outcome: a.outcome})
 	}
+	if x.once != nil && a.outcome != nil {
+		if x.once[id] {
+			events = nil
+		}
+		x.once[id] = true
+	}
 	if x.double {
 		events = append(events, events...)
 	}
@@ -470,6 +477,9 @@ type literals struct{}
 func (literals) Evaluate(x workflow.Expr, scope workflow.Scope) (workflow.Value, error) {
 	switch x.Kind {
 	case workflow.ExprBody:
+		if x.Text == "broken" {
+			return workflow.Value{}, errors.New("w.hcl:1: there is no such thing")
+		}
 		return workflow.Value{JSON: json.RawMessage(`{"Name":"` + x.Text + `"}`)}, nil
 	case workflow.ExprConvert:
 		return *scope.Input, nil

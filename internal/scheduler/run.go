@@ -43,6 +43,7 @@ type run struct {
 	wake     workflow.Time    // when a Tick is due; 0 = none
 	proceed  bool             // a Continue is due, after the next save
 	failures int              // saves and loads failed in a row
+	awaited  bool             // the admission waits for the run's first load
 
 	mu      sync.Mutex // guards everything below
 	index   uint64     // grows with every change

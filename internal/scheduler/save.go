@@ -77,6 +77,10 @@ func (r *run) recover(err error) bool {
 func (r *run) load() bool {
 	for {
 		err := r.tryLoad()
+		if r.awaited {
+			r.awaited = false
+			r.t.admission.arrive()
+		}
 		switch {
 		case err == nil:
 			return true
@@ -112,10 +116,13 @@ func (r *run) tryLoad() error {
 	}
 	r.machine, r.state = m, s
 	r.join()
-	for _, c := range m.Outstanding(s) {
+	outstanding := m.Outstanding(s)
+	for _, c := range outstanding { // before the first want asks for a place
 		if c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt {
 			r.t.admission.hold(r.member, c.Attempt)
 		}
+	}
+	for _, c := range outstanding {
 		r.heed(c)
 	}
 	// What is outstanding was saved already: the next save may well be empty, and acts.

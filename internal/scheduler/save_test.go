@@ -54,6 +54,7 @@ func TestFullDiskHealsWhenThereIsSpace(t *testing.T) {
 			return true, nil
 		}
 		p.exec.hold = func(engine.Start) bool { return true }
+		p.exec.once = map[workflow.AttemptID]bool{}
 		p.launch()
 		id := p.submit(chain(2))
 		synctest.Wait()

@@ -134,8 +134,11 @@ func (t *term) takeOver() {
 		}
 		if err == nil {
 			slices.Reverse(active) // the oldest first, so that runs of one priority keep their turns
+			t.admission.await(len(active))
 			for _, summary := range active {
-				t.start(newRun(t, summary.ID))
+				r := newRun(t, summary.ID)
+				r.awaited = true
+				t.start(r)
 			}
 			if len(active) > 0 {
 				t.s.log.Info("runs taken over", "runs", len(active))
