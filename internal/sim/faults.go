@@ -106,7 +106,7 @@ func (w *world) drawProfile() {
 	if !f.Network {
 		p.slow = 50 * time.Millisecond
 	}
-	if len(w.def.Tasks) > 200 || slices.ContainsFunc(w.def.Tasks, func(t workflow.Task) bool { return t.Name == "wide" }) {
+	if large(w.def) {
 		// Large ones: a new leader asks for a thousand attempts anew; with more failures than that it never gets anywhere.
 		p.crash, p.saveLost, p.saveBlind = p.crash/100, p.saveLost/100, p.saveBlind/100
 		p.inflight = max(p.inflight, 50)
@@ -115,6 +115,11 @@ func (w *world) drawProfile() {
 		p.forgets = 0
 	}
 	w.profile = p
+}
+
+// large tells the definitions with thousands of instances or hundreds of tasks.
+func large(def *workflow.Definition) bool {
+	return len(def.Tasks) > 200 || slices.ContainsFunc(def.Tasks, func(t workflow.Task) bool { return t.Name == "wide" })
 }
 
 // lag is how long a message takes; late may take much longer.

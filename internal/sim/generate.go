@@ -181,6 +181,12 @@ func (g *generator) task(name string, kind workflow.TaskKind, fan float64) workf
 	if len(t.DependsOn) > 0 && g.chance(0.55) {
 		rules := workflow.TriggerRules()
 		t.TriggerRule = rules[g.r.IntN(len(rules))]
+		if g.chance(0.3) { // what does not wait for all gets several to choose from
+			t.TriggerRule = []workflow.TriggerRule{workflow.OneSuccess, workflow.OneFailed}[g.r.IntN(2)]
+			for range 2 {
+				g.depend(&t, g.made[g.r.IntN(len(g.made))].Name, false)
+			}
+		}
 	} else if g.chance(0.1) {
 		t.TriggerRule = workflow.AllDone
 	}

@@ -160,6 +160,7 @@ func (l *leader) step(e engine.Event) []engine.Command {
 	j.observe(e)
 	j.check(e, commands, l.out.proceed)
 	if j.often() {
+		j.checkPrompt(e, l.out.proceed)
 		if d := l.out.differs(w.machine.Outstanding(l.state)); d != "" {
 			w.fail("after %s: outstanding is not what was issued and not answered: %s", describe(w, e), d)
 		}
@@ -463,7 +464,7 @@ func (j *judge) checkRun(e engine.Event, commands []engine.Command) {
 	if !legalRun(j.was.status, h.Status) {
 		w.fail("%s made the run %s from %s", describe(w, e), h.Status, j.was.status)
 	}
-	if j.was.finally && (!h.FinallyBegun || j.was.verdict != h.Verdict && !endedByHand(h)) {
+	if j.was.finally && (!h.FinallyBegun || j.was.verdict != h.Verdict) {
 		w.fail("finally had begun with verdict %s and has %s after %s", j.was.verdict, h.Verdict, describe(w, e))
 	}
 	if h.FinallyBegun && !j.was.finally {
@@ -488,11 +489,6 @@ func (j *judge) checkRun(e engine.Event, commands []engine.Command) {
 	if !slices.ContainsFunc(commands, func(c engine.Command) bool { return c.Kind == engine.Finish }) {
 		w.fail("the run ended without finish")
 	}
-}
-
-// endedByHand: a stop while finally runs makes the run cancelled.
-func endedByHand(h *engine.Head) bool {
-	return h.Ending == engine.EndingStop && h.Verdict == workflow.RunCancelled
 }
 
 // legalRun is the diagram above workflow.RunStatus, with a stop or a timeout possible from everywhere.

@@ -18,6 +18,8 @@ type Options struct {
 	Faults Faults
 	// Tasks bounds the number of normal tasks; 0 = as many as the seed draws.
 	Tasks int
+	// Events bounds what may happen before the run counts as hanging; 0 = a million.
+	Events int
 	// Transcript keeps a line for everything that happens.
 	Transcript bool
 }
@@ -54,9 +56,12 @@ func newWorld(seed uint64, opt Options) *world {
 	// Two streams: with fewer tasks, or fewer faults, the rest of a seed stays similar.
 	drawn := rand.New(rand.NewPCG(seed, 1))
 	w := &world{
-		seed: seed, r: rand.New(rand.NewPCG(seed, 2)), faults: opt.Faults, verbose: opt.Transcript,
+		seed: seed, limit: maxEvents, r: rand.New(rand.NewPCG(seed, 2)), faults: opt.Faults, verbose: opt.Transcript,
 		def: generate(drawn, opt.Tasks), eval: newEvaluator(), now: epoch0, store: newStore(), stats: NewStats(),
 		fences: map[place]int64{}, flying: map[workflow.AttemptID]int{}, scopes: map[scopeKey]workflow.Scope{},
+	}
+	if opt.Events > 0 {
+		w.limit = opt.Events
 	}
 	m, err := engine.New(w.def, newEvaluator())
 	if err != nil {
@@ -92,6 +97,10 @@ func mustGraph(def *workflow.Definition) *workflow.Graph {
 
 // Shrink looks for a smaller definition and fewer kinds of faults with which the seed still fails.
 func Shrink(seed uint64, opt Options) Options {
+	if large(newWorld(seed, opt).def) {
+		return opt
+	}
+	opt.Events = 100_000 // plenty for what is small
 	fails := func(o Options) bool { return Run(seed, o).Violation != "" }
 	for _, off := range []func(*Faults){
 		func(f *Faults) { f.Rollback = false }, func(f *Faults) { f.Forget = false }, func(f *Faults) { f.Depose = false },
@@ -105,7 +114,7 @@ func Shrink(seed uint64, opt Options) Options {
 			opt = o
 		}
 	}
-	for n := 1; n <= 16 && len(Run(seed, opt).Definition.Tasks) < 60; n++ {
+	for n := 1; n <= 16; n++ {
 		o := opt
 		o.Tasks = n
 		if fails(o) {

@@ -24,7 +24,7 @@ type store struct {
 	floor   uint64 // leaderships up to this one are over, whatever they think
 
 	snapshots []snapshot
-	newest    map[place]int // number of the newest attempt of each instance that is stored
+	newest    map[place]int               // number of the newest attempt of each instance that is stored
 	recorded  map[workflow.AttemptID]bool // attempts that a committed save, or what was loaded, knows
 }
 

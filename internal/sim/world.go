@@ -32,6 +32,7 @@ type world struct {
 	now    workflow.Time
 	queue  eventQueue
 	seq    int
+	limit  int // of events
 	steps  int // engine steps of all leaders
 	events int // events of the world
 	calm   bool
@@ -131,8 +132,8 @@ func (w *world) run() {
 		if x.at > w.now {
 			w.now = x.at
 		}
-		if w.events++; w.events > maxEvents {
-			w.fail("liveness: the world did not come to rest within %d events; %s", maxEvents, w.situation())
+		if w.events++; w.events > w.limit {
+			w.fail("liveness: the world did not come to rest within %d events; %s", w.limit, w.situation())
 		}
 		if w.now > epoch0.Add(maxVirtual) {
 			w.fail("liveness: the run did not end within %s; %s", maxVirtual, w.situation())
@@ -156,11 +157,11 @@ func (w *world) over() bool {
 // aftermath lets everything that is still under way arrive: nothing may start any more.
 func (w *world) aftermath() {
 	w.checkQuiet("when the run ended")
-	limit := w.now.Add(time.Hour)
-	for len(w.queue) > 0 && w.queue[0].at < limit {
+	until := w.now.Add(time.Hour)
+	for len(w.queue) > 0 && w.queue[0].at < until {
 		x := heap.Pop(&w.queue).(happening)
 		w.now = x.at
-		if w.events++; w.events > maxEvents {
+		if w.events++; w.events > 2*w.limit {
 			w.fail("liveness: the world did not come to rest after the end")
 		}
 		x.do()
