@@ -58,7 +58,7 @@ func newWorld() *world {
 
 // process is one process with its ends of the ports. Once it is dead none of them does anything any more.
 type process struct {
-	t     *testing.T
+	t     testing.TB
 	world *world
 	cfg   Config
 	s     *Scheduler
@@ -79,7 +79,7 @@ type process struct {
 var errDead = errors.New("the process is dead")
 
 // newProcess prepares a process; launch starts it.
-func newProcess(t *testing.T, w *world) *process {
+func newProcess(t testing.TB, w *world) *process {
 	p := &process{t: t, world: w, ended: make(chan error, 1)}
 	p.exec = &fakeExecutor{p: p, wake: make(chan struct{}, 1)}
 	p.cfg = DefaultConfig()
@@ -91,7 +91,7 @@ func newProcess(t *testing.T, w *world) *process {
 	return p
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Log(string(bytes.TrimRight(b, "\n")))
