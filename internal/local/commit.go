@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -106,7 +107,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EFBIG):
 		return fmt.Errorf("state file %s: there is no space left for it; what was saved before is safe, free some space and the run goes on: %w",
 			path, err)
-	case errors.Is(err, bolt.ErrDatabaseReadOnly):
+	case errors.Is(err, berrors.ErrDatabaseReadOnly):
 		return fmt.Errorf("state file %s is open for reading only: %w", path, err)
 	}
 	return fmt.Errorf("state file %s: %w", path, err)

@@ -149,12 +149,6 @@ func (p *proxy) on(name string, f fault) {
 	})
 }
 
-func (p *proxy) count(name string) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.seen[name]
-}
-
 func (p *proxy) mostAtOnce(name string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -23,6 +23,7 @@ func (e *Executor) Reach(ctx context.Context) error {
 		err = errors.New("it has no leader at the moment")
 	}
 	if err != nil {
+		//lint:ignore ST1005 Nomad is a name
 		return fmt.Errorf("Nomad at %s cannot be reached: %w. Nothing was started: start that agent, or set NOMAD_ADDR to the address of one that runs",
 			e.cfg.Address, bare(err))
 	}

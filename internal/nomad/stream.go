@@ -89,7 +89,7 @@ func (e *Executor) stream(ctx context.Context, r realm) error {
 				err = cause
 			}
 			if errors.Is(err, io.EOF) {
-				err = errors.New("Nomad closed it")
+				err = errors.New("closed by Nomad")
 			}
 			return fmt.Errorf("read the event stream: %w", err)
 		}

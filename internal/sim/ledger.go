@@ -37,10 +37,10 @@ func (l *ledger) fill(commands []engine.Command) error {
 		switch c.Kind {
 		case engine.StartAttempt, engine.KillAttempt, engine.Want, engine.WakeAt, engine.Proceed:
 		default:
-			return fmt.Errorf("Outstanding lists %s, which asks for nothing back", c.Kind)
+			return fmt.Errorf("what is outstanding lists %s, which asks for nothing back", c.Kind)
 		}
 		if err := l.take(c, true); err != nil {
-			return fmt.Errorf("Outstanding: %w", err)
+			return fmt.Errorf("what is outstanding: %w", err)
 		}
 	}
 	return nil

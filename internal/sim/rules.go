@@ -17,7 +17,6 @@ type fact struct {
 	branch  bool // skipped, and its branch with it
 }
 
-func (f fact) ok() bool  { return f.status.OK() || f.status == workflow.Failed && f.allowed }
 func (f fact) bad() bool { return f.status.Bad() && !(f.status == workflow.Failed && f.allowed) }
 
 type decision string
