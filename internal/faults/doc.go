@@ -4,7 +4,7 @@
 // Package faults breaks Cairn from outside: it kills the compiled program, its supervisor and the agents it talks to, fills
 // its disk, and presses Ctrl-C, and holds what the tasks themselves wrote (package ledger) against what Cairn says.
 //
-// CAIRN_FAULTS_ROUNDS says how many rounds of every kind to play (2 by default; a release is judged by 20), and
+// CAIRN_FAULTS_ROUNDS says how many rounds of every kind to play (1 by default; a release is judged by 20), and
 // CAIRN_FAULTS_SEED repeats what chance chose. With -v every round is printed, with its seed:
 //
 //	CAIRN_FAULTS_ROUNDS=20 go test ./internal/faults -count=1 -v -timeout 2h

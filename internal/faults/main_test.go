@@ -68,7 +68,7 @@ func (b *built) program(t *testing.T, pkg string) string {
 // rounds is how many rounds of each kind are played.
 func rounds(t *testing.T) int {
 	t.Helper()
-	return number(t, "CAIRN_FAULTS_ROUNDS", 2)
+	return number(t, "CAIRN_FAULTS_ROUNDS", 1)
 }
 
 func number(t *testing.T, name string, standard int) int {

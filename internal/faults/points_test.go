@@ -99,6 +99,7 @@ func dieAtEveryPoint(t *testing.T, kind string, env ...string) {
 	seen := visits(t, kind, env)
 	for _, point := range scheduler.FaultPoints() {
 		t.Run(point, func(t *testing.T) {
+			t.Parallel()
 			want, hits := rounds(t), 0
 			for round := 1; hits < want; round++ {
 				r := chance(t, round)
