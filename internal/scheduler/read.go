@@ -136,7 +136,7 @@ func (r *run) shownIndex() (shown uint64, changed <-chan struct{}, pause <-chan 
 		return r.shown, nil, time.After(wait)
 	}
 	r.shown, r.shownAt = r.index, time.Now()
-	return r.shown, nil, nil
+	return r.shown, r.changed, nil
 }
 
 // Wait waits until the run is over and its end is saved, and returns its head. A run that nobody drives is waited for as
