@@ -137,12 +137,23 @@ func (f *follower) remark(last string) string {
 	now := f.notice()
 	switch {
 	case now == last:
-	case now == "":
+	case now == "" && f.driven():
 		f.view.note("The run goes on.", f.app.Now())
+	case now == "": // nobody has anything to say any more
 	default:
 		f.view.note(sentence(errors.New(now)), f.app.Now())
 	}
 	return now
+}
+
+// driven reports whether the run is still driven by this process.
+func (f *follower) driven() bool {
+	select {
+	case <-f.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // react decides what an interrupt means: the verb to use, or none to leave.

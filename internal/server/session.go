@@ -298,11 +298,12 @@ func (s *Session) Folder() string { return string(s.folder) }
 
 // Notice says why the run does not get on, for people; empty when it does.
 func (s *Session) Notice() string {
-	notice := s.scheduler.Notice(s.Run)
-	if notice == "" && s.trouble != nil {
-		notice = s.trouble()
+	if s.trouble != nil {
+		if notice := s.trouble(); notice != "" {
+			return notice // it is the cause of whatever the scheduler has to say
+		}
 	}
-	return notice
+	return s.scheduler.Notice(s.Run)
 }
 
 // noticing is the scheduler with the executor's notices beside its own.
