@@ -127,10 +127,10 @@ func TestAnInterruptStopsTheRunAndFinallyRuns(t *testing.T) {
 
 func TestTwoInterruptsTerminate(t *testing.T) {
 	c := newConsole(t)
-	c.stopOn("forever #1 running", syscall.SIGINT, syscall.SIGINT)
-	r := c.run("run", "-local", "testdata/slow.hcl")
-	if r.code != 3 || strings.Contains(r.stdout, "tidy #1 succeeded") {
-		t.Errorf("exit %d; finally must not have succeeded:\n%s", r.code, r.stdout)
+	c.stopOn("tidy #1 running", syscall.SIGINT, syscall.SIGINT)
+	r := c.run("run", "-local", "testdata/long-finally.hcl")
+	if r.code != 3 || !strings.Contains(r.stdout, "tidy #1 cancelled") || !strings.Contains(r.stdout, "terminated by ada") {
+		t.Errorf("exit %d; finally must have been cancelled:\n%s", r.code, r.stdout)
 	}
 }
 
