@@ -31,12 +31,20 @@ func (e *Executor) collect(ctx context.Context, a *attempt, of *alloc, o engine.
 	f := files{realm: a.realm, alloc: of.ID, task: a.main(), output: a.start.WantOutput, stdout: a.start.WantStdout}
 	e.mu.Unlock()
 	give := time.Now().Add(e.cfg.OutputPatience)
+	// An agent that has just started does not know its allocations yet: it must go on saying so.
+	var goneSince time.Time
 	for failures := 1; ; failures++ {
 		err := e.readFiles(ctx, f, &o)
 		if err == nil || ctx.Err() != nil {
 			return &o
 		}
-		if errors.Is(err, errCollected) || time.Now().After(give) {
+		switch {
+		case !errors.Is(err, errCollected):
+			goneSince = time.Time{}
+		case goneSince.IsZero():
+			goneSince = time.Now()
+		}
+		if !goneSince.IsZero() && time.Since(goneSince) >= e.cfg.LostAfter || time.Now().After(give) {
 			e.log.Warn("the outputs of an attempt are lost", "job", a.jobID, "alloc", of.ID, "error", err)
 			o.Output, o.Stdout, o.OutputsLost = nil, nil, true
 			o.Message = fmt.Sprintf("its outputs cannot be read: %v", err)
