@@ -266,7 +266,9 @@ func (n *NomadCluster) checkPeers(ctx context.Context) error {
 
 // query reads a path that the api package offers without a context.
 func (n *NomadCluster) query(ctx context.Context, a *Agent, path string, out any) error {
-	_, err := n.ClientOf(a).Raw().Query(path, out, (&nomadapi.QueryOptions{}).WithContext(ctx))
+	client := n.ClientOf(a)
+	defer client.Close() // a wait asks hundreds of times, and an agent takes 100 connections
+	_, err := client.Raw().Query(path, out, (&nomadapi.QueryOptions{}).WithContext(ctx))
 	return err
 }
 
