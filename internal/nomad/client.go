@@ -79,8 +79,8 @@ func newClient(cfg Config) (*client, error) {
 		TLSHandshakeTimeout: 10 * time.Second,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		MaxConnsPerHost:     maxConnections,
-		MaxIdleConnsPerHost: maxConnections,
-		IdleConnTimeout:     90 * time.Second,
+		MaxIdleConnsPerHost: maxRegistrations + maxReads/2, // others share the address and its limit
+		IdleConnTimeout:     15 * time.Second,
 		DisableCompression:  true, // the agent is near; compressing costs both sides more than it saves
 	}
 	if base.Scheme == "unix" {

@@ -153,11 +153,13 @@ func release(t *testing.T, r *rig, s engine.Start) {
 	t.Helper()
 	r.kind(s.Attempt, engine.Started)
 	place := r.kind(s.Attempt, engine.Started).Place
-	found, _, err := r.api().Allocations().Info(place.AllocID, nil)
+	api := cluster.Nomad(t).Client() // the executor's own client cannot upgrade its connections
+	defer api.Close()
+	found, _, err := api.Allocations().Info(place.AllocID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.api().Allocations().Exec(r.ctx(), found, "work", false,
+	_, err = api.Allocations().Exec(r.ctx(), found, "work", false,
 		[]string{"/bin/sh", "-c", `touch "$NOMAD_ALLOC_DIR/data/go"`}, strings.NewReader(""), io.Discard, io.Discard, nil, nil)
 	if err != nil {
 		t.Fatal(err)

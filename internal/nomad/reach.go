@@ -68,6 +68,13 @@ func (c *contact) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// CloseIdleConnections is what http.Client.CloseIdleConnections asks a transport for.
+func (c *contact) CloseIdleConnections() {
+	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
 func (c *contact) lost() (since time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

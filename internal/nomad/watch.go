@@ -84,6 +84,7 @@ func (e *Executor) beginWatch(w *watch) error {
 
 func (e *Executor) endWatch(w *watch) {
 	w.group.Wait()
+	e.client.http.CloseIdleConnections() // every one counts against what Nomad allows an address
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.watch = nil
