@@ -88,8 +88,8 @@ func (w *world) drawProfile() {
 		lateTick:  long(0, 2*time.Second),
 		batching:  long(0, time.Second),
 		takeover:  long(2*time.Second, time.Minute),
-		fail:      some(f.Task, 0.8, 0.6),
-		odd:       some(f.Task, 0.6, 0.3),
+		fail:      some(f.Task, 0.6, 0.4),
+		odd:       some(f.Task, 0.4, 0.3),
 		badOutput: some(f.Task, 0.4, 0.1),
 		held:      some(f.Worker, 0.3, 0.3),
 		refuse:    some(f.Network, 0.3, 0.4),
@@ -232,9 +232,9 @@ func (w *world) planFaults() {
 func (w *world) nonsense() engine.Event {
 	w.stats.hit("event that fits nothing")
 	task, instance := w.r.IntN(len(w.def.Tasks)), w.r.IntN(3)
-	next := 1
+	next := 200 // far from what may come true while the event is on its way
 	if ins := w.leader.state.Instances[task]; instance < len(ins) {
-		next = ins[instance].Number + 1
+		next += ins[instance].Number
 	}
 	zero := 0
 	id := workflow.MakeAttemptID(w.input.Run, task, instance, next)

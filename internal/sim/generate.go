@@ -19,6 +19,7 @@ type generator struct {
 	made  []workflow.Task // of the kind being made
 	limit int             // tasks at most; 0 = no limit
 	calm  bool            // large definitions: fewer ways to fail, so that they get far
+	kind  bool            // small ones that hold few errors and limits, for the same reason
 }
 
 // params are the inputs of every simulated run.
@@ -46,11 +47,12 @@ func generate(r *rand.Rand, limit int) *workflow.Definition {
 	if g.chance(0.2) {
 		g.def.Timeout = g.duration(20*time.Second, 20*time.Minute)
 	}
+	g.kind = g.chance(0.4)
 	switch shape := r.Float64(); {
-	case shape < 0.005:
+	case shape < 0.008:
 		g.calm = true
 		g.wide()
-	case shape < 0.010:
+	case shape < 0.016:
 		g.calm = true
 		g.long()
 	case shape < 0.13:
@@ -245,7 +247,7 @@ func (g *generator) when(t *workflow.Task) {
 	}
 	name, ok := g.ref(t)
 	switch p := g.r.Float64(); {
-	case p < 0.62:
+	case p < 0.62 || g.kind && p < 0.79:
 	case p < 0.68:
 		t.When = value("true")
 	case p < 0.76:
@@ -339,7 +341,7 @@ func (g *generator) body(t *workflow.Task) *workflow.Expr {
 	text := "seen(" + strings.Join(quoted, ", ") + ")"
 	fanned := t.ForEach != nil || t.Count != nil
 	switch p := g.r.Float64(); {
-	case g.calm:
+	case g.calm || g.kind:
 	case p < 0.02:
 		text = "err()"
 	case p < 0.04 && fanned:

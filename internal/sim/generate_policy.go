@@ -12,6 +12,10 @@ import (
 // policy draws how attempts are bounded and repeated.
 func (g *generator) policy() workflow.Policy {
 	p := workflow.DefaultPolicy()
+	if g.kind {
+		p.Retry = g.retry()
+		return p
+	}
 	if g.chance(0.25) {
 		p.Timeout = g.duration(5*time.Second, 3*time.Minute)
 	}
