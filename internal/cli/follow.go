@@ -83,7 +83,7 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 	signals, restore := f.app.signals()
 	defer restore()
 	ctx, cancel := context.WithCancel(ctx)
-	var group sync.WaitGroup
+	var group, verbs sync.WaitGroup
 	defer group.Wait()
 	defer cancel()
 	readings := make(chan reading)
@@ -114,9 +114,14 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 			f.view.note(text, f.app.Now())
 			if verb == "" {
 				f.view.end(f.app.Now())
+				finish(&group, &verbs)
 				return last, errLeft
 			}
-			group.Go(func() { f.ask(ctx, verb, answers) })
+			verbs.Add(1)
+			group.Go(func() {
+				defer verbs.Done()
+				f.ask(ctx, verb, answers)
+			})
 		case text := <-answers:
 			f.view.note(text, f.app.Now())
 		case <-ticker.C:
@@ -144,6 +149,22 @@ func (f *follower) remark(last string) string {
 		f.view.note(sentence(errors.New(now)), f.app.Now())
 	}
 	return now
+}
+
+// leaveGrace is how long leaving waits for what was announced before: a verb is one write to the store.
+const leaveGrace = 2 * time.Second
+
+// finish waits for the verbs under way.
+func finish(group, verbs *sync.WaitGroup) {
+	done := make(chan struct{})
+	group.Go(func() {
+		verbs.Wait()
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-time.After(leaveGrace):
+	}
 }
 
 // driven reports whether the run is still driven by this process.
