@@ -50,33 +50,61 @@ func (p *process) interrupt() {
 }
 
 func TestCtrlCOnceStopsTheRun(t *testing.T) {
-	g := newGround(t)
-	p := g.stoppable("-for 1h", "", "-for 200ms")
-	run := g.start("run", "-local", "-json", p.file())
-	g.begun("long")
-	run.interrupt()
-	run.wants(3)
-	contains(t, run.stderr(), "Ctrl-C: stopping the run. What runs is cancelled, finally tasks run. Once more terminates it.")
-	g.judge(run.document(), p.expect)
-	if got := attempt(t, run.document(), "bye").Verdict; got != "succeeded" {
-		t.Errorf("the finally task is %q, want succeeded", got)
-	}
-	g.nothingLeft()
+	onBoth(t, func(t *testing.T, kind string, env ...string) {
+		g := newGround(t, env...)
+		p := g.stoppable("-for 1h", "", "-for 200ms")
+		run := g.start("run", "-"+kind, "-json", p.file())
+		g.begun("long")
+		run.interrupt()
+		run.wants(3)
+		contains(t, run.stderr(), "Ctrl-C: stopping the run. What runs is cancelled, finally tasks run. Once more terminates it.")
+		g.judge(run.document(), p.expect)
+		if got := attempt(t, run.document(), "bye").Verdict; got != "succeeded" {
+			t.Errorf("the finally task is %q, want succeeded", got)
+		}
+		g.nothingLeft()
+	})
 }
 
 func TestCtrlCTwiceTerminatesTheRun(t *testing.T) {
-	g := newGround(t)
-	p := g.stoppable("-for 1h", "", "-for 1h")
-	p.cancelled("bye")
-	run := g.start("run", "-local", "-json", p.file())
-	g.begun("long")
-	run.interrupt()
-	g.begun("bye")
-	run.interrupt()
-	run.wants(3)
-	contains(t, run.stderr(), "Ctrl-C: terminating the run, finally tasks too. Once more leaves it as it is.")
-	g.judge(run.document(), p.expect)
-	g.nothingLeft()
+	onBoth(t, func(t *testing.T, kind string, env ...string) {
+		g := newGround(t, env...)
+		p := g.stoppable("-for 1h", "", "-for 1h")
+		p.cancelled("bye")
+		run := g.start("run", "-"+kind, "-json", p.file())
+		g.begun("long")
+		run.interrupt()
+		g.begun("bye")
+		run.interrupt()
+		run.wants(3)
+		contains(t, run.stderr(), "Ctrl-C: terminating the run, finally tasks too. Once more leaves it as it is.")
+		g.judge(run.document(), p.expect)
+		g.nothingLeft()
+	})
+}
+
+// A third Ctrl-C leaves the run as it is: what runs goes on, and -resume takes it up.
+func TestCtrlCThriceLeavesTheRun(t *testing.T) {
+	onBoth(t, func(t *testing.T, kind string, env ...string) {
+		g := newGround(t, env...)
+		p := g.stoppable("-for 1h -ignore-term", `kill_timeout = "3s"`, "-for 1h")
+		p.expect.Tasks["bye"], p.expect.Silent = "cancelled", append(p.expect.Silent, "bye")
+		run := g.start("run", "-"+kind, "-json", p.file())
+		id := g.begun("long").Run
+		// One after the other: the kernel makes one signal of several that nobody has taken yet.
+		run.interrupt()
+		run.says("Ctrl-C: stopping the run.")
+		run.interrupt()
+		run.says("Ctrl-C: terminating the run, finally tasks too. Once more leaves it as it is.")
+		run.interrupt()
+		run.wants(1)
+		contains(t, run.stderr(), "Run "+id+" is left as it is", "Continue: cairn run -"+kind+" -resume "+id)
+		run = g.call(3, "run", "-"+kind, "-json", "-resume", id)
+		g.judge(run.document(), p.expect)
+		over := g.call(3, "run", "-"+kind, "-resume", id)
+		contains(t, over.stderr(), "Run "+id+" is over: there is nothing to resume.")
+		g.nothingLeft()
+	})
 }
 
 func TestSIGTERMStopsTheRun(t *testing.T) {
