@@ -37,8 +37,9 @@ var packages = []row{
 	{folder: "internal/scheduler", imports: core},
 	{folder: "internal/consul", imports: shell},
 	{folder: "internal/nomad", imports: shell},
-	{folder: "internal/local", imports: shell},
-	{folder: "internal/jobspec"},
+	{folder: "internal/local", imports: append([]string{"internal/rawjson"}, shell...)},
+	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
+	{folder: "internal/rawjson"},
 
 	// What people and machines talk to.
 	{folder: "internal/api"},

@@ -11,7 +11,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/cairnflow/cairn/internal/rawjson"
 )
 
 // body is what a local run takes from a rendered task body, the JSON of a Nomad job with one group and one task.
@@ -60,7 +63,7 @@ type fields map[string]struct {
 	why  string // refused only: the way out, a clause
 }
 
-func jobFields() fields {
+var jobFields = sync.OnceValue(func() fields {
 	return fields{
 		"Type": {use: used}, "TaskGroups": {use: used}, "Meta": {use: used}, "ID": {use: used}, "Name": {use: used},
 		"Stop": {use: used}, "Namespace": {use: used}, "Region": {use: used},
@@ -72,9 +75,9 @@ func jobFields() fields {
 		"Periodic":         {refused, "periodic", "one run runs once; leave it out"},
 		"ParameterizedJob": {refused, "parameterized", "give the workflow a param instead"},
 	}
-}
+})
 
-func groupFields() fields {
+var groupFields = sync.OnceValue(func() fields {
 	return fields{
 		"Name": {use: used}, "Tasks": {use: used}, "Meta": {use: used}, "Count": {use: used},
 		"Constraints": {ignored, "constraint", ""}, "Affinities": {ignored, "affinity", ""}, "Spreads": {ignored, "spread", ""},
@@ -89,9 +92,9 @@ func groupFields() fields {
 		"Scaling":        {refused, "scaling", "use the task's count"},
 		"MaxRunDuration": {refused, "max_run_duration", "use the task's timeout"},
 	}
-}
+})
 
-func taskFields() fields {
+var taskFields = sync.OnceValue(func() fields {
 	return fields{
 		"Name": {use: used}, "Driver": {use: used}, "User": {use: used}, "Config": {use: used}, "Env": {use: used}, "Meta": {use: used},
 		"KillTimeout": {use: used}, "KillSignal": {use: used}, "Templates": {use: used},
@@ -112,9 +115,9 @@ func taskFields() fields {
 		"Identity":        {refused, "identity", "nobody here issues identities; run with -nomad"},
 		"Identities":      {refused, "identity", "nobody here issues identities; run with -nomad"},
 	}
-}
+})
 
-func templateFields() fields {
+var templateFields = sync.OnceValue(func() fields {
 	return fields{
 		"DestPath": {use: used}, "EmbeddedTmpl": {use: used}, "Perms": {use: used}, "LeftDelim": {use: used}, "RightDelim": {use: used},
 		// What would happen when the text changes: it is literal and does not.
@@ -125,10 +128,42 @@ func templateFields() fields {
 		"Uid":        {refused, "template uid", "the file belongs to the task's user"},
 		"Gid":        {refused, "template gid", "the file belongs to the task's user"},
 	}
-}
+})
 
 // object is a JSON object with the fields that say something.
 type object map[string]json.RawMessage
+
+// objectOf takes a JSON object apart; null is an empty one.
+func objectOf(raw []byte) (object, error) {
+	o := object{}
+	members, ok := rawjson.Members(raw)
+	if !ok && string(raw) != "null" {
+		return nil, fmt.Errorf("%s is not an object", clip(string(raw)))
+	}
+	for _, m := range members {
+		o[m.Text()] = m.Value
+	}
+	return o, nil
+}
+
+// objects decodes a field that is a list of objects.
+func (o object) objects(name string) ([]object, error) {
+	if unset(o[name]) {
+		return nil, nil
+	}
+	elements, ok := rawjson.Elements(o[name])
+	if !ok {
+		return nil, fmt.Errorf("%s: %s is not a list", name, clip(string(o[name])))
+	}
+	list := make([]object, len(elements))
+	for i, e := range elements {
+		var err error
+		if list[i], err = objectOf(e); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return list, nil
+}
 
 // sift sorts the fields of o by f: refusals and names of ignored ones go into r.
 func (o object) sift(f fields, r *Report) {
@@ -172,26 +207,27 @@ func field[T any](o object, name string, to *T) error {
 func parseBody(raw []byte) (*body, Report, error) {
 	var r Report
 	b := &body{meta: map[string]string{}, killTimeout: defaultKillTimeout}
-	var job object
-	if err := json.Unmarshal(raw, &job); err != nil {
+	if !json.Valid(raw) {
+		return nil, r, fmt.Errorf("read task body: %w", json.Unmarshal(raw, new(any)))
+	}
+	job, err := objectOf(raw)
+	if inner, ok := job["Job"]; err == nil && ok && len(job) == 1 { // the form that `nomad job run -json` takes
+		job, err = objectOf(inner)
+	}
+	if err != nil {
 		return nil, r, fmt.Errorf("read task body: %w", err)
 	}
-	if inner, ok := job["Job"]; ok && len(job) == 1 { // the form that `nomad job run -json` takes
-		job = nil
-		if err := json.Unmarshal(inner, &job); err != nil {
-			return nil, r, fmt.Errorf("read task body: %w", err)
-		}
-	}
-	var groups, tasks, templates []object
 	kind, count := "batch", 1
-	if err := errors.Join(field(job, "Type", &kind), field(job, "TaskGroups", &groups)); err != nil {
+	groups, err := job.objects("TaskGroups")
+	if err = errors.Join(err, field(job, "Type", &kind)); err != nil {
 		return nil, r, fmt.Errorf("read task body: %w", err)
 	}
 	if len(groups) != 1 {
 		return nil, r, fmt.Errorf("read task body: %d groups, want one", len(groups))
 	}
 	group := groups[0]
-	if err := errors.Join(field(group, "Tasks", &tasks), field(group, "Count", &count)); err != nil {
+	tasks, err := group.objects("Tasks")
+	if err = errors.Join(err, field(group, "Count", &count)); err != nil {
 		return nil, r, fmt.Errorf("read task body: %w", err)
 	}
 	if len(tasks) != 1 {
@@ -199,15 +235,16 @@ func parseBody(raw []byte) (*body, Report, error) {
 	}
 	task := tasks[0]
 	var killTimeout *time.Duration
-	decoder := json.NewDecoder(bytes.NewReader(task["Config"]))
-	decoder.UseNumber() // 5000000000 stays itself
 	if !unset(task["Config"]) {
+		decoder := json.NewDecoder(bytes.NewReader(task["Config"]))
+		decoder.UseNumber() // 5000000000 stays itself
 		if err := decoder.Decode(&b.config); err != nil {
 			return nil, r, fmt.Errorf("read task body: Config: %w", err)
 		}
 	}
-	err := errors.Join(field(task, "Name", &b.task), field(task, "Driver", &b.driver), field(task, "User", &b.user),
-		field(task, "Env", &b.env), field(task, "KillSignal", &b.killSignal), field(task, "Templates", &templates))
+	templates, err := task.objects("Templates")
+	err = errors.Join(err, field(task, "Name", &b.task), field(task, "Driver", &b.driver), field(task, "User", &b.user),
+		field(task, "Env", &b.env), field(task, "KillSignal", &b.killSignal))
 	if v, ok := task["KillTimeout"]; ok { // 0 is a value here: kill at once
 		err = errors.Join(err, json.Unmarshal(v, &killTimeout))
 	}

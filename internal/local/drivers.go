@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -54,7 +55,7 @@ type driver struct {
 	render  func(c *config, b *body, e *environment, s *spec)
 }
 
-func drivers() map[string]driver {
+var drivers = sync.OnceValue(func() map[string]driver {
 	isolation := []string{"pid_mode", "ipc_mode", "cap_add", "cap_drop"}
 	return map[string]driver{
 		"raw_exec": {
@@ -79,7 +80,7 @@ func drivers() map[string]driver {
 			},
 			render: renderDocker},
 	}
-}
+})
 
 // render turns a body into a command. What cannot run goes into r; the spec is meaningless then.
 func render(b *body, e *environment, r *Report) *spec {
