@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/hashicorp/hcl/v2"
@@ -16,9 +17,9 @@ import (
 // body renders the Nomad job of one attempt: the task's body over the defaults, with the placement of the workflow. What
 // identifies the attempt is the executor's to add.
 func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Value, error) {
-	s, err := o.body(t)
-	if err != nil {
-		return workflow.Value{}, err
+	s, rendered, err := o.body(t)
+	if err != nil || rendered != nil {
+		return workflow.Value{JSON: rendered}, err
 	}
 	frame := e.frame(o, scope.Shared)
 	ctx, diags := frame.context(s.refs, forBody)
@@ -48,7 +49,19 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 	if err != nil {
 		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
 	}
+	if s.refs.constant() {
+		o.keep(t, raw)
+	}
 	return workflow.Value{JSON: raw, Sensitive: frame.readsSecret(s.refs, &scope)}, nil
+}
+
+// constant reports whether what reads r has the same value always and everywhere.
+func (r *refs) constant() bool {
+	own := len(r.params) == 0 && len(r.tasks) == 0 && len(r.outputs) == 0 && !r.run && !r.end && !r.each && !r.attempt && !r.status
+	return own && !anyLocal(r.locals, func(l *local) bool {
+		return l.site.refs == nil || len(l.site.refs.params) > 0 || len(l.site.refs.tasks) > 0 || len(l.site.refs.outputs) > 0 ||
+			l.site.refs.run || l.site.refs.end || l.site.refs.status
+	})
 }
 
 // nullArgument finds an argument that is nothing but a reference to null, or a list with null in it. Nomad takes the one
@@ -78,18 +91,29 @@ func nullArgument(exprs []hclsyntax.Expression, ctx *hcl.EvalContext) hclsyntax.
 	return nil
 }
 
-// body compiles a task's body the first time it is needed.
-func (o *opened) body(t *task) (*site, error) {
+// body compiles a task's body the first time it is needed. rendered is not nil when the body was rendered before and cannot
+// come out differently.
+func (o *opened) body(t *task) (s *site, rendered json.RawMessage, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if s := o.bodies[t]; s != nil {
-		return s, nil
+		return s, o.rendered[t], nil
 	}
 	f := &findings{}
-	s := o.flow.linkBody(t, f)
+	s = o.flow.linkBody(t, f)
 	if f.list.HasErrors() {
-		return nil, fmt.Errorf("%s", f.sorted()[0])
+		return nil, nil, fmt.Errorf("%s", f.sorted()[0])
 	}
 	o.bodies[t] = s
-	return s, nil
+	return s, nil, nil
+}
+
+// keep remembers a body that is always the same.
+func (o *opened) keep(t *task, body json.RawMessage) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rendered[t] == nil && o.bytes+len(body) <= keptBodies {
+		o.rendered[t] = body
+		o.bytes += len(body)
+	}
 }

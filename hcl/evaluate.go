@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,9 +19,13 @@ import (
 // keptFrames is how many shared scopes an evaluator remembers. The instances and attempts of one task share a scope, and
 // few tasks expand or start at the same moment. keptInstances bounds the memory: one instance that others see takes about
 // 1 KiB in the form expressions read.
+//
+// keptBodies bounds the bytes of the rendered bodies that an evaluator remembers: those of the largest workflow, at the
+// usual size of one, 1 KiB.
 const (
 	keptFrames    = 64
 	keptInstances = 200_000
+	keptBodies    = 16 << 20
 )
 
 // Evaluator evaluates the expressions of one definition. It is pure, and safe for use by several goroutines.
@@ -43,8 +48,10 @@ type opened struct {
 	sites map[workflow.Range]*site
 	tasks map[workflow.Range]*task
 
-	mu     sync.Mutex
-	bodies map[*task]*site // guarded by mu
+	mu       sync.Mutex                // guards everything below
+	bodies   map[*task]*site           // compiled
+	rendered map[*task]json.RawMessage // bodies that are the same for every attempt of every run
+	bytes    int                       // in rendered
 }
 
 // NewEvaluator returns the evaluator of a definition that Compile made. It does no work yet.
@@ -70,7 +77,8 @@ func open(def *workflow.Definition) (*opened, error) {
 	if f.list.HasErrors() {
 		return nil, fmt.Errorf("definition %s of workflow %s no longer compiles: %s", def.Hash, def.Name, f.sorted()[0])
 	}
-	o := &opened{flow: fl, sites: map[workflow.Range]*site{}, tasks: map[workflow.Range]*task{}, bodies: map[*task]*site{}}
+	o := &opened{flow: fl, sites: map[workflow.Range]*site{}, tasks: map[workflow.Range]*task{}, bodies: map[*task]*site{},
+		rendered: map[*task]json.RawMessage{}}
 	for _, t := range fl.tasks {
 		o.tasks[rangeOf(t.block.Range())] = t
 		for _, s := range t.sites() {

@@ -128,7 +128,7 @@ func (a *App) startRun(f *runFlags, path string) int {
 	}
 	run, diags, s := a.newRun(f, def, s)
 	if !diags.HasErrors() {
-		diags = append(diags, checkBodies(run)...)
+		diags = append(diags, checkBodies(&run)...)
 	}
 	if diags.HasErrors() {
 		a.report(s, diags, f.json)
@@ -178,12 +178,13 @@ func runValues(def *workflow.Definition, id workflow.RunID, now workflow.Time) w
 }
 
 // checkBodies finds what the executor cannot run, before anything is started. A body that only a run can evaluate is judged
-// when its task starts.
-func checkBodies(run server.NewRun) hcl.Diagnostics {
+// when its task starts. The run gets the evaluator that has done this.
+func checkBodies(run *server.NewRun) hcl.Diagnostics {
 	r, err := newRenderer(run.Definition, runValues(run.Definition, run.ID, run.ScheduledAt), run.Params)
 	if err != nil {
 		return nil // the run itself will say it
 	}
+	run.Evaluator = r.eval
 	var diags hcl.Diagnostics
 	var ignored []string
 	fine := map[string]bool{} // bodies that differ in their task's name only are judged once

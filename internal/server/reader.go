@@ -95,7 +95,7 @@ func readLive(ctx context.Context, f folder, run runFile, pid int) (*Reader, err
 func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
 	store := &visitor{folder: f}
 	executor := &logReader{cfg: cfg, run: f, kind: run.Kind, store: store}
-	sc := schedulerConfig(cfg, run.Kind)
+	sc := schedulerConfig(cfg, NewRun{Kind: run.Kind})
 	sc.Store, sc.Executor, sc.Elector = store, executor, local.NewElector(string(f))
 	s, err := scheduler.New(sc)
 	if err != nil {

@@ -51,6 +51,8 @@ type NewRun struct {
 	IdempotencyKey string
 	By             string
 	ScheduledAt    workflow.Time // 0 = now
+	// Evaluator is one of Definition that has worked before, and remembers; nil = a new one.
+	Evaluator engine.Evaluator
 }
 
 // NewRunID draws an ID for a run that is submitted now.
@@ -128,7 +130,7 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, cfg, f, run.ID, run.Kind)
+	s, err := open(ctx, cfg, f, run)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(string(f)))
 	}
@@ -170,7 +172,7 @@ func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Ses
 	if pid != 0 {
 		return nil, &LockedError{Run: id, PID: pid}
 	}
-	s, err := open(ctx, cfg, f, id, run.Kind)
+	s, err := open(ctx, cfg, f, NewRun{ID: id, Kind: run.Kind})
 	if err != nil {
 		return nil, err
 	}
@@ -212,9 +214,9 @@ func defaultInflight(kind Kind) int {
 	return scheduler.DefaultConfig().MaxInflight
 }
 
-// open starts scheduler and API over a run folder.
-func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kind) (_ *Session, err error) {
-	s := &Session{Run: id, Kind: kind, folder: f, done: make(chan struct{})}
+// open starts scheduler and API over a run folder. The run may be in the store already.
+func open(ctx context.Context, cfg Config, f folder, run NewRun) (_ *Session, err error) {
+	s := &Session{Run: run.ID, Kind: run.Kind, folder: f, done: make(chan struct{})}
 	if s.store, err = local.OpenStore(local.StoreConfig{Path: f.store()}); err != nil {
 		return nil, err
 	}
@@ -223,7 +225,7 @@ func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kin
 			err = errors.Join(err, s.store.Close())
 		}
 	}()
-	executor, tend, closeExecutor, err := openExecutor(ctx, cfg, f, kind, s.store, func() *scheduler.Scheduler { return s.scheduler })
+	executor, tend, closeExecutor, err := openExecutor(ctx, cfg, f, run.Kind, s.store, func() *scheduler.Scheduler { return s.scheduler })
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +235,7 @@ func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kin
 		}
 	}()
 	s.closeExecutor = closeExecutor
-	sc := schedulerConfig(cfg, kind)
+	sc := schedulerConfig(cfg, run)
 	sc.Store, sc.Executor, sc.Elector = s.store, executor, local.NewElector(string(f))
 	if s.scheduler, err = scheduler.New(sc); err != nil {
 		return nil, err
@@ -263,14 +265,19 @@ func open(ctx context.Context, cfg Config, f folder, id workflow.RunID, kind Kin
 	return s, nil
 }
 
-func schedulerConfig(cfg Config, kind Kind) scheduler.Config {
+func schedulerConfig(cfg Config, run NewRun) scheduler.Config {
 	sc := scheduler.DefaultConfig()
 	sc.Logger, sc.Fault = cfg.Logger, cfg.Fault
-	sc.MaxInflight = defaultInflight(kind)
+	sc.MaxInflight = defaultInflight(run.Kind)
 	if cfg.MaxInflight > 0 {
 		sc.MaxInflight = cfg.MaxInflight
 	}
-	sc.Evaluators = func(def *workflow.Definition) (engine.Evaluator, error) { return hcl.NewEvaluator(def) }
+	sc.Evaluators = func(def *workflow.Definition) (engine.Evaluator, error) {
+		if run.Evaluator != nil && def.Hash == run.Definition.Hash {
+			return run.Evaluator, nil
+		}
+		return hcl.NewEvaluator(def)
+	}
 	return sc
 }
 
