@@ -46,10 +46,6 @@ func (a *App) viewOn(out interface{ Write([]byte) (int, error) }) view {
 const (
 	// pollWait is how long a blocking read waits for news.
 	pollWait = time.Minute
-	// paceFactor keeps the reading of large documents to a twentieth of the time, and maxPace the end of a huge run from
-	// being told late.
-	paceFactor = 20
-	maxPace    = time.Second
 	// retryDelay is the pause after an answer that says "ask again".
 	retryDelay = time.Second
 	// tickEvery is how often times are drawn anew on a terminal.
@@ -227,21 +223,11 @@ func (f *follower) poll(ctx context.Context, out chan<- reading) {
 		case <-ctx.Done():
 			return
 		}
-		if err != nil || run.Terminal() || !sleep(ctx, min(estimate(run)*paceFactor, maxPace)) {
+		if err != nil || run.Terminal() {
 			return
 		}
 		index = now
 	}
-}
-
-// estimate is about how long a document takes to make, encode and decode: 15 µs for each task, measured, and a little less
-// for each instance.
-func estimate(run *api.Run) time.Duration {
-	n := 0
-	for i := range run.Tasks {
-		n += max(1, len(run.Tasks[i].Instances))
-	}
-	return time.Duration(n) * 15 * time.Microsecond
 }
 
 // sleep waits, and is false when ctx ended first.

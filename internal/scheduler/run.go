@@ -48,6 +48,7 @@ type run struct {
 	mu      sync.Mutex // guards everything below
 	index   uint64     // grows with every change
 	changed chan struct{}
+	size    int    // instances that a document of the run holds
 	shown   uint64 // the index that readers are told, see shownIndex
 	shownAt time.Time
 	notice  string // why it does not get on, for people
@@ -291,9 +292,15 @@ func (r *run) serve(v viewing) {
 
 // bump tells everybody who waits for a change.
 func (r *run) bump() {
-	now := changeIndex(r.t.clock.now())
+	now, size := changeIndex(r.t.clock.now()), 0
+	if r.state != nil {
+		for _, instances := range r.state.Instances {
+			size += max(1, len(instances))
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.size = max(r.size, size)
 	r.index = max(r.index+1, now)
 	close(r.changed)
 	r.changed = make(chan struct{})
