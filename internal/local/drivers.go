@@ -26,7 +26,8 @@ type spec struct {
 	Task        string         `json:"task"`
 	Command     string         `json:"command"`
 	Args        []string       `json:"args"`
-	Env         []string       `json:"env"`
+	Env         []string       `json:"env"`                // sorted
+	Without     []string       `json:"without,omitempty"`  // see packEnv
 	WorkDir     string         `json:"work_dir,omitempty"` // relative to the task's folder, or absolute; empty = that folder
 	User        string         `json:"user,omitempty"`
 	Files       []specFile     `json:"files,omitempty"`
@@ -276,7 +277,7 @@ func renderDocker(c *config, b *body, e *environment, s *spec) {
 		args = append(args, command)
 	}
 	s.Command, s.Args, s.User = "docker", append(args, c.list("args")...), ""
-	s.Env = hostEnv(e, s.Markers) // for the docker command itself
+	s.Env = slices.Sorted(slices.Values(append(e.host.list(), s.Markers...))) // for the docker command itself
 	s.StartFailure = dockerStartFailure
 	c.needs("docker", "the docker command")
 }
@@ -297,15 +298,6 @@ func (s *spec) withContainer(name string, f attemptFolder) {
 		s.Args[i] = r.Replace(a)
 	}
 	s.Cleanup = []string{"docker", "rm", "--force", name}
-}
-
-func hostEnv(e *environment, more []string) []string {
-	var l []string
-	for k, v := range e.host.env {
-		l = append(l, k+"="+v)
-	}
-	slices.Sort(l)
-	return append(l, more...)
 }
 
 // config reads the values of a driver's config, evaluated.

@@ -60,6 +60,18 @@ func newHost() *host {
 	return h
 }
 
+// list gives the variables that every process inherits as "name=value", sorted.
+func (h *host) list() []string { return envList(h.env) }
+
+func envList(vars map[string]string) []string {
+	l := make([]string, 0, len(vars))
+	for k, v := range vars {
+		l = append(l, k+"="+v)
+	}
+	slices.Sort(l)
+	return l
+}
+
 // keyValues reads "key<separator>value" lines; the last of a doubled key wins. No file is an empty one.
 func keyValues(path, separator string) map[string]string {
 	m := map[string]string{}
@@ -174,14 +186,7 @@ func (e *environment) markers() []string {
 }
 
 // list gives the variables as "name=value", sorted.
-func (e *environment) list() []string {
-	l := make([]string, 0, len(e.vars))
-	for k, v := range e.vars {
-		l = append(l, k+"="+v)
-	}
-	slices.Sort(l)
-	return l
-}
+func (e *environment) list() []string { return envList(e.vars) }
 
 // reference matches ${ ... } without nested braces.
 var reference = regexp.MustCompile(`\$\{([^{}]*)\}`)

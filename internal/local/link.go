@@ -46,13 +46,14 @@ type link struct {
 
 var errLinkLost = errors.New("the connection to the supervisor was lost")
 
-// newLink says hello on the connection and hands news of attempts to tell until the connection ends.
-func newLink(ctx context.Context, conn net.Conn, wg *sync.WaitGroup, tell func(reply)) (*link, error) {
+// newLink says hello on the connection, with the variables that most attempts have, and hands news of attempts to tell until the connection ends.
+func newLink(ctx context.Context, conn net.Conn, env []string, wg *sync.WaitGroup, tell func(reply)) (*link, error) {
 	l := &link{lines: newLines(conn), gone: make(chan struct{}), waiting: map[uint64]chan reply{}}
+	l.lines.env = env
 	wg.Go(func() { l.receive(tell) })
 	ctx, cancel := context.WithTimeout(ctx, helloPatience)
 	defer cancel()
-	hello, err := l.ask(ctx, request{Kind: requestHello, Version: wireVersion})
+	hello, err := l.ask(ctx, request{Kind: requestHello, Version: wireVersion, Env: env})
 	switch {
 	case err != nil:
 	case hello.Trouble != "":
@@ -103,6 +104,11 @@ func (l *link) receive(tell func(reply)) {
 
 // ask sends a request and waits for its answer. errLinkLost: whether it was carried out is not known.
 func (l *link) ask(ctx context.Context, r request) (reply, error) {
+	if r.Spec != nil {
+		packed := *r.Spec
+		packed.packEnv(l.lines.env)
+		r.Spec = &packed
+	}
 	c := make(chan reply, 1)
 	l.mu.Lock()
 	l.next++
@@ -193,14 +199,14 @@ func (e *Executor) reach(ctx context.Context) (*link, error) {
 		return err
 	})
 	if err == nil {
-		if l, err := newLink(ctx, conn, &e.wg, e.observeReply); err == nil || !errors.Is(err, errLinkLost) {
+		if l, err := newLink(ctx, conn, e.host.list(), &e.wg, e.observeReply); err == nil || !errors.Is(err, errLinkLost) {
 			return l, err
 		}
 	}
 	if conn, err = e.spawn(); err != nil {
 		return nil, err
 	}
-	return newLink(ctx, conn, &e.wg, e.observeReply)
+	return newLink(ctx, conn, e.host.list(), &e.wg, e.observeReply)
 }
 
 // spawn starts a supervisor in a session of its own and returns the connection to it. It reaps an earlier one.

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -73,27 +72,17 @@ func processes() []process {
 	return list
 }
 
-// children lists the children of this process; ok is false where the kernel does not tell (CONFIG_PROC_CHILDREN).
-func children() (pids []int, ok bool) {
-	threads, err := os.ReadDir("/proc/self/task")
+// orphans lists the children of this process that were forked by its first thread or have become its own as orphans: the
+// kernel gives those to the first thread that lives, and Go's never ends. ok is false where the kernel does not tell
+// (CONFIG_PROC_CHILDREN).
+func orphans() (pids []int, ok bool) {
+	b, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(os.Getpid()) + "/children")
 	if err != nil {
 		return nil, false
 	}
-	for _, thread := range threads { // orphans come to any of them
-		b, err := os.ReadFile("/proc/self/task/" + thread.Name() + "/children")
-		if errors.Is(err, fs.ErrNotExist) {
-			if _, err := os.Stat("/proc/self/task/" + thread.Name()); err == nil {
-				return nil, false
-			}
-			continue // that thread has ended
-		}
-		if err != nil {
-			return nil, false
-		}
-		for _, w := range strings.Fields(string(b)) {
-			if pid, err := strconv.Atoi(w); err == nil {
-				pids = append(pids, pid)
-			}
+	for _, w := range strings.Fields(string(b)) {
+		if pid, err := strconv.Atoi(w); err == nil {
+			pids = append(pids, pid)
 		}
 	}
 	return pids, true

@@ -344,7 +344,7 @@ func (s *supervisor) receiveMessage(m message) {
 		}
 		s.drop(m.peer)
 	case s.peers[m.peer]:
-		s.answer(m.peer, s.carryOut(m.request))
+		s.answer(m.peer, s.carryOut(m.peer, m.request))
 	}
 }
 
@@ -366,19 +366,19 @@ func (s *supervisor) tell(a *attempt) {
 	}
 }
 
-func (s *supervisor) carryOut(r request) reply {
+func (s *supervisor) carryOut(peer *lines, r request) reply {
 	out := reply{Number: r.Number, Attempt: r.Attempt}
 	var err error
 	switch r.Kind {
 	case requestHello:
-		out.Version, out.PID = wireVersion, os.Getpid()
+		out.Version, out.PID, peer.env = wireVersion, os.Getpid(), r.Env
 		if r.Version != wireVersion {
 			out.Trouble = fmt.Sprintf("the supervisor (pid %d) speaks version %d, not %d", os.Getpid(), wireVersion, r.Version)
 		}
 		return out
 	case requestStart:
 		if _, ok := s.attempts[r.Attempt]; !ok {
-			err = s.start(r)
+			err = s.start(peer, r)
 		}
 	case requestAttach:
 	case requestKill:
@@ -417,10 +417,11 @@ func (s *supervisor) folder(id workflow.AttemptID) string {
 }
 
 // start claims and forks an attempt that is not known. An error means that it is not claimed.
-func (s *supervisor) start(r request) error {
+func (s *supervisor) start(peer *lines, r request) error {
 	if r.Spec == nil || r.Spec.Task == "" || strings.ContainsAny(r.Spec.Task, "/\x00") {
 		return errors.New("start without a task")
 	}
+	r.Spec.unpackEnv(peer.env)
 	a, err := s.claim(r.Attempt)
 	if err != nil {
 		return err

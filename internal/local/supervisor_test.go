@@ -161,7 +161,7 @@ func TestASupervisorOfAnotherVersionIsNamed(t *testing.T) {
 	}()
 	e := openExecutor(t, dir)
 	err := e.Start(t.Context(), instanceStart(0, "true"))
-	if err == nil || !strings.Contains(err.Error(), "pid 4711") || !strings.Contains(err.Error(), "version 2") {
+	if err == nil || !strings.Contains(err.Error(), "pid 4711") || !strings.Contains(err.Error(), fmt.Sprintf("version %d", wireVersion+1)) {
 		t.Errorf("got %v, want an error that names the supervisor and its version", err)
 	}
 	l.Close()

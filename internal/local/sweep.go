@@ -119,7 +119,7 @@ func (s *supervisor) strangers() []process {
 			return processes()
 		}
 	}
-	pids, ok := children()
+	pids, ok := orphans()
 	if !ok {
 		return processes()
 	}

@@ -23,7 +23,7 @@ import (
 // supervisor answers each request once, with its number, and tells by itself (number 0) how attempts go on.
 
 // wireVersion is the version of the protocol; the two sides may come from different releases of cairn.
-const wireVersion = 1
+const wireVersion = 2
 
 // maxLine bounds one line: a task's arguments and environment (at most 6 MiB on Linux) and its literal templates.
 const maxLine = 32 << 20
@@ -44,6 +44,7 @@ type request struct {
 	Kind     requestKind        `json:"kind"`
 	Number   uint64             `json:"number"`
 	Version  int                `json:"version,omitempty"` // hello
+	Env      []string           `json:"env,omitempty"`     // hello: variables of most attempts, so that a start holds the rest
 	Attempt  workflow.AttemptID `json:"attempt,omitempty"`
 	IntentAt workflow.Time      `json:"intent_at,omitempty"` // start
 	Spec     *spec              `json:"spec,omitempty"`      // start
@@ -82,6 +83,35 @@ type attemptState struct {
 	Message   string             `json:"message,omitempty"`
 }
 
+// packEnv puts what differs from the variables of the hello in the place of the whole. Both are sorted.
+func (s *spec) packEnv(common []string) {
+	all := s.Env
+	s.Env, s.Without = nil, nil
+	for len(all) > 0 || len(common) > 0 {
+		switch {
+		case len(common) == 0 || len(all) > 0 && all[0] < common[0]:
+			s.Env, all = append(s.Env, all[0]), all[1:]
+		case len(all) == 0 || common[0] < all[0]:
+			s.Without, common = append(s.Without, common[0]), common[1:]
+		default:
+			all, common = all[1:], common[1:]
+		}
+	}
+}
+
+// unpackEnv is the inverse of packEnv, up to the order.
+func (s *spec) unpackEnv(common []string) {
+	without := s.Without
+	for _, kv := range common {
+		if len(without) > 0 && without[0] == kv {
+			without = without[1:]
+			continue
+		}
+		s.Env = append(s.Env, kv)
+	}
+	s.Without = nil
+}
+
 // errTooLong: the line was not sent; the connection is as before.
 var errTooLong = errors.New("message too long")
 
@@ -89,6 +119,7 @@ var errTooLong = errors.New("message too long")
 type lines struct {
 	conn net.Conn
 	in   *bufio.Reader
+	env  []string // sorted; of the hello, the same on both sides
 }
 
 func newLines(conn net.Conn) *lines {
