@@ -30,6 +30,9 @@ type Given struct {
 // Params converts what a submitter gave, fills in defaults and checks the validations. Params that are refused are findings
 // at the params' blocks. run holds what is known at submit.
 func Params(def *workflow.Definition, given map[string]Given, run workflow.RunValues) (map[string]workflow.Value, Diagnostics) {
+	if len(def.Params)+len(given) == 0 {
+		return map[string]workflow.Value{}, nil // without reading the files again
+	}
 	f := &findings{}
 	fl, ok := reopen(def, f)
 	if !ok {

@@ -133,7 +133,7 @@ var templateFields = sync.OnceValue(func() fields {
 // object is a JSON object with the fields that say something.
 type object map[string]json.RawMessage
 
-// objectOf takes a JSON object apart; null is an empty one.
+// objectOf takes a JSON object apart; null is an empty one. Fields that are null, as most are, are left out.
 func objectOf(raw []byte) (object, error) {
 	o := object{}
 	members, ok := rawjson.Members(raw)
@@ -141,7 +141,9 @@ func objectOf(raw []byte) (object, error) {
 		return nil, fmt.Errorf("%s is not an object", clip(string(raw)))
 	}
 	for _, m := range members {
-		o[m.Text()] = m.Value
+		if string(m.Value) != "null" {
+			o[m.Text()] = m.Value
+		}
 	}
 	return o, nil
 }

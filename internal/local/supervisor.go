@@ -181,6 +181,8 @@ func (s *supervisor) close() {
 // serve is the loop that owns everything.
 func (s *supervisor) serve(ctx context.Context) error {
 	runtime.LockOSThread() // never unlocked: see fork
+	// One goroutine does the work: a second processor would be used to look for more of it.
+	runtime.GOMAXPROCS(1)
 	s.wg.Go(s.waitChildren)
 	s.wg.Go(s.accept)
 	if peer := firstPeer(); peer != nil {
