@@ -96,15 +96,15 @@ func nullArgument(exprs []hclsyntax.Expression, ctx *hcl.EvalContext) hclsyntax.
 func (o *opened) body(t *task) (s *site, rendered json.RawMessage, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if s := o.bodies[t]; s != nil {
-		return s, o.rendered[t], nil
+	if t.bodySite != nil {
+		return t.bodySite, o.rendered[t], nil
 	}
 	f := &findings{}
 	s = o.flow.linkBody(t, f)
 	if f.list.HasErrors() {
+		t.bodySite = nil
 		return nil, nil, fmt.Errorf("%s", f.sorted()[0])
 	}
-	o.bodies[t] = s
 	return s, nil, nil
 }
 

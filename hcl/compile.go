@@ -26,26 +26,33 @@ const DefaultPriority = 50
 // Compile parses and checks files and compiles the workflow of the given name; with the name "" the only one. Without errors
 // among the diagnostics there is a definition, else there is none. All workflows of the files are checked.
 func Compile(files []workflow.File, name string) (*workflow.Definition, Diagnostics) {
+	def, _, diags := CompileAndOpen(files, name)
+	return def, diags
+}
+
+// CompileAndOpen is Compile with the definition's evaluator, which need not read the files again.
+func CompileAndOpen(files []workflow.File, name string) (*workflow.Definition, *Evaluator, Diagnostics) {
 	f := &findings{}
 	sources, bytes := parse(files, f)
 	if f.list.HasErrors() {
-		return nil, f.sorted()
+		return nil, nil, f.sorted()
 	}
 	m := decodeModule(sources, bytes, f)
 	var def *workflow.Definition
+	var chosen *flow
 	for _, fl := range m.flows {
 		compiled := fl.compile(f)
 		if fl.name == name || name == "" {
-			def = compiled
+			def, chosen = compiled, fl
 		}
 	}
 	m.choose(name, f)
 	if f.list.HasErrors() {
-		return nil, f.sorted()
+		return nil, nil, f.sorted()
 	}
 	def.Files = sortedFiles(files)
 	def.Hash = hash(def.Files)
-	return def, f.sorted()
+	return def, newEvaluator(def, func() (*opened, error) { return openedFlow(chosen), nil }), f.sorted()
 }
 
 // choose checks that there is exactly one workflow of the name.
@@ -179,7 +186,10 @@ func (c *checker) compileTask(t *task) workflow.Task {
 		body := fl.module.expr(workflow.ExprBody, t.block.Range())
 		out.Body = &body
 	}
-	all := []*refs{t.bodyRef}
+	var all []*refs
+	if t.bodySite != nil {
+		all = append(all, t.bodySite.refs)
+	}
 	for _, s := range t.sites() {
 		all = append(all, s.refs)
 	}

@@ -48,8 +48,7 @@ type opened struct {
 	sites map[workflow.Range]*site
 	tasks map[workflow.Range]*task
 
-	mu       sync.Mutex                // guards everything below
-	bodies   map[*task]*site           // compiled
+	mu       sync.Mutex                // guards everything below, and the compiled bodies of the tasks
 	rendered map[*task]json.RawMessage // bodies that are the same for every attempt of every run
 	bytes    int                       // in rendered
 }
@@ -59,13 +58,17 @@ func NewEvaluator(def *workflow.Definition) (*Evaluator, error) {
 	if len(def.Files) == 0 {
 		return nil, fmt.Errorf("definition of %s holds no files", def.Name)
 	}
+	return newEvaluator(def, func() (*opened, error) { return open(def) }), nil
+}
+
+func newEvaluator(def *workflow.Definition, open func() (*opened, error)) *Evaluator {
 	return &Evaluator{
 		def:     def,
-		open:    sync.OnceValues(func() (*opened, error) { return open(def) }),
+		open:    sync.OnceValues(open),
 		outputs: sync.OnceValue(func() map[workflow.Range]declaredOutput { return declaredOutputs(def) }),
 		frames:  map[*workflow.Shared]*frame{},
 		types:   map[string]outputType{},
-	}, nil
+	}
 }
 
 func open(def *workflow.Definition) (*opened, error) {
@@ -77,8 +80,12 @@ func open(def *workflow.Definition) (*opened, error) {
 	if f.list.HasErrors() {
 		return nil, fmt.Errorf("definition %s of workflow %s no longer compiles: %s", def.Hash, def.Name, f.sorted()[0])
 	}
-	o := &opened{flow: fl, sites: map[workflow.Range]*site{}, tasks: map[workflow.Range]*task{}, bodies: map[*task]*site{},
-		rendered: map[*task]json.RawMessage{}}
+	return openedFlow(fl), nil
+}
+
+// openedFlow indexes a flow that is linked.
+func openedFlow(fl *flow) *opened {
+	o := &opened{flow: fl, sites: map[workflow.Range]*site{}, tasks: map[workflow.Range]*task{}, rendered: map[*task]json.RawMessage{}}
 	for _, t := range fl.tasks {
 		o.tasks[rangeOf(t.block.Range())] = t
 		for _, s := range t.sites() {
@@ -88,7 +95,7 @@ func open(def *workflow.Definition) (*opened, error) {
 	for _, out := range fl.outputs {
 		o.sites[rangeOf(out.value.expr.Range())] = out.value
 	}
-	return o, nil
+	return o
 }
 
 // Evaluate gives the value of an expression:

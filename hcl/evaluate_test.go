@@ -5,6 +5,8 @@ package hcl
 
 import (
 	"encoding/json"
+	"fmt"
+	"path/filepath"
 	"testing"
 
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -138,5 +140,57 @@ workflow "w" {
 	}
 	if task.Env["A"] != "1" || task.Env["B"] != "own" || task.User != "nobody" {
 		t.Errorf("defaults: %+v", task)
+	}
+}
+
+// The evaluator that Compile leaves behind has been through all checks; it must say the same as one that begins anew.
+func TestBothEvaluatorsOfADefinitionAgree(t *testing.T) {
+	folders, err := filepath.Glob("../examples/*/*.hcl")
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("%v, %v", folders, err)
+	}
+	bodies := 0
+	for _, folder := range folders {
+		files, diags := Load(folder)
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		def, warm, diags := CompileAndOpen(files, "")
+		if diags.HasErrors() {
+			t.Fatalf("%s: %v", folder, diags)
+		}
+		cold, err := NewEvaluator(def)
+		if err != nil {
+			t.Fatal(err)
+		}
+		run := workflow.RunValues{ID: "22222222222222222222", Workflow: def.Name, Version: def.Hash, Namespace: "default"}
+		params, diags := Params(def, nil, run)
+		if diags.HasErrors() {
+			t.Fatalf("%s: %v", folder, diags)
+		}
+		for _, task := range def.Tasks {
+			for _, expr := range []*workflow.Expr{task.Body, task.ForEach, task.Count, task.When} {
+				if expr == nil {
+					continue
+				}
+				scope := workflow.Scope{
+					Shared:  &workflow.Shared{Run: run, Params: params, Tasks: map[string]*workflow.TaskValues{}},
+					Attempt: &workflow.AttemptValues{Number: 1},
+				}
+				want, wantErr := cold.Evaluate(*expr, scope)
+				for range 2 { // the second time may come from memory
+					got, err := warm.Evaluate(*expr, scope)
+					if string(got.JSON) != string(want.JSON) || got.Sensitive != want.Sensitive || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+						t.Errorf("%s, task %s: got %s, %v, want %s, %v", folder, task.Name, got.JSON, err, want.JSON, wantErr)
+					}
+				}
+				if want.JSON != nil {
+					bodies++
+				}
+			}
+		}
+	}
+	if bodies < 20 {
+		t.Errorf("only %d expressions had a value", bodies)
 	}
 }

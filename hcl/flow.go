@@ -171,11 +171,11 @@ type task struct {
 	outputs    []*output
 	outputByID map[string]*output
 
-	inline  bool          // it has a Nomad task as its body
-	nomad   *jobspec.Body // compiled body, nil until bodyOf made it
-	bodyRef *refs         // what the body reads
-	element cty.Type      // of each.value, as far as it is known
-	size    int           // how many instances it has, where that is constant
+	inline   bool          // it has a Nomad task as its body
+	nomad    *jobspec.Body // compiled body, nil until linkBody made it
+	bodySite *site         // of the whole body, made with nomad
+	element  cty.Type      // of each.value, as far as it is known
+	size     int           // how many instances it has, where that is constant
 }
 
 type dependency struct {

@@ -67,7 +67,7 @@ func (fl *flow) linkBody(t *task, f *findings) *site {
 	r := &resolver{findings: f, flow: fl}
 	s.refs = r.resolve(s, body.Variables())
 	r.through(s)
-	t.bodyRef = s.refs
+	t.bodySite = s
 	return s
 }
 

@@ -15,27 +15,30 @@ import (
 
 // compile reads and checks a workflow and reports what it finds. Without a definition the exit code says why. With asJSON
 // errors are a document on standard output; warnings are for people only, as the document of the command follows.
-func (a *App) compile(path, name string, asJSON bool) (source, *workflow.Definition, int) {
+func (a *App) compile(path, name string, asJSON bool) (source, *workflow.Definition, *hcl.Evaluator, int) {
 	s, diags := load(path)
 	var def *workflow.Definition
-	if names := hcl.Workflows(s.files); name == "" && len(names) > 1 {
-		diags = append(diags, hcl.Diagnostic{
-			Severity: hcl.SeverityError,
-			Summary:  "Several workflows",
-			Detail:   fmt.Sprintf("%s declares %s. Name one of them with -workflow.", path, strings.Join(names, ", ")),
-		})
-	}
+	var eval *hcl.Evaluator
 	if !diags.HasErrors() {
 		var more hcl.Diagnostics
-		def, more = hcl.Compile(s.files, name)
+		def, eval, more = hcl.CompileAndOpen(s.files, name)
+		if more.HasErrors() && name == "" {
+			if names := hcl.Workflows(s.files); len(names) > 1 {
+				more = hcl.Diagnostics{{
+					Severity: hcl.SeverityError,
+					Summary:  "Several workflows",
+					Detail:   fmt.Sprintf("%s declares %s. Name one of them with -workflow.", path, strings.Join(names, ", ")),
+				}}
+			}
+		}
 		diags = append(diags, more...)
 	}
 	if diags.HasErrors() {
 		a.report(s, diags, asJSON)
-		return s, nil, exitUsage
+		return s, nil, nil, exitUsage
 	}
 	a.report(s, diags, false)
-	return s, def, exitOK
+	return s, def, eval, exitOK
 }
 
 // params collects -param and -param-file. Later ones win over earlier ones; -param wins over every file.

@@ -34,7 +34,7 @@ depends_on: as text, for Graphviz (-dot), as a Mermaid diagram (-mermaid) or as 
 		if dot && mermaid || dot && asJSON || mermaid && asJSON {
 			return c.usageError("-dot, -mermaid and -json exclude each other")
 		}
-		_, def, code := a.compile(args[0], name, asJSON)
+		_, def, _, code := a.compile(args[0], name, asJSON)
 		if def == nil {
 			return code
 		}

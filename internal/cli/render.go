@@ -59,7 +59,7 @@ fence are placeholders too.`,
 }
 
 func (a *App) render(path, name string, p *params, wanted func(*workflow.Task, *workflow.Each) bool) int {
-	s, def, code := a.compile(path, name, false)
+	s, def, eval, code := a.compile(path, name, false)
 	if def == nil {
 		return code
 	}
@@ -76,7 +76,7 @@ func (a *App) render(path, name string, p *params, wanted func(*workflow.Task, *
 	if diags.HasErrors() {
 		return exitUsage
 	}
-	r, err := newRenderer(def, run, values)
+	r, err := newRenderer(def, eval, run, values)
 	if err != nil {
 		return a.broken(err)
 	}
@@ -111,11 +111,7 @@ type renderer struct {
 	shared map[int]*workflow.Shared    // by task: one for all its instances
 }
 
-func newRenderer(def *workflow.Definition, run workflow.RunValues, values map[string]workflow.Value) (*renderer, error) {
-	eval, err := hcl.NewEvaluator(def)
-	if err != nil {
-		return nil, err
-	}
+func newRenderer(def *workflow.Definition, eval *hcl.Evaluator, run workflow.RunValues, values map[string]workflow.Value) (*renderer, error) {
 	g, err := workflow.NewGraph(def)
 	if err != nil {
 		return nil, err

@@ -118,7 +118,7 @@ func (f *runFlags) kind() server.Kind {
 
 // startRun starts a run of a file and follows it.
 func (a *App) startRun(f *runFlags, path string) int {
-	s, def, code := a.compile(path, f.workflow, f.json)
+	s, def, eval, code := a.compile(path, f.workflow, f.json)
 	if def == nil {
 		return code
 	}
@@ -128,13 +128,14 @@ func (a *App) startRun(f *runFlags, path string) int {
 	}
 	run, diags, s := a.newRun(f, def, s)
 	if !diags.HasErrors() {
-		diags = append(diags, checkBodies(&run)...)
+		diags = append(diags, checkBodies(run, eval)...)
 	}
 	if diags.HasErrors() {
 		a.report(s, diags, f.json)
 		return exitUsage
 	}
 	a.report(s, diags, false)
+	run.Evaluator = eval
 	session, err := server.Start(context.Background(), cfg, run)
 	var exists *server.RunExistsError
 	if errors.As(err, &exists) {
@@ -178,13 +179,12 @@ func runValues(def *workflow.Definition, id workflow.RunID, now workflow.Time) w
 }
 
 // checkBodies finds what the executor cannot run, before anything is started. A body that only a run can evaluate is judged
-// when its task starts. The run gets the evaluator that has done this.
-func checkBodies(run *server.NewRun) hcl.Diagnostics {
-	r, err := newRenderer(run.Definition, runValues(run.Definition, run.ID, run.ScheduledAt), run.Params)
+// when its task starts.
+func checkBodies(run server.NewRun, eval *hcl.Evaluator) hcl.Diagnostics {
+	r, err := newRenderer(run.Definition, eval, runValues(run.Definition, run.ID, run.ScheduledAt), run.Params)
 	if err != nil {
 		return nil // the run itself will say it
 	}
-	run.Evaluator = r.eval
 	var diags hcl.Diagnostics
 	var ignored []string
 	fine := map[string]bool{} // bodies that differ in their task's name only are judged once
