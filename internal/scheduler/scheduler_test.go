@@ -362,7 +362,7 @@ func testPace(t *testing.T, tasks int, every time.Duration) {
 		w := newWorld()
 		p := newProcess(t, w)
 		p.exec.onStart = func(engine.Start) error {
-			pass(3 * time.Millisecond) // virtual time: the task's life
+			pass(3070 * time.Microsecond) // virtual time: the task's life, such that the run ends between two tellings
 			return nil
 		}
 		p.launch()
