@@ -33,11 +33,12 @@ type entry struct {
 	Kind    entryKind          `json:"kind"`
 	Attempt workflow.AttemptID `json:"attempt"`
 	At      workflow.Time      `json:"at"`
-	Markers []string           `json:"markers,omitempty"` // claim: environment by which its processes are known
-	Cleanup []string           `json:"cleanup,omitempty"` // claim
-	PID     int                `json:"pid,omitempty"`     // start
-	Ticks   uint64             `json:"ticks,omitempty"`   // start: when the process began, in clock ticks since boot
-	State   *attemptState      `json:"state,omitempty"`   // end
+	Markers []string           `json:"markers,omitempty"`  // claim: environment by which its processes are known
+	Cleanup []string           `json:"cleanup,omitempty"`  // claim
+	PID     int                `json:"pid,omitempty"`      // start
+	Ticks   uint64             `json:"ticks,omitempty"`    // start: when the process began, in clock ticks since boot, not before
+	TicksTo uint64             `json:"ticks_to,omitempty"` // and not after
+	State   *attemptState      `json:"state,omitempty"`    // end
 }
 
 // journal appends entries. A line is one write, so that a crash leaves whole lines and at most one half at the end. It is

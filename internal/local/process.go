@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,16 @@ type process struct {
 	pid, parent, group int
 	zombie             bool
 	ticks              uint64 // when it began, in clock ticks since boot
+}
+
+// bootTicks is the time since boot in the unit of a process's beginning in /proc: 100 a second on every architecture that
+// Go knows.
+func bootTicks() uint64 {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0 // it cannot fail; with 0 a process is known by its markers and logs only
+	}
+	return uint64(now.Nano()) / uint64(10*time.Millisecond)
 }
 
 // readProcess reads /proc/<pid>/stat; ok is false when there is no such process.

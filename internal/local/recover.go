@@ -151,7 +151,7 @@ func (s *supervisor) killLeftovers(open []*attempt, records map[workflow.Attempt
 
 // leftover says whether a process stems from an attempt of the predecessor.
 func (s *supervisor) leftover(p process, a *attempt, r *record) bool {
-	if r != nil && r.start != nil && p.pid == r.start.PID && p.ticks == r.start.Ticks && p.ticks != 0 {
+	if r != nil && r.start != nil && p.pid == r.start.PID && p.ticks >= r.start.Ticks && p.ticks <= r.start.TicksTo {
 		return true
 	}
 	var markers []string

@@ -435,6 +435,7 @@ func (s *supervisor) start(peer *lines, r request) error {
 		return nil
 	}
 	s.write(entry{Kind: entryClaim, Attempt: a.id, Markers: a.spec.Markers, Cleanup: a.spec.Cleanup})
+	before := bootTicks()
 	pid, err := fork(attemptFolder{dir: s.folder(a.id), task: a.spec.Task}, a.spec, s.stdin)
 	if err != nil {
 		s.finish(a, attemptState{Kind: engine.OutcomeError, Message: err.Error()})
@@ -442,8 +443,7 @@ func (s *supervisor) start(peer *lines, r request) error {
 	}
 	a.state = attemptState{Phase: phaseRunning, PID: pid, StartedAt: workflow.At(time.Now())}
 	s.byPID[pid] = a
-	p, _ := readProcess(pid)
-	s.write(entry{Kind: entryStart, Attempt: a.id, PID: pid, Ticks: p.ticks})
+	s.write(entry{Kind: entryStart, Attempt: a.id, PID: pid, Ticks: before, TicksTo: bootTicks()})
 	s.noteFork()
 	return nil
 }
