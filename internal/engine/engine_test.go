@@ -49,6 +49,20 @@ func TestAReloadedStateWaitsForTheSame(t *testing.T) {
 	}
 }
 
+func TestAStoppedFanOutSaysWhatEndedIt(t *testing.T) {
+	fan := task("fan")
+	fan.Count = expr("3")
+	w := newWorld(t, &workflow.Definition{Name: "w", Tasks: []workflow.Task{fan}})
+	w.settle()
+	w.step(engine.Event{Kind: engine.Stop, By: "ada"})
+	for i := range 3 { // all of them run, so none is left that the stop itself could end
+		w.step(engine.Event{Kind: engine.Ended, Attempt: w.attempt("fan", i, 1), Outcome: &engine.Outcome{Kind: engine.OutcomeKilled}})
+	}
+	if got := w.s.Tasks[0]; got.Status != workflow.Cancelled || got.Reason != "run stopped" {
+		t.Errorf("the task is %s (%s), want cancelled (run stopped)", got.Status, got.Reason)
+	}
+}
+
 func TestTriggerRules(t *testing.T) {
 	type row struct {
 		rule       workflow.TriggerRule

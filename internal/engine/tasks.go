@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -473,7 +474,7 @@ func (t *turn) despair(n int) {
 	if ts.Rest == "" {
 		ts.Rest = workflow.Omitted
 		if ts.Reason == "" {
-			ts.Reason = "it cannot succeed any more"
+			ts.Reason = cmp.Or(m.scopeOf(s, n).why, "it cannot succeed any more")
 		}
 		s.dirty.task(n)
 	}
