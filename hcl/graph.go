@@ -13,7 +13,6 @@ import (
 
 // graph checks how tasks hang together.
 func (c *checker) graph(def *workflow.Definition) {
-	sound := true
 	r := &resolver{findings: c.findings, flow: c.flow}
 	for i, t := range c.flow.tasks {
 		refs := def.Tasks[i].Refs
@@ -31,38 +30,61 @@ func (c *checker) graph(def *workflow.Definition) {
 			default:
 				c.errorf(d.at, "A finally task", "task %s cannot wait for %s, which runs after everything else because it is a finally task.", t.name, d.name)
 			}
-			sound = false
 		}
 		for _, name := range refs {
 			other := c.flow.taskByName[name]
 			switch {
-			case other == nil:
-				sound = false
+			case other == nil: // reported where it is written
 			case other == t:
 				c.errorf(t.block.LabelRanges[0], "Waits for itself", "task %s refers to itself. Its outputs exist only after its end; use attempt.number or each.* inside of it.", t.name)
-				sound = false
 			case t.kind == workflow.KindTask && other.kind == workflow.KindFinally:
 				c.errorf(t.block.LabelRanges[0], "A finally task", "task %s refers to %s, which runs after everything else because it is a finally task.", t.name, name)
-				sound = false
 			}
 		}
 		c.rule(t, refs)
 	}
-	if len(c.flow.taskByName) != len(def.Tasks) || !sound {
-		return
+	if len(c.flow.taskByName) == len(def.Tasks) {
+		c.cycles(def)
 	}
-	_, err := workflow.NewGraph(def)
-	var cycle *workflow.CycleError
-	switch {
-	case errors.As(err, &cycle):
-		c.cycle(def, cycle)
-	case err != nil:
-		c.errorf(c.flow.block.TypeRange, "Impossible graph", "%s.", err)
+}
+
+// maxCycles is how many circles are reported: whoever has more begins anew.
+const maxCycles = 10
+
+// cycles reports the circles among the edges that are possible, each with an edge taken out of those before.
+func (c *checker) cycles(def *workflow.Definition) {
+	sound := *def
+	sound.Tasks = slices.Clone(def.Tasks)
+	for i, t := range c.flow.tasks {
+		impossible := func(name string) bool {
+			other := c.flow.taskByName[name]
+			return other == nil || other == t || other.kind != t.kind
+		}
+		sound.Tasks[i].DependsOn = slices.DeleteFunc(slices.Clone(def.Tasks[i].DependsOn), impossible)
+		sound.Tasks[i].Refs = slices.DeleteFunc(slices.Clone(def.Tasks[i].Refs), impossible)
+	}
+	for range maxCycles {
+		_, err := workflow.NewGraph(&sound)
+		var cycle *workflow.CycleError
+		if !errors.As(err, &cycle) {
+			if err != nil {
+				c.errorf(c.flow.block.TypeRange, "Impossible graph", "%s.", err)
+			}
+			return
+		}
+		c.cycle(cycle)
+		before, after := cycle.Tasks[0], cycle.Tasks[1]
+		for i := range sound.Tasks {
+			if t := &sound.Tasks[i]; t.Name == after {
+				closing := func(name string) bool { return name == before }
+				t.DependsOn, t.Refs = slices.DeleteFunc(t.DependsOn, closing), slices.DeleteFunc(t.Refs, closing)
+			}
+		}
 	}
 }
 
 // cycle reports a cycle at the first of its tasks in the file.
-func (c *checker) cycle(def *workflow.Definition, cycle *workflow.CycleError) {
+func (c *checker) cycle(cycle *workflow.CycleError) {
 	names := cycle.Tasks[:len(cycle.Tasks)-1]
 	first := 0
 	for i, n := range names {
