@@ -61,7 +61,42 @@ func Params(def *workflow.Definition, given map[string]Given, run workflow.RunVa
 	if f.list.HasErrors() {
 		return nil, f.sorted()
 	}
+	if wrong := fl.checkWith(values); wrong.HasErrors() {
+		return nil, wrong
+	}
 	return out, f.sorted()
+}
+
+// checkWith checks the tasks that are sure to begin again, now that the params are known, and gives the errors. Whether any
+// other task begins is the run's to tell, and what guards it may be what keeps it right.
+func (fl *flow) checkWith(values map[string]cty.Value) Diagnostics {
+	f := &findings{}
+	frame := newFrame(fl, unknownWorld{flow: fl, values: values})
+	for _, t := range fl.tasks {
+		c := newChecker(fl, &findings{})
+		c.frame = frame
+		if out := c.compileTask(t); len(out.DependsOn)+len(out.Refs) == 0 && c.begins(t) {
+			f.list = append(f.list, c.findings.list...)
+		}
+	}
+	return slices.DeleteFunc(f.sorted(), func(d Diagnostic) bool { return d.Severity != SeverityError })
+}
+
+// begins reports whether the values that are known make a task without predecessors have an instance, or are wrong.
+func (c *checker) begins(t *task) bool {
+	for _, s := range []*site{t.when, t.count, t.forEach} {
+		if s == nil {
+			continue
+		}
+		v, ok := c.value(s)
+		switch {
+		case !ok:
+			return true
+		case !v.IsWhollyKnown(), s == t.when && v.False(), s == t.count && v.RawEquals(cty.Zero), s == t.forEach && v.LengthInt() == 0:
+			return false
+		}
+	}
+	return true
 }
 
 // reopen reads the flow of a definition again.

@@ -197,3 +197,82 @@ func TestParamFiles(t *testing.T) {
 		})
 	}
 }
+
+// What depends on params only is judged at submit, though nothing was known of it when the file was checked, unless the
+// task may not begin.
+func TestParamsAreTriedOnTheTasks(t *testing.T) {
+	def := compileText(t, `workflow "w" {
+  param "n" {
+    type    = number
+    default = 2
+  }
+  param "limit" {
+    type      = string
+    default   = "5m"
+    sensitive = true
+  }
+  locals {
+    half = param.n / 2
+  }
+  task "fan" {
+    count  = local.half
+    driver = "raw_exec"
+    config {
+      command = "/bin/true"
+    }
+    output "x" {
+      type = number
+    }
+  }
+  task "first" {
+    timeout = param.limit
+    driver  = "raw_exec"
+    config {
+      command = ["/bin/true", "/bin/false"][param.n - 2]
+    }
+  }
+  task "guarded" {
+    when   = param.n > 0
+    count  = 100 / param.n
+    driver = "raw_exec"
+    config {
+      command = ["/bin/true", "/bin/false"][param.n - 2]
+    }
+  }
+  task "none" {
+    for_each = toset([for i in range(param.n) : tostring(i) if i > 10])
+    driver   = "raw_exec"
+    config {
+      command = ["/bin/true", "/bin/false"][param.n - 2]
+    }
+  }
+  task "after" {
+    depends_on = [task.guarded]
+    driver     = "raw_exec"
+    config {
+      command = ["/bin/true", "/bin/false"][param.n - 2]
+    }
+  }
+}
+`)
+	for _, c := range []struct {
+		n, limit string
+		want     []string // of every error, a part
+	}{
+		{`2`, `"1m"`, nil},
+		{`1`, `"1m"`, []string{"test.hcl:15: Wrong value: `count` of task fan must be a whole number", "test.hcl:28: Invalid index", "test.hcl:36: Invalid index"}},
+		{`0`, `"s3cret"`, []string{"test.hcl:25: Wrong value: `timeout` of task first", "test.hcl:28: Invalid index"}},
+		{`4`, `"1m"`, []string{"test.hcl:28: Invalid index", "test.hcl:36: Invalid index"}},
+	} {
+		_, diags := Params(def, map[string]Given{"n": {JSON: json.RawMessage(c.n)}, "limit": {JSON: json.RawMessage(c.limit)}}, workflow.RunValues{})
+		if len(diags) != len(c.want) {
+			t.Errorf("n = %s, limit = %s: %v, want %q", c.n, c.limit, diags, c.want)
+			continue
+		}
+		for i, d := range diags {
+			if !strings.Contains(d.String(), c.want[i]) || strings.Contains(d.String(), "s3cret") {
+				t.Errorf("n = %s, limit = %s: %s, want %s", c.n, c.limit, d, c.want[i])
+			}
+		}
+	}
+}
