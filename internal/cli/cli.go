@@ -6,8 +6,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"slices"
@@ -27,6 +29,7 @@ const (
 	exitCancelled   = 3
 	exitUnreachable = 4 // a server, Nomad or Consul, at the start
 	exitSkipped     = 5
+	exitUntold      = 6 // the run succeeded, but its output was lost
 )
 
 // App is one call of the program: everything a command may touch of the world around it.
@@ -40,6 +43,8 @@ type App struct {
 	Supervisor []string
 	// Signals are the interrupts and terminations that this process gets; nil = those of the system.
 	Signals <-chan os.Signal
+
+	out *output // what Stdout is while a command runs
 }
 
 // New returns the App of the process itself.
@@ -52,6 +57,23 @@ func Run(args []string) int { return New().Run(args) }
 
 // Run runs the command that the arguments name and returns the exit code.
 func (a *App) Run(args []string) int {
+	if a.Signals == nil {
+		catchBrokenPipes()
+	}
+	own := *a
+	own.out = &output{to: a.Stdout}
+	own.Stdout = own.out
+	code := own.dispatch(args)
+	if err := own.out.lost(); err != nil {
+		own.errorf("Standard output cannot be written: %s.", err)
+		if code == exitOK {
+			code = exitFailed
+		}
+	}
+	return code
+}
+
+func (a *App) dispatch(args []string) int {
 	commands := a.commands()
 	if name, ok := unknownCommand(args, commands); ok {
 		a.errorf("There is no command %q.%s Run \"cairn -h\" for a list.", name, suggestion(name, names(commands)))
@@ -65,7 +87,7 @@ func (a *App) Run(args []string) int {
 		HiddenCommands: []string{"supervise"},
 		Autocomplete:   true,
 		HelpFunc:       help,
-		HelpWriter:     a.Stdout,
+		HelpWriter:     forgiving{a.out},
 		ErrorWriter:    a.Stderr,
 	}
 	code, err := program.Run()
@@ -191,12 +213,49 @@ func (a *App) errorf(format string, args ...any) { a.say("Error: "+format, args.
 // warnf says what should not surprise anybody later.
 func (a *App) warnf(format string, args ...any) { a.say("Warning: "+format, args...) }
 
-// print writes data to standard output. A reader that went away (a closed pager) is none of our business.
-func (a *App) print(text string) {
-	if _, err := io.WriteString(a.Stdout, text); err != nil {
-		a.say("Standard output cannot be written: %s", err)
-	}
+// print writes data to standard output.
+func (a *App) print(text string) { _, _ = io.WriteString(a.Stdout, text) } // output remembers the error
+
+// output is standard output. It remembers the first write that failed, so that nobody else has to look, and takes nothing
+// after it: a gap would not be seen.
+type output struct {
+	to  io.Writer
+	err error
 }
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (n int, err error) {
+	if o.err == nil {
+		n, o.err = o.to.Write(p)
+	}
+	return n, o.err
+}
+
+// lost is why something that was printed did not arrive. A reader that went away (a closed pager) wanted no more.
+func (o *output) lost() error {
+	var path *fs.PathError
+	switch {
+	case errors.Is(o.err, syscall.EPIPE):
+		return nil
+	case errors.As(o.err, &path):
+		return path.Err
+	}
+	return o.err
+}
+
+// forgiving keeps from hashicorp/cli what output remembers: it would say it too.
+type forgiving struct{ out *output }
+
+// Write implements io.Writer.
+func (f forgiving) Write(p []byte) (int, error) {
+	_, _ = f.out.Write(p)
+	return len(p), nil
+}
+
+// catchBrokenPipes lets writes fail when the reader of our output goes away (`cairn run … | head`), until this process
+// ends: the signal would end it, and the run with it. Ignoring the signal would do the same to the tasks, which inherit
+// that.
+func catchBrokenPipes() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }
 
 // signals returns the interrupts and terminations of this process, and a function that gives them back.
 func (a *App) signals() (<-chan os.Signal, func()) {
@@ -206,12 +265,5 @@ func (a *App) signals() (<-chan os.Signal, func()) {
 	// Three Ctrl-C in a row are three requests: none may be lost while the first is carried out.
 	c := make(chan os.Signal, 8)
 	signal.Notify(c, syscall.SIGINT, syscall.SIGTERM)
-	// A reader of our output that went away (`cairn run … | head`) must not end the run: writes fail instead. Ignoring the
-	// signal would do the same to the tasks, which inherit that.
-	pipe := make(chan os.Signal, 1)
-	signal.Notify(pipe, syscall.SIGPIPE)
-	return c, func() {
-		signal.Stop(c)
-		signal.Stop(pipe)
-	}
+	return c, func() { signal.Stop(c) }
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,6 +41,8 @@ type console struct {
 	now     func() time.Time
 	// heard is told of everything that is written to standard output, at once.
 	heard func(text string)
+	// broken takes the place of standard output; nil = what is written is kept.
+	broken io.Writer
 }
 
 func newConsole(t *testing.T) *console {
@@ -85,8 +88,12 @@ func (w *writer) Write(p []byte) (int, error) {
 func (c *console) run(args ...string) result {
 	c.t.Helper()
 	stdout, stderr := &writer{heard: c.heard}, &writer{}
+	var out io.Writer = stdout
+	if c.broken != nil {
+		out = c.broken
+	}
 	app := &cli.App{
-		Stdin: strings.NewReader(c.stdin), Stdout: stdout, Stderr: stderr,
+		Stdin: strings.NewReader(c.stdin), Stdout: out, Stderr: stderr,
 		Getenv:  func(name string) string { return c.env[name] },
 		Now:     c.now,
 		Signals: c.signals,

@@ -74,7 +74,7 @@ func (l *live) draw(now time.Time, final bool) {
 	}
 	b.WriteString("\x1b[J") // what the last drawing had below
 	l.drawn = len(rows)
-	// A terminal that went away takes no more drawings; the run goes on and its end is told by the exit code.
+	// A terminal that went away takes no more drawings; the run goes on.
 	_, _ = io.WriteString(l.out, b.String())
 }
 

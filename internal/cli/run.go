@@ -53,7 +53,7 @@ Ctrl-C stops the run: what runs is cancelled, finally tasks run. A second one te
 tasks too; a third one leaves it as it is.
 
 Exit codes: 0 the run succeeded, 1 it failed, 2 the arguments or the file are wrong, 3 it was cancelled,
-4 Nomad cannot be reached, 5 it was skipped.`,
+4 Nomad cannot be reached, 5 it was skipped, 6 it succeeded but standard output could not be written.`,
 		examples: []string{
 			"cairn run -local examples/quickstart",
 			"cairn run -nomad examples/etl -param day=2026-01-31",
@@ -362,12 +362,16 @@ func (a *App) watch(r *server.Reader, asJSON bool, id workflow.RunID) int {
 func (a *App) conclude(c *client.Client, run *api.Run, asJSON bool) int {
 	if asJSON {
 		a.printJSON(run)
-		return exitOf(run.Status)
+	} else {
+		failed := failures(run)
+		a.tails(context.Background(), c, run, failed)
+		a.print(summary(run, failed, a.screenOf(a.Stdout)))
 	}
-	failed := failures(run)
-	a.tails(context.Background(), c, run, failed)
-	a.print(summary(run, failed, a.screenOf(a.Stdout)))
-	return exitOf(run.Status)
+	code := exitOf(run.Status)
+	if code == exitOK && a.out.lost() != nil {
+		return exitUntold
+	}
+	return code
 }
 
 // showOver tells how a run ended that cannot be resumed for that reason.

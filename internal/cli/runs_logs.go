@@ -103,7 +103,7 @@ func (a *App) printLog(c *client.Client, id string, q api.LogQuery, tail int) er
 	if _, err := io.CopyN(io.Discard, log, skip); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if _, err := io.Copy(a.Stdout, log); err != nil {
+	if _, err := io.Copy(a.Stdout, log); err != nil && a.out.err == nil {
 		return fmt.Errorf("print the log: %w", err)
 	}
 	return nil

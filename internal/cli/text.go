@@ -25,6 +25,9 @@ type screen struct {
 
 // screenOf looks at an output: a terminal unless TERM says that it is a dumb one, in colour unless NO_COLOR is set.
 func (a *App) screenOf(out any) screen {
+	if o, is := out.(*output); is {
+		out = o.to
+	}
 	f, ok := out.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return screen{}
