@@ -25,11 +25,11 @@ import (
 const (
 	exitOK          = 0
 	exitFailed      = 1 // the run failed, or the command did
-	exitUsage       = 2 // bad arguments, or an invalid file
+	exitUsage       = 2 // bad arguments, an invalid file, or an environment in which nothing can be run
 	exitCancelled   = 3
 	exitUnreachable = 4 // a server, Nomad or Consul, at the start
 	exitSkipped     = 5
-	exitUntold      = 6 // the run succeeded, but its output was lost
+	exitUntold      = 6 // the run was left before its end, or succeeded and its output was lost
 )
 
 // App is one call of the program: everything a command may touch of the world around it.

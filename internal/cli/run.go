@@ -52,8 +52,9 @@ again.
 Ctrl-C stops the run: what runs is cancelled, finally tasks run. A second one terminates it, finally
 tasks too; a third one leaves it as it is.
 
-Exit codes: 0 the run succeeded, 1 it failed, 2 the arguments or the file are wrong, 3 it was cancelled,
-4 Nomad cannot be reached, 5 it was skipped, 6 it succeeded but standard output could not be written.`,
+Exit codes: 0 the run succeeded, 1 it failed, 2 nothing was run: the arguments, the file or the
+environment do not allow it, 3 the run was cancelled, 4 Nomad cannot be reached, 5 the run was skipped,
+6 it was left before its end, or it succeeded and standard output could not be written.`,
 		examples: []string{
 			"cairn run -local examples/quickstart",
 			"cairn run -nomad examples/etl -param day=2026-01-31",
@@ -124,7 +125,7 @@ func (a *App) startRun(f *runFlags, path string) int {
 	}
 	cfg, err := a.serverConfig()
 	if err != nil {
-		return a.broken(err)
+		return a.refuse(err)
 	}
 	run, diags, s := a.newRun(f, def, s)
 	if !diags.HasErrors() {
@@ -230,11 +231,11 @@ func checkBodies(run server.NewRun, eval *hcl.Evaluator) hcl.Diagnostics {
 func (a *App) resumeRun(f *runFlags) int {
 	cfg, err := a.serverConfig()
 	if err != nil {
-		return a.broken(err)
+		return a.refuse(err)
 	}
 	id, err := findRun(cfg.StateDir, f.resume)
 	if err != nil {
-		return a.broken(err)
+		return a.refuse(err)
 	}
 	var kind server.Kind
 	if f.local || f.nomad {
@@ -262,7 +263,7 @@ func (a *App) rejoin(cfg server.Config, f *runFlags, id workflow.RunID) int {
 	run, err := reader.Run(context.Background(), string(id))
 	switch {
 	case err != nil:
-		return a.broken(err)
+		return a.refuse(err)
 	case run.Terminal():
 		return a.conclude(reader.Client, run, f.json)
 	case reader.PID != 0:
@@ -283,9 +284,15 @@ func (a *App) startFailed(cfg server.Config, f *runFlags, err error) int {
 		return a.showOver(cfg, f, over.Run)
 	case errors.Is(err, fs.ErrPermission):
 		a.errorf("%s The state folder is %s; CAIRN_STATE_DIR names another one.", sentence(err), cfg.StateDir)
-		return exitFailed
+		return exitUsage
 	}
-	return a.broken(err)
+	return a.refuse(err)
+}
+
+// refuse says why nothing was run.
+func (a *App) refuse(err error) int {
+	a.errorf("%s", sentence(err))
+	return exitUsage
 }
 
 // broken says that a command did not get done.
@@ -328,7 +335,7 @@ func (a *App) viewFor(asJSON bool) view {
 func (a *App) drive(s *server.Session, f *runFlags) int {
 	w := &follower{app: a, client: s.Client(), id: string(s.Run), view: a.viewFor(f.json), owner: true, ended: s.Done(), notice: s.Notice}
 	run, err := w.follow(context.Background())
-	code := exitFailed
+	code := exitUntold
 	switch {
 	case err == nil:
 		code = a.conclude(s.Client(), run, f.json)
@@ -338,7 +345,10 @@ func (a *App) drive(s *server.Session, f *runFlags) int {
 		a.errorf("%s Continue: cairn run -%s -resume %s", sentence(err), s.Kind, s.Run)
 	}
 	if err := s.Close(); err != nil {
-		code = max(code, a.broken(err))
+		a.errorf("%s", sentence(err))
+		if code == exitOK {
+			code = exitUntold
+		}
 	}
 	return code
 }
@@ -352,10 +362,10 @@ func (a *App) watch(r *server.Reader, asJSON bool, id workflow.RunID) int {
 		return a.conclude(w.client, run, asJSON)
 	case errors.Is(err, errLeft):
 		a.say("Look again: cairn runs watch %s", w.id)
-		return exitFailed
+		return exitUntold
 	}
 	a.errorf("%s See how the run stands: cairn runs show %s", sentence(err), w.id)
-	return exitFailed
+	return exitUntold
 }
 
 // conclude prints how a run ended and returns its exit code.
@@ -378,12 +388,12 @@ func (a *App) conclude(c *client.Client, run *api.Run, asJSON bool) int {
 func (a *App) showOver(cfg server.Config, f *runFlags, id workflow.RunID) int {
 	reader, err := server.Read(context.Background(), cfg, id)
 	if err != nil {
-		return a.broken(err)
+		return a.refuse(err)
 	}
 	defer reader.Close()
 	run, err := reader.Run(context.Background(), string(id))
 	if err != nil {
-		return a.broken(err)
+		return a.refuse(err)
 	}
 	a.say("Run %s is over: there is nothing to resume.", id)
 	return a.conclude(reader.Client, run, f.json)

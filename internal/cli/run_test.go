@@ -5,6 +5,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -139,7 +140,7 @@ func TestThreeInterruptsLeaveARunThatCanBeResumed(t *testing.T) {
 	c.stopOn("forever #1 running", syscall.SIGINT, syscall.SIGINT, syscall.SIGINT)
 	r := c.run("run", "-local", "testdata/slow.hcl")
 	id := c.newestID()
-	if r.code != 1 || !strings.Contains(r.stderr, "cairn run -local -resume "+id) {
+	if r.code != 6 || !strings.Contains(r.stderr, "cairn run -local -resume "+id) {
 		t.Errorf("exit %d, stderr:\n%s", r.code, r.stderr)
 	}
 	c.signals <- syscall.SIGINT // the first two may or may not have arrived before we left
@@ -163,6 +164,45 @@ func TestANomadThatCannotBeReachedIsNamed(t *testing.T) {
 	}
 	if list := c.run("runs", "list"); list.stdout != "" {
 		t.Errorf("a run is left behind:\n%s", list.stdout)
+	}
+}
+
+// Code 1 is the verdict of a run: where none was run, there is another one.
+func TestWhatCannotBeRunIsNoFailedRun(t *testing.T) {
+	c := newConsole(t)
+	if r := c.run("run", "-local", "testdata/flow.hcl"); r.code != 0 {
+		t.Fatalf("exit %d, %s", r.code, r.stderr)
+	}
+	id := c.newestID()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, row := range map[string]struct {
+		env  map[string]string
+		args []string
+		said string
+	}{
+		"no such run":               {nil, []string{"run", "-local", "-resume", "xyz"}, `no run "xyz"`},
+		"a run of another executor": {nil, []string{"run", "-nomad", "-resume", id}, "cairn run -local -resume " + id},
+		"a malformed NOMAD_ADDR":    {map[string]string{"NOMAD_ADDR": "foo"}, []string{"run", "-nomad", "testdata/flow.hcl"}, `"foo": want http://`},
+		"no such NOMAD_CACERT":      {map[string]string{"NOMAD_CACERT": "/nope"}, []string{"run", "-nomad", "testdata/flow.hcl"}, "/nope"},
+		"a state folder in a file":  {map[string]string{"CAIRN_STATE_DIR": file}, []string{"run", "-local", "testdata/flow.hcl"}, file},
+		"a key in such a folder":    {map[string]string{"CAIRN_STATE_DIR": file}, []string{"run", "-local", "-key", "k", "testdata/flow.hcl"}, file},
+		"neither folder nor HOME":   {map[string]string{"CAIRN_STATE_DIR": ""}, []string{"run", "-local", "testdata/flow.hcl"}, "or HOME"},
+		"the same for a resume":     {map[string]string{"CAIRN_STATE_DIR": ""}, []string{"run", "-resume", id}, "or HOME"},
+		"an unknown log level":      {map[string]string{"CAIRN_LOG_LEVEL": "loud"}, []string{"run", "-local", "testdata/flow.hcl"}, `"loud"`},
+		"nothing to watch":          {nil, []string{"runs", "watch", "xyz"}, `no run "xyz"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newConsole(t)
+			maps.Copy(d.env, c.env)
+			maps.Copy(d.env, row.env)
+			r := d.run(row.args...)
+			if r.code != 2 || !strings.HasPrefix(r.stderr, "Error: ") || !strings.Contains(r.stderr, row.said) {
+				t.Errorf("exit %d, want 2 and %q in:\n%s", r.code, row.said, r.stderr)
+			}
+		})
 	}
 }
 
@@ -219,7 +259,7 @@ func TestAKeyMakesOneRun(t *testing.T) {
 	if err := json.Unmarshal([]byte(first.stdout), &run); err != nil {
 		t.Fatal(err)
 	}
-	if other.code != 1 || !strings.Contains(other.stderr, run.ID) {
+	if other.code != 2 || !strings.Contains(other.stderr, run.ID) {
 		t.Errorf("other params: exit %d, %s", other.code, other.stderr)
 	}
 }
@@ -272,7 +312,7 @@ func TestAnotherProcessDrivesTheRun(t *testing.T) {
 	waitFor(t, out, "forever #1 running")
 	id := c.newestID()
 
-	if r := c.run("run", "-local", "-resume", id); r.code != 1 || !strings.Contains(c.steady(r.stderr), "is driven by process PID") {
+	if r := c.run("run", "-local", "-resume", id); r.code != 2 || !strings.Contains(c.steady(r.stderr), "is driven by process PID") {
 		t.Errorf("resume: exit %d, %s", r.code, r.stderr)
 	}
 	var b strings.Builder

@@ -18,20 +18,20 @@ Exit codes: those of "cairn run".`,
 		options: []option{switchOption(&asJSON, "json", "Print the run document on standard output when the run has ended.")},
 		predict: a.predictRuns(),
 		run: func(args []string) int {
-			r, id, code := a.open(args[0])
+			r, id, _ := a.open(args[0])
 			if r == nil {
-				return code
+				return exitUsage
 			}
 			defer r.Close()
 			run, err := r.Run(context.Background(), string(id))
 			switch {
 			case err != nil:
-				return a.broken(err)
+				return a.refuse(err)
 			case run.Terminal():
 				return a.conclude(r.Client, run, asJSON)
 			case r.PID == 0:
 				a.errorf("Nobody drives run %s: there is nothing to watch. Go on with it: cairn run -%s -resume %s", id, r.Kind, id)
-				return exitFailed
+				return exitUsage
 			}
 			return a.watch(r, asJSON, id)
 		},

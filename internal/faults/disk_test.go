@@ -109,8 +109,11 @@ func TestADamagedStoreIsRefused(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"run", "-local", "-resume", id}, {"runs", "show", id}} {
-		refused := g.call(1, args...).stderr()
+	for _, row := range []struct {
+		code int
+		args []string
+	}{{2, []string{"run", "-local", "-resume", id}}, {1, []string{"runs", "show", id}}} {
+		refused := g.call(row.code, row.args...).stderr()
 		contains(t, refused, "Error: ", store, "it is not one, or its beginning is damaged; restore it from a copy, or remove the run's folder.")
 		if strings.Contains(refused, "goroutine ") {
 			t.Errorf("a stack trace instead of a sentence:\n%s", refused)
