@@ -70,6 +70,8 @@ func TestWhatIsSaidOfARunThatIsOver(t *testing.T) {
 		{"runs", "logs", id, "load"},
 		{"runs", "logs", "-stdout", id, "load"},
 		{"runs", "logs", "-stderr", "-tail", "1", id, "load"},
+		{"runs", "logs", "-tail", "0", id, "load"},
+		{"runs", "logs", "-tail", "0", "-follow", id, "load"},
 		{"runs", "logs", "-follow", id, "load"},
 		{"runs", "logs", "-attempt", "1", id, "flaky"},
 		{"runs", "logs", id, "flaky"},

@@ -49,13 +49,18 @@ func runsListCommand(a *App) *command {
 	c.run = func([]string) int {
 		switch {
 		case q.Status != "" && !slices.Contains(runStatuses, q.Status):
-			return c.usageError(fmt.Sprintf("-status %s: there is no such status; there are %s", q.Status, strings.Join(runStatuses, ", ")))
+			return c.usageError(noStatus(q.Status, runStatuses))
 		case q.Limit < 0:
 			return c.usageError("-n must not be negative")
 		}
 		return a.listRuns(q, since, asJSON)
 	}
 	return c
+}
+
+// noStatus refuses a -status that nothing can have.
+func noStatus(status string, statuses []string) string {
+	return fmt.Sprintf("-status %s: there is no such status; there are %s", status, strings.Join(statuses, ", "))
 }
 
 func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {

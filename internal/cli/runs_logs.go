@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/client"
@@ -18,7 +19,7 @@ func runsLogsCommand(a *App) *command {
 	q := api.LogQuery{}
 	var key string
 	var stderr, stdout, keyed bool
-	tail := 0
+	tail := -1 // everything
 	c := &command{
 		synopsis:  "Print what a task wrote",
 		arguments: "ID TASK",
@@ -39,16 +40,20 @@ Without -attempt it is the newest attempt.`,
 			switchOption(&stdout, "stdout", "Only its standard output."),
 			switchOption(&stderr, "stderr", "Only its standard error."),
 			switchOption(&q.Follow, "follow", "Wait for the attempt to begin, and print what it writes until it has ended. One stream: standard output, unless -stderr is given."),
-			numberOption(&tail, "tail", "LINES", "Only the last lines of each stream."),
+			funcOption("tail", "LINES", "Only the last lines of each stream. 0 prints nothing; with -follow, only what is written from now on.", func(text string) error {
+				n, err := strconv.Atoi(text)
+				if err != nil || n < 0 {
+					return fmt.Errorf("-tail %s: want a number of lines, 0 or more", text)
+				}
+				tail = n
+				return nil
+			}),
 		},
 		predict: a.predictRuns(),
 	}
 	c.run = func(args []string) int {
-		switch {
-		case q.Attempt < 0:
+		if q.Attempt < 0 {
 			return c.usageError("-attempt counts from 1")
-		case tail < 0:
-			return c.usageError("-tail must not be negative")
 		}
 		if keyed {
 			q.Key = &key
@@ -76,11 +81,11 @@ Without -attempt it is the newest attempt.`,
 	return c
 }
 
-// printLog copies one stream to standard output, as it is.
+// printLog copies one stream to standard output, as it is; with tail >= 0 only so many lines of what is there already.
 func (a *App) printLog(c *client.Client, id string, q api.LogQuery, tail int) error {
 	ctx := context.Background()
 	skip := int64(0)
-	if tail > 0 {
+	if tail >= 0 {
 		whole := q
 		whole.Follow = false
 		log, err := c.Logs(ctx, id, whole)
@@ -130,6 +135,9 @@ func lastLines(log io.Reader, n int) (int64, error) {
 				break
 			}
 			offset, rest, atStart = offset+int64(end)+1, rest[end+1:], true
+		}
+		if errors.Is(err, io.EOF) && n == 0 {
+			return offset, nil
 		}
 		if errors.Is(err, io.EOF) {
 			return starts[0], nil

@@ -11,9 +11,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/posener/complete"
+
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/client"
 )
+
+// instanceStatuses are what -status takes.
+var instanceStatuses = []string{
+	"pending", "queued", "starting", "running", "waiting", "succeeded", "failed", "cancelled", "skipped", "omitted",
+}
 
 func runsShowCommand(a *App) *command {
 	var task, status string
@@ -28,14 +35,20 @@ prints the run document, the same that "cairn run -json" prints.`,
 		examples: []string{"cairn runs show 3kq6t2dlxyvm2hd4wq3a", "cairn runs show -task extract -status failed 3kq6t2"},
 		options: []option{
 			textOption(&task, "task", "NAME", "Only this task, with all its instances."),
-			textOption(&status, "status", "STATUS", "With -task: only its instances with this status."),
+			{
+				name: "status", value: "STATUS", usage: "With -task: only its instances with this status: " + strings.Join(instanceStatuses, ", ") + ".",
+				bind: textOption(&status, "status", "", "").bind, predict: complete.PredictSet(instanceStatuses...),
+			},
 			switchOption(&asJSON, "json", "Print it as JSON."),
 		},
 		predict: a.predictRuns(),
 	}
 	c.run = func(args []string) int {
-		if status != "" && task == "" {
+		switch {
+		case status != "" && task == "":
 			return c.usageError("-status is about the instances of a task: it needs -task")
+		case status != "" && !slices.Contains(instanceStatuses, status):
+			return c.usageError(noStatus(status, instanceStatuses))
 		}
 		r, id, code := a.open(args[0])
 		if r == nil {

@@ -197,6 +197,7 @@ func TestLastLinesOfALog(t *testing.T) {
 		want string
 	}{
 		{"a\nb\nc\n", 2, "b\nc\n"}, {"a\nb\nc", 2, "b\nc"}, {"a\n", 5, "a\n"}, {"", 1, ""}, {"\n\n\n", 1, "\n"},
+		{"a\nb\n", 0, ""}, {"a\nb", 0, ""}, {"", 0, ""},
 		{strings.Repeat("x", 200_000) + "\nlast\n", 1, "last\n"},
 	} {
 		skip, err := lastLines(strings.NewReader(c.text), c.n)

@@ -140,6 +140,7 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{"place in a list that is gone", "GET", "/v1/runs?next=x", "", 400, "bad_request", "next=x: the list has no such place (any more): begin anew without it"},
 		{"instances without a task", "GET", run + "/instances", "", 400, "bad_request", "name a task: task=NAME"},
 		{"instances of an unknown task", "GET", run + "/instances?task=load", "", 404, "not_found", "run abcdefghijklmnopqrst has no task \"load\"; it has extract"},
+		{"unknown status of an instance", "GET", run + "/instances?task=extract&status=done", "", 400, "bad_request", "status=done: there is no such status of an instance"},
 		{"logs without a task", "GET", run + "/logs", "", 400, "bad_request", "logs needs the name of a task: task=NAME"},
 		{"unknown stream", "GET", run + "/logs?task=extract&stream=out", "", 400, "bad_request", "stream=out: want stdout or stderr"},
 		{"unknown key", "GET", run + "/logs?task=extract&key=us", "", 404, "not_found", `task extract has no instance "us"; it has "eu"`},

@@ -67,6 +67,11 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+var instanceStatuses = []workflow.Status{
+	workflow.Pending, workflow.Queued, workflow.Starting, workflow.Running, workflow.Waiting,
+	workflow.Succeeded, workflow.Failed, workflow.Cancelled, workflow.Skipped, workflow.Omitted,
+}
+
 var runStatuses = []workflow.RunStatus{
 	workflow.RunQueued, workflow.RunRunning, workflow.RunPausing, workflow.RunPaused, workflow.RunStopping,
 	workflow.RunSucceeded, workflow.RunFailed, workflow.RunCancelled, workflow.RunSkipped,
@@ -168,6 +173,9 @@ func (h *handler) instances(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	task, status := r.URL.Query().Get("task"), r.URL.Query().Get("status")
+	if status != "" && !slices.Contains(instanceStatuses, workflow.Status(status)) {
+		return badRequest("status=%s: there is no such status of an instance", status)
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	page := api.Instances{Instances: []api.Instance{}}
