@@ -6,13 +6,16 @@ package hcl
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -132,6 +135,93 @@ func TestLoading(t *testing.T) {
 	files, diags := Load("testdata/valid/folder")
 	if len(diags) > 0 || len(files) != 3 || files[0].Path != "locals.hcl" {
 		t.Errorf("folder: %v %v", files, diags)
+	}
+}
+
+func TestOnlyRegularFilesAreLoaded(t *testing.T) {
+	dir := t.TempDir()
+	whole := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(
+		os.WriteFile(whole("a.hcl"), []byte("locals {}\n"), 0o644),
+		syscall.Mkfifo(whole("pipe.hcl"), 0o644),
+		os.Mkdir(whole("sub.hcl"), 0o755),
+		os.Symlink("pipe.hcl", whole("link.hcl")),
+		os.Symlink("nowhere", whole("dangling.hcl")),
+		os.Symlink("/dev/zero", whole("zero.hcl")),
+	); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		whole("pipe.hcl"): {whole("pipe.hcl") + " is a named pipe"},
+		"/dev/zero":       {"/dev/zero is a device"},
+		dir: {
+			whole("dangling.hcl") + ": no such file", whole("link.hcl") + " is a named pipe", whole("pipe.hcl") + " is a named pipe",
+			whole("sub.hcl") + " is a folder", whole("zero.hcl") + " is a device",
+		},
+	} {
+		files, diags := loadSoon(t, path)
+		if len(files) > 0 || len(diags) != len(want) {
+			t.Errorf("%s: %d files, findings\n%s", path, len(files), diags)
+			continue
+		}
+		for i, d := range diags {
+			if d.Severity != SeverityError || !strings.Contains(d.Detail, want[i]) {
+				t.Errorf("%s: got %q, want %q", path, d.Detail, want[i])
+			}
+		}
+	}
+}
+
+func TestOpenDescriptorsAreLoaded(t *testing.T) {
+	const text = "locals {}\n"
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	written := make(chan error, 1)
+	go func() {
+		_, err := w.WriteString(text)
+		written <- errors.Join(err, w.Close())
+	}()
+	files, diags := loadSoon(t, fmt.Sprintf("/dev/fd/%d", r.Fd()))
+	if err := <-written; err != nil || len(diags) > 0 || len(files) != 1 || string(files[0].Bytes) != text {
+		t.Errorf("a pipe: %v, %s, %q", err, diags, files)
+	}
+
+	path := filepath.Join(t.TempDir(), "pipe.hcl")
+	if err := syscall.Mkfifo(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close()
+	files, diags = loadSoon(t, fmt.Sprintf("/dev/fd/%d", left.Fd()))
+	if len(diags) > 0 || len(files) != 1 || len(files[0].Bytes) > 0 {
+		t.Errorf("a pipe without a writer: %s, %q", diags, files)
+	}
+}
+
+// loadSoon is Load for what must not be waited for.
+func loadSoon(t *testing.T, path string) ([]workflow.File, Diagnostics) {
+	t.Helper()
+	type loaded struct {
+		files []workflow.File
+		diags Diagnostics
+	}
+	done := make(chan loaded, 1)
+	go func() {
+		files, diags := Load(path)
+		done <- loaded{files, diags}
+	}()
+	select {
+	case l := <-done:
+		return l.files, l.diags
+	case <-time.After(10 * time.Second):
+		t.Fatalf("%s is still being loaded", path)
+		return nil, nil
 	}
 }
 

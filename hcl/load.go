@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -25,43 +27,77 @@ const extension = ".hcl"
 // relative to the folder.
 func Load(path string) ([]workflow.File, Diagnostics) {
 	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, unreadable(path, err)
+	case info.IsDir():
+		return loadFolder(path)
+	case !info.Mode().IsRegular() && !isOpen(info):
+		return nil, notAFile(path, info.Mode())
+	}
+	b, err := readFile(path, maxSourceBytes)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	if !info.IsDir() {
-		b, err := readFile(path, maxSourceBytes)
-		if err != nil {
-			return nil, unreadable(path, err)
-		}
-		return []workflow.File{{Path: filepath.Base(path), Bytes: b}}, nil
-	}
+	return []workflow.File{{Path: filepath.Base(path), Bytes: b}}, nil
+}
+
+func loadFolder(path string) ([]workflow.File, Diagnostics) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
 	var files []workflow.File
+	var diags Diagnostics
 	left := int64(maxSourceBytes)
 	for _, e := range entries {
 		name := e.Name()
-		if e.IsDir() || !strings.HasSuffix(name, extension) || strings.HasPrefix(name, ".") {
+		if !strings.HasSuffix(name, extension) || strings.HasPrefix(name, ".") {
 			continue
 		}
-		b, err := readFile(filepath.Join(path, name), left)
+		whole := filepath.Join(path, name)
+		info, err := os.Stat(whole)
+		if err == nil && !info.Mode().IsRegular() {
+			diags = append(diags, notAFile(whole, info.Mode())...)
+			continue
+		}
+		var b []byte
+		if err == nil {
+			b, err = readFile(whole, left)
+		}
 		if err != nil {
-			return nil, unreadable(filepath.Join(path, name), err)
+			diags = append(diags, unreadable(whole, err)...)
+			continue
 		}
 		left -= int64(len(b))
 		files = append(files, workflow.File{Path: name, Bytes: b})
 	}
-	if len(files) == 0 {
+	switch {
+	case diags.HasErrors():
+		return nil, diags
+	case len(files) == 0:
 		return nil, Diagnostics{{SeverityError, "No workflow files", fmt.Sprintf(
 			"The folder %s holds no *%s file. Name a folder that does, or a file.", path, extension), workflow.Range{}}}
 	}
 	return files, nil
 }
 
+// isOpen reports whether this process was started with the file open, as with /dev/stdin and the shell's <(command).
+func isOpen(info fs.FileInfo) bool {
+	const descriptors = "/dev/fd"
+	entries, err := os.ReadDir(descriptors)
+	if err != nil {
+		return false // a system without them
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		open, err := os.Stat(filepath.Join(descriptors, e.Name()))
+		return err == nil && os.SameFile(open, info)
+	})
+}
+
 func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	// A pipe whose writer has left would be waited for without O_NONBLOCK.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -83,4 +119,18 @@ func unreadable(path string, err error) Diagnostics {
 		reason = pathErr.Err.Error()
 	}
 	return Diagnostics{{SeverityError, "Cannot read the workflow", fmt.Sprintf("%s: %s.", path, reason), workflow.Range{}}}
+}
+
+func notAFile(path string, mode fs.FileMode) Diagnostics {
+	kind := "a device"
+	switch {
+	case mode.IsDir():
+		kind = "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		kind = "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		kind = "a socket"
+	}
+	return Diagnostics{{SeverityError, "Not a regular file", fmt.Sprintf(
+		"%s is %s. A workflow is read from regular files: rename this one, or name another.", path, kind), workflow.Range{}}}
 }
