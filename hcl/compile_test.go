@@ -225,6 +225,39 @@ func loadSoon(t *testing.T, path string) ([]workflow.File, Diagnostics) {
 	}
 }
 
+func TestBytesThatAreNotTextAreOneFinding(t *testing.T) {
+	binary := make([]byte, 1<<16)
+	for i := range binary {
+		binary[i] = byte(i * 7)
+	}
+	for name, c := range map[string]struct {
+		src          string
+		line, column int
+		says         string
+	}{
+		"a byte of Latin-1":   {"locals {\n  ä = \"caf\xe9\"\n  b = \xe9\n}\n", 2, 11, "0xe9"},
+		"half a character":    {"# \xe2\x82", 1, 3, "0xe2"},
+		"a zero in a comment": {"\n\n# a\x00b\n", 3, 4, "0x00"},
+		"UTF-16":              {"l\x00o\x00c\x00a\x00l\x00s\x00", 1, 2, "0x00"},
+		"a binary":            {string(binary), 1, 1, "0x00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := workflow.File{Path: "a.hcl", Bytes: []byte(c.src)}
+			_, compiled := Compile([]workflow.File{file}, "")
+			out, formatted := Format(file)
+			if out != nil {
+				t.Errorf("it was formatted: %q", out)
+			}
+			for _, diags := range []Diagnostics{compiled, formatted} {
+				if len(diags) != 1 || diags[0].Range.Line != c.line || diags[0].Range.Column != c.column ||
+					!strings.Contains(diags[0].Detail, "not text in UTF-8") || !strings.Contains(diags[0].Detail, c.says) {
+					t.Errorf("got %+v\nwant one finding at %d:%d", diags, c.line, c.column)
+				}
+			}
+		})
+	}
+}
+
 func TestDeepNestingIsRefused(t *testing.T) {
 	for name, expr := range map[string]string{
 		"parentheses": strings.Repeat("(", 100_000) + "1" + strings.Repeat(")", 100_000),
@@ -262,10 +295,29 @@ func TestDeepNestingIsRefused(t *testing.T) {
 }
 
 func TestFormatting(t *testing.T) {
-	got := string(Format([]byte("workflow \"w\" {\ntask \"a\" {\ndriver=\"exec\"\nuser = \"x\"\n}\n}\n")))
-	want := "workflow \"w\" {\n  task \"a\" {\n    driver = \"exec\"\n    user   = \"x\"\n  }\n}\n"
-	if got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	format := func(src string) (string, Diagnostics) {
+		out, diags := Format(workflow.File{Path: "a.hcl", Bytes: []byte(src)})
+		return string(out), diags
+	}
+	for src, want := range map[string]string{
+		"workflow \"w\" {\ntask \"a\" {\ndriver=\"exec\"\nuser = \"x\"\n}\n}\n": "workflow \"w\" {\n  task \"a\" {\n    driver = \"exec\"\n    user   = \"x\"\n  }\n}\n",
+		"":                               "",
+		"\xef\xbb\xbflocals {\na=1\n}\n": "locals {\n  a = 1\n}\n",
+		"locals {\r\na=1\r\n}\r\n":       "locals {\r\n  a = 1\r\n}\r\n",
+	} {
+		if got, diags := format(src); got != want || len(diags) > 0 {
+			t.Errorf("%q: got\n%q\nwant\n%q\n%s", src, got, want, diags)
+		}
+	}
+	for name, src := range map[string]string{
+		"an open string": "locals {\na=\"x\n}\n",
+		"an open block":  "locals {\na=1\n",
+		"prose":          "This   is no HCL.\n",
+		"too deep":       "locals {\na=" + strings.Repeat("(", 100_000) + "1" + strings.Repeat(")", 100_000) + "\n}\n",
+	} {
+		if got, diags := format(src); got != "" || !diags.HasErrors() || diags[0].Range.File != "a.hcl" {
+			t.Errorf("%s: got %.100q, findings %s", name, got, diags)
+		}
 	}
 }
 

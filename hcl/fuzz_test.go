@@ -56,6 +56,12 @@ func FuzzCompile(f *testing.F) {
 		if again, _ := Compile(files, ""); again == nil || again.Hash != def.Hash {
 			t.Fatal("compiled once only")
 		}
-		Format(src)
+		laid, diags := Format(files[0])
+		if diags.HasErrors() {
+			t.Fatalf("format: %s", diags)
+		}
+		if again, diags := Format(workflow.File{Path: "fuzz.hcl", Bytes: laid}); diags.HasErrors() {
+			t.Fatalf("format again: %s\n%s", diags, again)
+		}
 	})
 }

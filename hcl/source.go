@@ -4,8 +4,10 @@
 package hcl
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -26,14 +28,18 @@ type source struct {
 // parse parses files in the order of their paths. The sources of files with syntax errors are incomplete.
 func parse(files []workflow.File, f *findings) ([]*source, map[string][]byte) {
 	files = sortedFiles(files)
-	bytes := make(map[string][]byte, len(files))
+	texts := make(map[string][]byte, len(files))
 	var sources []*source
 	for _, file := range files {
-		if _, doubled := bytes[file.Path]; doubled {
+		if _, doubled := texts[file.Path]; doubled {
 			f.errorf(hcl.Range{Filename: file.Path, Start: hcl.InitialPos, End: hcl.InitialPos}, "Duplicate file", "The file %s is given twice.", file.Path)
 			continue
 		}
-		bytes[file.Path] = file.Bytes
+		texts[file.Path] = file.Bytes
+		if at, ok := notText(file); ok {
+			f.errorf(at, "Not a text file", "The file is not text in UTF-8: a byte %#02x stands here. Name another file, or save this one as UTF-8.", file.Bytes[at.Start.Byte])
+			continue
+		}
 		if at, ok := tooDeep(file); ok {
 			f.errorf(at, "Nested too deeply", "Brackets, operators and templates may stand inside each other %d deep. Put parts into locals.", maxNesting)
 			continue
@@ -44,13 +50,34 @@ func parse(files []workflow.File, f *findings) ([]*source, map[string][]byte) {
 			sources = append(sources, &source{path: file.Path, body: parsed.Body.(*hclsyntax.Body)})
 		}
 	}
-	return sources, bytes
+	return sources, texts
 }
 
 func sortedFiles(files []workflow.File) []workflow.File {
 	files = slices.Clone(files)
 	slices.SortStableFunc(files, func(a, b workflow.File) int { return cmp.Compare(a.Path, b.Path) })
 	return files
+}
+
+// notText finds the first byte that is not UTF-8, or is zero: no text holds that, but UTF-16 and binary files do.
+func notText(file workflow.File) (hcl.Range, bool) {
+	b := file.Bytes
+	if utf8.Valid(b) && bytes.IndexByte(b, 0) < 0 {
+		return hcl.Range{}, false
+	}
+	at := hcl.InitialPos
+	for {
+		r, size := utf8.DecodeRune(b[at.Byte:])
+		if r == 0 || r == utf8.RuneError && size == 1 {
+			end := hcl.Pos{Line: at.Line, Column: at.Column + 1, Byte: at.Byte + 1}
+			return hcl.Range{Filename: file.Path, Start: at, End: end}, true
+		}
+		at.Byte += size
+		at.Column++
+		if r == '\n' {
+			at.Line, at.Column = at.Line+1, 1
+		}
+	}
 }
 
 // tooDeep finds an expression nested deeper than maxNesting. A file with fewer brackets and operators than that cannot hold

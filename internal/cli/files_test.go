@@ -5,9 +5,11 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cairnflow/cairn/internal/api"
@@ -82,6 +84,10 @@ func TestStrangeFilesAreFindings(t *testing.T) {
 	if err := os.Mkdir(emptyFolder, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	pipe := filepath.Join(dir, "pipe.hcl")
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for name, path := range map[string]string{
 		"empty":         write("empty.hcl", nil),
 		"only comments": write("comments.hcl", []byte("# nothing\n")),
@@ -90,7 +96,8 @@ func TestStrangeFilesAreFindings(t *testing.T) {
 		"huge":          huge,
 		"empty folder":  emptyFolder,
 		"missing":       filepath.Join(dir, "missing.hcl"),
-		"a device":      "/dev/null",
+		"a device":      "/dev/zero",
+		"a named pipe":  pipe,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newConsole(t)
@@ -109,14 +116,19 @@ func TestStrangeFilesAreFindings(t *testing.T) {
 	}
 }
 
+// The same file twice: as a person wrote it, and in the usual layout.
+const (
+	uglyFile   = "workflow   \"w\" {\ntask \"a\" {\n}\n}\n"
+	prettyFile = "workflow \"w\" {\n  task \"a\" {\n  }\n}\n"
+)
+
 func TestFmt(t *testing.T) {
-	const ugly, pretty = "workflow   \"w\" {\ntask \"a\" {\n}\n}\n", "workflow \"w\" {\n  task \"a\" {\n  }\n}\n"
 	dir := t.TempDir()
 	path := filepath.Join(dir, "sub", "w.hcl")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(ugly), 0o640); err != nil {
+	if err := os.WriteFile(path, []byte(uglyFile), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	content := func() string {
@@ -127,10 +139,10 @@ func TestFmt(t *testing.T) {
 		return string(b)
 	}
 	c := newConsole(t)
-	if r := c.run("fmt", "-check", dir); r.code != 1 || r.stdout != path+"\n" || content() != ugly {
+	if r := c.run("fmt", "-check", dir); r.code != 1 || r.stdout != path+"\n" || content() != uglyFile {
 		t.Errorf("-check: exit %d, %q, %q", r.code, r.stdout, content())
 	}
-	if r := c.run("fmt", dir); r.code != 0 || r.stdout != path+"\n" || content() != pretty {
+	if r := c.run("fmt", dir); r.code != 0 || r.stdout != path+"\n" || content() != prettyFile {
 		t.Errorf("fmt: exit %d, %q, %q", r.code, r.stdout, content())
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
@@ -139,8 +151,8 @@ func TestFmt(t *testing.T) {
 	if r := c.run("fmt", "-check", dir); r.code != 0 || r.stdout != "" {
 		t.Errorf("again: exit %d, %q", r.code, r.stdout)
 	}
-	c.stdin = ugly
-	if r := c.run("fmt", "-"); r.code != 0 || r.stdout != pretty {
+	c.stdin = uglyFile
+	if r := c.run("fmt", "-"); r.code != 0 || r.stdout != prettyFile {
 		t.Errorf("stdin: exit %d, %q", r.code, r.stdout)
 	}
 	if r := c.run("fmt", "-check", "-"); r.code != 1 {
@@ -149,4 +161,154 @@ func TestFmt(t *testing.T) {
 	if r := c.run("fmt", filepath.Join(dir, "none.hcl")); r.code != 2 || !strings.Contains(r.stderr, "none.hcl") {
 		t.Errorf("missing: exit %d, %q", r.code, r.stderr)
 	}
+}
+
+func TestFmtLeavesAloneWhatIsNotHCL(t *testing.T) {
+	broken := map[string]string{
+		"binary.hcl":  "ab\n\xff\xfe\x00{   \x01",
+		"string.hcl":  "locals {\na=\"x\nb  =  2\n}\n",
+		"block.hcl":   "workflow   \"w\" {\n",
+		"a-prose.hcl": "Not   HCL  at all.\n",
+	}
+	dir := t.TempDir()
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range broken {
+		write(name, content)
+	}
+	good := filepath.Join(dir, "good.hcl")
+	c := newConsole(t)
+	for _, args := range [][]string{{"fmt", dir}, {"fmt", filepath.Join(dir, "string.hcl"), good}} {
+		write("good.hcl", uglyFile)
+		r := c.run(append([]string{args[0], "-check"}, args[1:]...)...)
+		if got := contentOf(t, good); r.code != 2 || r.stdout != good+"\n" || got != uglyFile {
+			t.Errorf("-check: exit %d, %q, %q", r.code, r.stdout, got)
+		}
+		r = c.run(args...)
+		if got := contentOf(t, good); r.code != 2 || r.stdout != good+"\n" || got != prettyFile {
+			t.Errorf("exit %d, %q, %q", r.code, r.stdout, got)
+		}
+		if want := "on " + filepath.Join(dir, "string.hcl") + " line 2:"; !strings.Contains(r.stderr, want) {
+			t.Errorf("got %s\nwant %s", r.stderr, want)
+		}
+	}
+	for name, content := range broken {
+		path := filepath.Join(dir, name)
+		r := c.run("fmt", path)
+		if got := contentOf(t, path); r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "Error:") || got != content {
+			t.Errorf("%s: exit %d, %q, %q, now %q", name, r.code, r.stdout, r.stderr, got)
+		}
+		c.stdin = content
+		r = c.run("fmt", "-")
+		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "on <stdin> line") {
+			t.Errorf("%s on standard input: exit %d, %q, %q", name, r.code, r.stdout, r.stderr)
+		}
+	}
+	if r := c.run("fmt", filepath.Join(dir, "binary.hcl")); strings.Count(r.stderr, "Error:") != 1 || !strings.Contains(r.stderr, "line 2:") {
+		t.Errorf("want one finding in line 2, got %s", r.stderr)
+	}
+}
+
+func TestFmtWritesBehindLinksAndKeepsTheOwner(t *testing.T) {
+	dir := t.TempDir()
+	real, folder := filepath.Join(dir, "real"), filepath.Join(dir, "folder")
+	target, link := filepath.Join(real, "target.hcl"), filepath.Join(dir, "link.hcl")
+	if err := errors.Join(
+		os.Mkdir(real, 0o755),
+		os.WriteFile(target, []byte(uglyFile), 0o600),
+		os.Chmod(target, 0o664), // whatever the umask
+		os.Symlink("link2", link),
+		os.Symlink(filepath.Join("real", "target.hcl"), filepath.Join(dir, "link2")),
+		os.Symlink("real", folder),
+	); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 { // others have only files of their own to keep
+		if err := os.Chown(target, 4711, 4712); err != nil {
+			t.Fatal(err)
+		}
+	}
+	was := statOf(t, target)
+	c := newConsole(t)
+	if r := c.run("fmt", link); r.code != 0 || r.stdout != link+"\n" || contentOf(t, target) != prettyFile {
+		t.Errorf("exit %d, %q, %q, target %q", r.code, r.stdout, r.stderr, contentOf(t, target))
+	}
+	if to, err := os.Readlink(link); err != nil || to != "link2" {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	now := statOf(t, target)
+	if now.Mode != was.Mode || now.Uid != was.Uid || now.Gid != was.Gid {
+		t.Errorf("mode %o, owner %d:%d; want %o, %d:%d", now.Mode, now.Uid, now.Gid, was.Mode, was.Uid, was.Gid)
+	}
+	if now.Ino == was.Ino {
+		t.Error("it was written in place, not moved there")
+	}
+	if r := c.run("fmt", "-check", folder); r.code != 0 || r.stderr != "" {
+		t.Errorf("a link to a folder: exit %d, %q", r.code, r.stderr)
+	}
+	if err := os.WriteFile(target, []byte(uglyFile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := c.run("fmt", folder); r.code != 0 || r.stdout != filepath.Join(folder, "target.hcl")+"\n" || contentOf(t, target) != prettyFile {
+		t.Errorf("a link to a folder: exit %d, %q, %q", r.code, r.stdout, r.stderr)
+	}
+	left, err := os.ReadDir(real)
+	if err != nil || len(left) != 1 {
+		t.Errorf("left in the folder: %v, %v", left, err)
+	}
+}
+
+func TestFmtRefusesWhatItCannotWrite(t *testing.T) {
+	dir := t.TempDir()
+	locked, good := filepath.Join(dir, "a-locked.hcl"), filepath.Join(dir, "good.hcl")
+	pipe, linked := filepath.Join(dir, "pipe.hcl"), filepath.Join(dir, "linked.hcl")
+	if err := errors.Join(
+		os.WriteFile(locked, []byte(uglyFile), 0o444),
+		os.WriteFile(good, []byte(uglyFile), 0o644),
+		syscall.Mkfifo(pipe, 0o644),
+		os.Symlink(dir, linked),
+	); err != nil {
+		t.Fatal(err)
+	}
+	c := newConsole(t)
+	r := c.run("fmt", dir)
+	if r.code != 2 || r.stdout != good+"\n" || contentOf(t, good) != prettyFile || contentOf(t, locked) != uglyFile {
+		t.Errorf("exit %d, %q, %q", r.code, r.stdout, contentOf(t, locked))
+	}
+	for _, want := range []string{
+		locked + " is not in the usual layout, but cannot be written: its mode 0444 lets nobody write it",
+		pipe + " is not a regular file",
+		linked + " is not a regular file",
+	} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("got %s\nwant %s", r.stderr, want)
+		}
+	}
+	if r := c.run("fmt", "-check", locked); r.code != 1 || r.stderr != "" {
+		t.Errorf("-check: exit %d, %q", r.code, r.stderr)
+	}
+	if r := c.run("fmt", pipe, "/dev/zero"); r.code != 2 || strings.Count(r.stderr, "is not a regular file") != 2 {
+		t.Errorf("exit %d, %q", r.code, r.stderr)
+	}
+}
+
+func contentOf(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func statOf(t *testing.T, path string) syscall.Stat_t {
+	t.Helper()
+	var s syscall.Stat_t
+	if err := syscall.Stat(path, &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -12,8 +12,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/cairnflow/cairn/hcl"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 func fmtCommand(a *App) *command {
@@ -24,9 +26,11 @@ func fmtCommand(a *App) *command {
 		max:       -1,
 		about: `Rewrites workflow files in the usual layout: indentation, spaces, aligned equals signs. FILE is a
 file, a folder (with everything below it), or "-" for standard input; without one it is the current
-folder. Prints the names of the files that were changed. What a file means never changes.
+folder. Prints the names of the files that were changed. What a file means never changes; a file that is
+not valid HCL is left alone.
 
-Exit codes: 0 done, 1 with -check when a file is not in the usual layout, 2 a file cannot be read or written.`,
+Exit codes: 0 done, 1 with -check when a file is not in the usual layout, 2 a file is not valid HCL, or
+cannot be read or written.`,
 		examples: []string{"cairn fmt", "cairn fmt -check workflows", "cairn fmt - < nightly.hcl"},
 		options: []option{
 			switchOption(&check, "check", "Change nothing; print the names of the files that would be changed, and exit with 1 if there are any."),
@@ -62,7 +66,12 @@ func (a *App) formatStdin(check bool) int {
 		a.errorf("Standard input is larger than %d MiB.", maxSource>>20)
 		return exitUsage
 	}
-	out := hcl.Format(in)
+	file := workflow.File{Path: "<stdin>", Bytes: in}
+	out, diags := hcl.Format(file)
+	if diags.HasErrors() {
+		a.report(source{files: []workflow.File{file}}, diags, false)
+		return exitUsage
+	}
 	if check {
 		if !bytes.Equal(in, out) {
 			a.print("<stdin>\n")
@@ -76,70 +85,110 @@ func (a *App) formatStdin(check bool) int {
 
 // formatPath formats a file, or every *.hcl file below a folder; hidden folders are left alone.
 func (a *App) formatPath(path string, check bool) int {
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return a.formatFile(path, check)
+	}
+	root := path + string(filepath.Separator) // a link to a folder is not walked without it
 	code := exitOK
-	err := filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return err
-		case e.IsDir() && name != path && strings.HasPrefix(e.Name(), "."):
+			a.errorf("%s cannot be read: %s.", name, reasonOf(err))
+			code = exitUsage
+			return nil
+		case e.IsDir() && name != root && strings.HasPrefix(e.Name(), "."):
 			return fs.SkipDir
-		case e.IsDir(), name != path && !strings.HasSuffix(name, ".hcl"):
+		case e.IsDir(), !strings.HasSuffix(name, ".hcl"):
 			return nil
 		}
-		changed, err := formatFile(name, check)
-		if err != nil {
-			return err
-		}
-		if changed {
-			a.print(name + "\n")
-			if check {
-				code = exitFailed
-			}
-		}
+		code = max(code, a.formatFile(name, check))
 		return nil
-	})
-	if err != nil {
-		var at *fs.PathError
-		if errors.As(err, &at) {
-			err = fmt.Errorf("%s: %w", at.Path, at.Err)
-		}
-		a.errorf("%s", err)
-		return exitUsage
-	}
+	}) // the function has told of every error
 	return code
 }
 
-func formatFile(path string, check bool) (changed bool, err error) {
+// formatFile formats a regular file; one that has errors keeps every byte.
+func (a *App) formatFile(path string, check bool) int {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		a.errorf("%s is not a regular file, so it cannot be formatted. Rename it, or name another; \"-\" is standard input.", path)
+		return exitUsage
+	}
+	s, diags := load(path)
+	var in, out []byte
+	if !diags.HasErrors() {
+		in = s.files[0].Bytes
+		out, diags = hcl.Format(s.files[0])
+	}
+	switch {
+	case diags.HasErrors():
+		a.report(s, diags, false)
+		return exitUsage
+	case bytes.Equal(in, out):
+		return exitOK
+	case check:
+		a.print(path + "\n")
+		return exitFailed
+	}
+	if err := replaceFile(path, out); err != nil {
+		a.errorf("%s is not in the usual layout, but cannot be written: %s.", path, err)
+		return exitUsage
+	}
+	a.print(path + "\n")
+	return exitOK
+}
+
+// replaceFile writes a file anew, behind links, and keeps its mode and, where the system allows it, its owner.
+func replaceFile(path string, content []byte) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return reasonOf(err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return false, err
+		return reasonOf(err)
 	}
-	if info.Size() > maxSource {
-		return false, fmt.Errorf("%s is larger than %d MiB", path, maxSource>>20)
+	if info.Mode().Perm()&0o222 == 0 {
+		return fmt.Errorf("its mode %04o lets nobody write it; chmod u+w lets you", info.Mode().Perm())
 	}
-	in, err := os.ReadFile(path)
+	// To move a file into place takes rights on the folder only; the file's own count, too.
+	old, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return false, err
+		return reasonOf(err)
 	}
-	out := hcl.Format(in)
-	if bytes.Equal(in, out) {
-		return false, nil
-	}
-	if check {
-		return true, nil
+	if err := old.Close(); err != nil {
+		return reasonOf(err)
 	}
 	// Written aside and moved into place: a full disk must not cost the file.
 	f, err := os.CreateTemp(filepath.Dir(path), ".cairn-fmt-*")
 	if err != nil {
-		return false, err
+		return fmt.Errorf("its folder takes no new file: %w", reasonOf(err))
 	}
-	_, err = f.Write(out)
-	err = errors.Join(err, f.Chmod(info.Mode().Perm()), f.Close())
+	_, err = f.Write(content)
+	keepOwner(f, info)
+	err = errors.Join(err, f.Chmod(info.Mode()), f.Close())
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return false, errors.Join(err, os.Remove(f.Name()))
+		return errors.Join(reasonOf(err), os.Remove(f.Name()))
 	}
-	return true, nil
+	return nil
+}
+
+// keepOwner gives a new file the owner and group of the one it replaces. Only root may give files away; others keep at least
+// a group that they are in.
+func keepOwner(f *os.File, old fs.FileInfo) {
+	if owner, ok := old.Sys().(*syscall.Stat_t); ok && f.Chown(int(owner.Uid), int(owner.Gid)) != nil {
+		_ = f.Chown(-1, int(owner.Gid))
+	}
+}
+
+// reasonOf is what went wrong with a path that is named anyway.
+func reasonOf(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }
