@@ -199,6 +199,9 @@ func (fl *flow) settle(p *param, given map[string]Given, values map[string]cty.V
 		if p.ty == cty.DynamicPseudoType && namelike(g.Text) {
 			return p.take(cty.StringVal(g.Text))
 		}
+		if (p.ty == cty.Number || p.ty == cty.Bool) && hclsyntax.ValidIdentifier(g.Text) { // quotes would not help
+			return cty.NilVal, hide(fmt.Errorf("must be %s, not %s", wantType(p.ty), shorten(g.Text)), p.sensitive)
+		}
 		return cty.NilVal, hide(fmt.Errorf("must be %s, and the text given is no such value: %w", wantType(p.ty), err), p.sensitive)
 	}
 	return p.take(v)
