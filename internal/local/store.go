@@ -51,6 +51,8 @@ type StoreConfig struct {
 	Path string
 	// ReadOnly opens an existing file for reading, beside other readers; writes fail. A writer keeps readers out.
 	ReadOnly bool
+	// Existing refuses to make the file, as ReadOnly does.
+	Existing bool
 	// LockTimeout is how long to wait for another process that has the file open. Default: 500ms, long enough for one
 	// that is just closing it.
 	LockTimeout time.Duration
@@ -80,7 +82,8 @@ type runEntry struct {
 	Done       bool          `json:"done,omitempty"`
 }
 
-// OpenStore opens the file, and makes it unless ReadOnly is set. Its errors name the file and say what to do.
+// OpenStore opens the file, and makes it unless ReadOnly or Existing is set: ErrNotFound then. Its errors name the file and
+// say what to do.
 func OpenStore(cfg StoreConfig) (*Store, error) {
 	if cfg.LockTimeout <= 0 {
 		cfg.LockTimeout = 500 * time.Millisecond
@@ -89,8 +92,9 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fresh && cfg.ReadOnly {
-		return nil, fmt.Errorf("open state file %s: %w: no such file, or empty", cfg.Path, scheduler.ErrNotFound)
+	absent := fmt.Errorf("open state file %s: %w: no such file, or empty", cfg.Path, scheduler.ErrNotFound)
+	if fresh && (cfg.ReadOnly || cfg.Existing) {
+		return nil, absent
 	}
 	s := &Store{path: cfg.Path}
 	err = guard(cfg.Path, func() error {
@@ -113,10 +117,17 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 		return nil, fmt.Errorf("open state file %s: %w", cfg.Path, err)
 	}
 	s.db.AllocSize = 0 // space is made ahead by written blocks, not by holes: see spaceStep
-	if fresh {
-		err = s.create()
-	} else {
+	if !fresh {
+		fresh, err = s.bare()
+	}
+	switch {
+	case err != nil:
+	case !fresh:
 		err = s.verify()
+	case cfg.ReadOnly || cfg.Existing:
+		err = absent
+	default:
+		err = s.create()
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.db.Close())
@@ -127,6 +138,18 @@ func OpenStore(cfg StoreConfig) (*Store, error) {
 
 // Close closes the file; saves under way end first.
 func (s *Store) Close() error { return s.db.Close() }
+
+// bare reports that nothing was ever written: whoever made the file was killed at it.
+func (s *Store) bare() (bare bool, err error) {
+	err = guard(s.path, func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			first, _ := tx.Cursor().First()
+			bare = first == nil
+			return nil
+		})
+	})
+	return bare, err
+}
 
 func (s *Store) create() error {
 	var id [16]byte

@@ -4,9 +4,13 @@
 package local
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/cairnflow/cairn/internal/porttest"
 	"github.com/cairnflow/cairn/internal/scheduler"
@@ -56,5 +60,45 @@ func drop(e *Elector) {
 	defer e.mu.Unlock()
 	if e.lock != nil {
 		e.lock.Close()
+	}
+}
+
+func TestAStoreThatWasNeverWrittenIsNone(t *testing.T) {
+	for name, prepare := range map[string]func(path string) error{
+		"no file":       func(string) error { return nil },
+		"an empty file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a file whose maker was killed": func(path string) error {
+			db, err := bolt.Open(path, 0o600, nil)
+			if err != nil {
+				return err
+			}
+			return db.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), StoreFile)
+			if err := prepare(path); err != nil {
+				t.Fatal(err)
+			}
+			before, _ := os.ReadFile(path)
+			for _, cfg := range []StoreConfig{{Path: path, ReadOnly: true}, {Path: path, Existing: true}} {
+				if _, err := OpenStore(cfg); !errors.Is(err, scheduler.ErrNotFound) || !strings.Contains(err.Error(), path) {
+					t.Errorf("%+v: %v, want ErrNotFound and the path", cfg, err)
+				}
+			}
+			if after, _ := os.ReadFile(path); string(after) != string(before) {
+				t.Error("opening made or changed the file")
+			}
+			if err := openStore(t, path).Close(); err != nil {
+				t.Fatal(err)
+			}
+			s, err := OpenStore(StoreConfig{Path: path, Existing: true})
+			if err != nil {
+				t.Fatalf("open what was made: %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -166,15 +168,53 @@ func (f folder) repair(id workflow.RunID, now time.Time) (complete bool) {
 	if err != nil || now.Sub(info.ModTime()) < halfMadeAge {
 		return false
 	}
-	if pid, err := local.Leader(string(f)); err != nil || pid != 0 {
-		return false
+	complete, err = f.settle(id)
+	return complete && err == nil
+}
+
+// settle completes a half-made folder that was given up, if the store has the run, and removes it otherwise. Errors:
+// *LockedError, or why it cannot be decided.
+func (f folder) settle(id workflow.RunID) (complete bool, err error) {
+	pid, err := local.Leader(string(f))
+	if err != nil {
+		return false, err
 	}
-	switch found, err := inStore(f, id); {
-	case err != nil:
-		return false
-	case found:
-		return f.complete() == nil
+	if pid != 0 {
+		return false, &LockedError{Run: id, PID: pid}
 	}
-	_ = os.RemoveAll(string(f))
-	return false
+	found, err := inStore(f, id)
+	if err != nil {
+		return false, err
+	}
+	if found {
+		return true, f.complete()
+	}
+	if err := os.RemoveAll(string(f)); err != nil {
+		return false, fmt.Errorf("remove the half-made run folder: %w", err)
+	}
+	return false, nil
+}
+
+// LostError: the run was stored, and its store is missing or empty now.
+type LostError struct {
+	Run    workflow.RunID
+	Folder string
+}
+
+func (e *LostError) Error() string {
+	return fmt.Sprintf("the store of run %s is missing or empty: restore %s from a copy, or remove %s",
+		e.Run, filepath.Join(e.Folder, local.StoreFile), e.Folder)
+}
+
+// Unwrap gives what the API answers.
+func (e *LostError) Unwrap() error {
+	return &api.Error{Status: http.StatusGone, Code: api.CodeGone, Message: e.Error()}
+}
+
+// absent says why the store does not have the run: ErrNotFound if it never had, *LostError if it should.
+func (f folder) absent(id workflow.RunID) error {
+	if f.half() {
+		return fmt.Errorf("run %s: %w in its store: it was given up before it was stored, start it again", id, scheduler.ErrNotFound)
+	}
+	return &LostError{Run: id, Folder: string(f)}
 }

@@ -43,7 +43,7 @@ const (
 )
 
 // Read finds a run: through the socket of the process that drives it, else in its store. scheduler.ErrNotFound: there is no
-// such run.
+// such run. What asks for a run whose store is gone is answered with the words of LostError.
 func Read(ctx context.Context, cfg Config, id workflow.RunID) (*Reader, error) {
 	f := folderOf(cfg.StateDir, id)
 	run, err := f.read()
@@ -93,7 +93,7 @@ func readLive(ctx context.Context, f folder, run runFile, pid int) (*Reader, err
 
 // readStored serves the API over the store in this process.
 func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
-	store := &visitor{folder: f}
+	store := &visitor{folder: f, run: run.Run}
 	executor := &logReader{cfg: cfg, run: f, kind: run.Kind, store: store}
 	sc := schedulerConfig(cfg, NewRun{Kind: run.Kind})
 	sc.Store, sc.Executor, sc.Elector = store, executor, local.NewElector(string(f))
@@ -117,7 +117,10 @@ func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) er
 }
 
 // visitor is a store that is opened for each call and closed after it, so that a reader keeps nobody from driving the run.
-type visitor struct{ folder folder }
+type visitor struct {
+	folder folder
+	run    workflow.RunID
+}
 
 var _ scheduler.Store = (*visitor)(nil)
 
@@ -125,10 +128,13 @@ var errReadOnly = errors.New("nobody drives this run: it can only be read")
 
 func (v *visitor) visit(do func(*local.Store) error) error {
 	store, err := local.OpenStore(local.StoreConfig{Path: v.folder.store(), ReadOnly: true})
-	if err != nil {
-		return err
+	if err == nil {
+		err = errors.Join(do(store), store.Close())
 	}
-	return errors.Join(do(store), store.Close())
+	if errors.Is(err, scheduler.ErrNotFound) {
+		return v.folder.absent(v.run)
+	}
+	return err
 }
 
 // Load implements scheduler.Store.
@@ -144,6 +150,9 @@ func (v *visitor) Load(ctx context.Context, id workflow.RunID) (records []schedu
 func (v *visitor) List(ctx context.Context, filter scheduler.Filter) (list []scheduler.Summary, err error) {
 	err = v.visit(func(s *local.Store) (err error) {
 		list, err = s.List(ctx, filter)
+		if err == nil && len(list) == 0 && !filter.Active {
+			return scheduler.ErrNotFound // it has one run or is not the store it was
+		}
 		return err
 	})
 	return list, err
@@ -171,9 +180,9 @@ func (v *visitor) Save(context.Context, uint64, workflow.RunID, []scheduler.Reco
 // Delete implements scheduler.Store: it refuses.
 func (v *visitor) Delete(context.Context, uint64, workflow.RunID) error { return errReadOnly }
 
-// inStore reports whether a folder's store has the run.
+// inStore reports whether a folder's store has the run. *LostError: it should.
 func inStore(f folder, id workflow.RunID) (bool, error) {
-	_, _, err := (&visitor{folder: f}).Load(context.Background(), id)
+	_, _, err := (&visitor{folder: f, run: id}).Load(context.Background(), id)
 	if errors.Is(err, scheduler.ErrNotFound) {
 		return false, nil
 	}

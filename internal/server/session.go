@@ -130,7 +130,11 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, cfg, f, run)
+	var s *Session
+	store, err := local.OpenStore(local.StoreConfig{Path: f.store()})
+	if err == nil {
+		s, err = open(ctx, cfg, f, store, run)
+	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(string(f)))
 	}
@@ -155,7 +159,7 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 }
 
 // Resume drives a run whose process has ended. Kind "" takes up the kind the run was started with; another one is refused.
-// Errors: *LockedError, *OverError, *UnreachableError, scheduler.ErrNotFound.
+// Errors: *LockedError, *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
 func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
 	f := folderOf(cfg.StateDir, id)
 	run, err := f.read()
@@ -172,7 +176,15 @@ func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Ses
 	if pid != 0 {
 		return nil, &LockedError{Run: id, PID: pid}
 	}
-	s, err := open(ctx, cfg, f, NewRun{ID: id, Kind: run.Kind})
+	// A new store would hide that the run's own is gone.
+	store, err := local.OpenStore(local.StoreConfig{Path: f.store(), Existing: true})
+	if errors.Is(err, scheduler.ErrNotFound) {
+		return nil, f.absent(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(ctx, cfg, f, store, NewRun{ID: id, Kind: run.Kind})
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +193,9 @@ func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Ses
 		status = state.Head.Status
 		return nil
 	})
+	if errors.Is(err, scheduler.ErrNotFound) {
+		err = f.absent(id)
+	}
 	if err == nil && status.Terminal() {
 		err = &OverError{Run: id, Status: status}
 	}
@@ -214,12 +229,9 @@ func defaultInflight(kind Kind) int {
 	return scheduler.DefaultConfig().MaxInflight
 }
 
-// open starts scheduler and API over a run folder. The run may be in the store already.
-func open(ctx context.Context, cfg Config, f folder, run NewRun) (_ *Session, err error) {
-	s := &Session{Run: run.ID, Kind: run.Kind, folder: f, done: make(chan struct{})}
-	if s.store, err = local.OpenStore(local.StoreConfig{Path: f.store()}); err != nil {
-		return nil, err
-	}
+// open starts scheduler and API over a run folder, and takes over its store. The run may be in the store already.
+func open(ctx context.Context, cfg Config, f folder, store *local.Store, run NewRun) (_ *Session, err error) {
+	s := &Session{Run: run.ID, Kind: run.Kind, folder: f, store: store, done: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.store.Close())
