@@ -10,5 +10,5 @@
 //	                   lock       held by the process that drives the run
 //	                   sock       the API of that process
 //	                   …          the executor's own (package local)
-//	<state>/keys/<hash>           which run an idempotency key belongs to
+//	<state>/keys/<hash>           which run an idempotency key belongs to; locked while that run is made
 package server

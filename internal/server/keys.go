@@ -4,16 +4,19 @@
 package server
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
+	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -34,79 +37,152 @@ type keyFile struct {
 	Fingerprint string         `json:"fingerprint"` // of definition and params
 }
 
-// claimKey gives the key of a new run to it, for as long as its folder is there; release takes that back. *RunExistsError: an
-// equal run has it; *scheduler.KeyTakenError: another one.
-func claimKey(cfg Config, run NewRun) (release func() error, err error) {
+// claim is the right of this process to make the run of a key. It ends with the process.
+type claim struct {
+	file *os.File // locked; nil for a run without a key
+}
+
+// claimKey gives the key of a new run to it, for as long as its folder is there. Whoever wants the key too waits until the
+// claim is closed, and then finds the run made, or nothing that counts. *RunExistsError: an equal run has the key;
+// *scheduler.KeyTakenError: another one; *LostError: one that has lost its store.
+func claimKey(ctx context.Context, cfg Config, run NewRun) (claim, error) {
 	if run.IdempotencyKey == "" {
-		return func() error { return nil }, nil
+		return claim{}, nil
 	}
-	mine, err := keyOf(run)
+	me, err := ownerOf(run)
 	if err != nil {
-		return nil, err
+		return claim{}, err
 	}
 	dir := filepath.Join(cfg.StateDir, "keys")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state folder: %w", err)
+		return claim{}, fmt.Errorf("make the state folder: %w", err)
 	}
 	name := sha256.Sum256([]byte(run.Definition.Name + "\x00" + run.IdempotencyKey))
-	path := filepath.Join(dir, hex.EncodeToString(name[:]))
-	draft := path + "." + string(run.ID)
-	if err := os.WriteFile(draft, mine, 0o600); err != nil {
-		return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+	file, err := lockKey(ctx, filepath.Join(dir, hex.EncodeToString(name[:])))
+	if err != nil {
+		return claim{}, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
 	}
-	defer os.Remove(draft)
+	c := claim{file: file}
+	if err := c.take(cfg, run.IdempotencyKey, me); err != nil {
+		c.close()
+		return claim{}, err
+	}
+	return c, nil
+}
+
+// take gives the key to me, unless the run that has it is there.
+func (c claim) take(cfg Config, key string, me keyFile) error {
+	owner, err := c.owner()
+	if err != nil {
+		return fmt.Errorf("read the owner of idempotency key %q: %w", key, err)
+	}
+	if owner.Run != "" {
+		if err := askOwner(cfg, key, owner, me); err != nil {
+			return err
+		}
+	}
+	if err := c.give(me); err != nil {
+		return fmt.Errorf("claim idempotency key %q: %w", key, err)
+	}
+	return nil
+}
+
+// A key is locked while its run is made, which takes as long as Nomad takes to answer.
+const (
+	keyPatience = 15 * time.Second
+	keyPause    = 20 * time.Millisecond // a blocking flock cannot be called off
+)
+
+// lockKey opens the file of a key, empty if it is new, and locks it. The file is never removed: the lock is on it.
+func lockKey(ctx context.Context, path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	patience, cancel := context.WithTimeout(ctx, keyPatience)
+	defer cancel()
+	tick := time.NewTicker(keyPause)
+	defer tick.Stop()
 	for {
-		// A link is made or not: nobody sees half a file, and only one of two processes makes it.
-		err := os.Link(draft, path)
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
-			return func() error { return os.Remove(path) }, nil
+			return f, nil
 		}
-		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
-		if err := askOwner(cfg, path, run, mine); err != nil {
-			return nil, err
-		}
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+		select {
+		case <-tick.C:
+		case <-patience.Done():
+			return nil, errors.Join(
+				fmt.Errorf("another process is starting a run with it, and has %s locked: try again when it is done, or end it", path), f.Close())
 		}
 	}
 }
 
-// askOwner returns nil when the key's run is not there (any more).
-func askOwner(cfg Config, path string, run NewRun, mine []byte) error {
-	b, err := os.ReadFile(path)
-	info, statErr := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(statErr, fs.ErrNotExist) {
-		return nil
+// owner reads whom the key belongs to; nobody when it is new, or its claimant was killed.
+func (c claim) owner() (keyFile, error) {
+	var owner keyFile
+	b, err := io.ReadAll(c.file)
+	if err != nil || len(b) == 0 {
+		return owner, err
 	}
-	if err := errors.Join(err, statErr); err != nil {
-		return fmt.Errorf("read the owner of idempotency key %q: %w", run.IdempotencyKey, err)
+	if err := json.Unmarshal(b, &owner); err != nil {
+		return owner, fmt.Errorf("%s is damaged, remove it: %w", c.file.Name(), err)
 	}
-	var owner, me keyFile
-	if err := errors.Join(json.Unmarshal(b, &owner), json.Unmarshal(mine, &me)); err != nil {
-		return fmt.Errorf("read the owner of idempotency key %q: %w", run.IdempotencyKey, err)
+	return owner, nil
+}
+
+// give writes whom the key belongs to, before anything of the run is made.
+func (c claim) give(owner keyFile) error {
+	b, err := json.Marshal(owner)
+	if err != nil {
+		return err
 	}
-	_, err = os.Stat(string(folderOf(cfg.StateDir, owner.Run)))
-	// Its folder may be about to be made.
-	if fresh := time.Since(info.ModTime()) < halfMadeAge; errors.Is(err, fs.ErrNotExist) && !fresh {
-		return nil
+	if err := c.file.Truncate(0); err != nil {
+		return err
+	}
+	if _, err := c.file.WriteAt(b, 0); err != nil {
+		return err
+	}
+	return c.file.Sync()
+}
+
+// close lets others ask for the key.
+func (c claim) close() {
+	if c.file != nil {
+		c.file.Close()
+	}
+}
+
+// askOwner returns nil when the key's run is not there (any more). The key is locked, so nobody is making that run: what is
+// half-made was given up.
+func askOwner(cfg Config, key string, owner, me keyFile) error {
+	f := folderOf(cfg.StateDir, owner.Run)
+	if f.half() {
+		if there, err := f.settle(owner.Run); err != nil {
+			return fmt.Errorf("idempotency key %q belongs to run %s, which was left half-made in %s: %w", key, owner.Run, f, err)
+		} else if !there {
+			return nil
+		}
+	}
+	if pid, err := local.Leader(string(f)); err == nil && pid == 0 {
+		var lost *LostError
+		if _, err := inStore(f, owner.Run); errors.As(err, &lost) {
+			return fmt.Errorf("idempotency key %q belongs to run %s: %w", key, owner.Run, lost)
+		}
 	}
 	if owner.Fingerprint != me.Fingerprint {
-		return &scheduler.KeyTakenError{Key: run.IdempotencyKey, Run: owner.Run}
+		return &scheduler.KeyTakenError{Key: key, Run: owner.Run}
 	}
-	return &RunExistsError{Key: run.IdempotencyKey, Run: owner.Run}
+	return &RunExistsError{Key: key, Run: owner.Run}
 }
 
-func keyOf(run NewRun) ([]byte, error) {
+func ownerOf(run NewRun) (keyFile, error) {
 	b, err := json.Marshal([]any{run.Definition.Hash, run.Params})
 	if err != nil {
-		return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
+		return keyFile{}, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
 	}
 	sum := sha256.Sum256(b)
-	b, err = json.Marshal(keyFile{Run: run.ID, Fingerprint: hex.EncodeToString(sum[:])})
-	if err != nil {
-		return nil, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
-	}
-	return b, nil
+	return keyFile{Run: run.ID, Fingerprint: hex.EncodeToString(sum[:])}, nil
 }

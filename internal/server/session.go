@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -108,21 +107,15 @@ type Session struct {
 	err           error // of the scheduler; read after done
 }
 
-// Start makes the run folder, stores the run and drives it until Close. Errors: *KeyTakenError, *RunExistsError,
+// Start makes the run folder, stores the run and drives it until Close. Errors: *KeyTakenError, *RunExistsError, *LostError,
 // *UnreachableError.
 func Start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
-	release, err := claimKey(cfg, run)
+	key, err := claimKey(ctx, cfg, run)
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(ctx, cfg, run)
-	if err != nil {
-		if _, there := os.Stat(string(folderOf(cfg.StateDir, run.ID))); errors.Is(there, fs.ErrNotExist) {
-			err = errors.Join(err, release())
-		}
-		return nil, err
-	}
-	return s, nil
+	defer key.close()
+	return start(ctx, cfg, run)
 }
 
 func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
