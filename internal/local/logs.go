@@ -21,6 +21,19 @@ import (
 // followEvery is how often a followed log is looked at for more.
 const followEvery = 50 * time.Millisecond
 
+// RemovedError: the attempt has ended, and its folder, or the one of all attempts, was removed since. It is an ErrGone.
+type RemovedError struct {
+	Attempt workflow.AttemptID
+	Folder  string
+}
+
+func (e *RemovedError) Error() string {
+	return fmt.Sprintf("the logs of attempt %s are gone: somebody removed %s", e.Attempt, e.Folder)
+}
+
+// Unwrap returns ErrGone.
+func (e *RemovedError) Unwrap() error { return scheduler.ErrGone }
+
 // Logs implements scheduler.Executor.
 func (e *Executor) Logs(ctx context.Context, req scheduler.LogRequest) (io.ReadCloser, error) {
 	return openLog(ctx, e.dir, req, func() (bool, error) { return e.over(req.Attempt) })
@@ -41,13 +54,14 @@ func openLog(ctx context.Context, dir string, req scheduler.LogRequest, over fun
 	f := attemptFolder{dir: filepath.Join(dir, attemptsDir, string(req.Attempt)), task: req.Task}
 	file, err := os.OpenInRoot(dir, filepath.Join(attemptsDir, string(req.Attempt), f.log(req.Stderr)))
 	if errors.Is(err, fs.ErrNotExist) {
-		what := scheduler.ErrNotFound
 		if _, ok, jerr := ended(dir, req.Attempt); jerr == nil && ok {
-			if _, serr := os.Stat(f.dir); errors.Is(serr, fs.ErrNotExist) {
-				what = scheduler.ErrGone // somebody cleaned up
+			for _, gone := range []string{filepath.Dir(f.dir), f.dir} {
+				if _, serr := os.Stat(gone); errors.Is(serr, fs.ErrNotExist) {
+					return nil, &RemovedError{Attempt: req.Attempt, Folder: gone}
+				}
 			}
 		}
-		return nil, fmt.Errorf("open log of attempt %s: %w", req.Attempt, what)
+		return nil, fmt.Errorf("open log of attempt %s: %w", req.Attempt, scheduler.ErrNotFound)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open log of attempt %s: %w", req.Attempt, err)

@@ -273,11 +273,14 @@ func TestLogsOfARunThatNobodyKnowsAreReadFromItsFolder(t *testing.T) {
 		}
 		r.Close()
 	}
-	if err := os.RemoveAll(filepath.Join(dir, attemptsDir, string(st.Attempt))); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Logs(t.Context(), dir, scheduler.LogRequest{Attempt: st.Attempt, Task: "t"}); !errors.Is(err, scheduler.ErrGone) {
-		t.Errorf("a removed log gives %v, want ErrGone", err)
+	for _, gone := range []string{filepath.Join(dir, attemptsDir, string(st.Attempt)), filepath.Join(dir, attemptsDir)} {
+		if err := os.RemoveAll(gone); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Logs(t.Context(), dir, scheduler.LogRequest{Attempt: st.Attempt, Task: "t"})
+		if !errors.Is(err, scheduler.ErrGone) || !strings.HasSuffix(err.Error(), "removed "+gone) {
+			t.Errorf("a removed log gives %v, want ErrGone and %s", err, gone)
+		}
 	}
 	for _, req := range []scheduler.LogRequest{{Attempt: "../../etc", Task: "t"}, {Attempt: st.Attempt, Task: "../../../x"}, {Attempt: st.Attempt}} {
 		if _, err := Logs(t.Context(), dir, req); err == nil {

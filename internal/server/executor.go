@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/nomad"
@@ -122,6 +124,19 @@ func fateOf(ctx context.Context, s *scheduler.Scheduler, id workflow.AttemptID) 
 		return nomad.FateUnknown
 	}
 	return fate
+}
+
+// explaining is a scheduler that says which folder is gone where the API knows only that logs are.
+type explaining struct{ *scheduler.Scheduler }
+
+// Logs implements httpapi.Runs.
+func (e explaining) Logs(ctx context.Context, req scheduler.LogRequest) (io.ReadCloser, error) {
+	log, err := e.Scheduler.Logs(ctx, req)
+	var removed *local.RemovedError
+	if errors.As(err, &removed) {
+		err = &api.Error{Status: http.StatusGone, Code: api.CodeGone, Message: removed.Error()}
+	}
+	return log, err
 }
 
 // logReader is the executor of a run that nobody drives: it starts nothing, and reads logs.

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/scheduler"
 )
@@ -83,4 +85,34 @@ func TestResumeOfARunThatWasGivenUpMakesNoStore(t *testing.T) {
 	if _, err := os.Stat(f.store()); err == nil {
 		t.Error("there is a store now")
 	}
+}
+
+func TestLogsOfARemovedFolderNameIt(t *testing.T) {
+	r := newRig(t, small)
+	s := r.start(Local)
+	if _, err := follow(within(t), s.Client(), s.Run); err != nil {
+		t.Fatal(err)
+	}
+	attempts := s.folder.file("attempts")
+	if err := os.RemoveAll(attempts); err != nil {
+		t.Fatal(err)
+	}
+	check := func(c *client.Client) {
+		t.Helper()
+		_, err := c.Logs(within(t), string(s.Run), api.LogQuery{Task: "again"})
+		var said *api.Error
+		if !errors.As(err, &said) || said.Code != api.CodeGone || !strings.Contains(said.Message, "somebody removed "+attempts) {
+			t.Errorf("got %v, want to hear that %s was removed", err, attempts)
+		}
+	}
+	check(s.Client())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := Read(within(t), r.cfg, s.Run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stored.Close()
+	check(stored.Client)
 }

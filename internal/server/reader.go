@@ -101,12 +101,12 @@ func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := httpapi.New(httpapi.Config{Runs: stored{s}, Version: cfg.Version, Logger: cfg.Logger.Named("http")})
+	handler := httpapi.New(httpapi.Config{Runs: stored{explaining{s}}, Version: cfg.Version, Logger: cfg.Logger.Named("http")})
 	return &Reader{Client: client.InProcess(f.store(), handler), Kind: run.Kind, release: func() {}}, nil
 }
 
 // stored is a scheduler that never leads: it refuses verbs at once instead of waiting.
-type stored struct{ *scheduler.Scheduler }
+type stored struct{ explaining }
 
 // Verb refuses: nobody would act upon it.
 func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) error {

@@ -248,7 +248,7 @@ func open(ctx context.Context, cfg Config, f folder, store *local.Store, run New
 	if x, ok := executor.(interface{ Trouble() string }); ok {
 		s.trouble = x.Trouble
 	}
-	handler := httpapi.New(httpapi.Config{Runs: noticing{s.scheduler, s}, Version: cfg.Version, Logger: cfg.Logger.Named("http")})
+	handler := httpapi.New(httpapi.Config{Runs: noticing{explaining{s.scheduler}, s}, Version: cfg.Version, Logger: cfg.Logger.Named("http")})
 	listener, release, err := listen(f)
 	if err != nil {
 		return nil, err
@@ -320,7 +320,7 @@ func (s *Session) Notice() string {
 
 // noticing is the scheduler with the executor's notices beside its own.
 type noticing struct {
-	*scheduler.Scheduler
+	explaining
 	session *Session
 }
 
