@@ -42,6 +42,16 @@ type line struct {
 
 // show prints what has changed. now dates what has no time of its own.
 func (l *lines) show(run *api.Run, now time.Time) {
+	for _, x := range l.news(run, now) {
+		l.print(x)
+	}
+}
+
+// skip takes a document for printed: only what comes after it is news.
+func (l *lines) skip(run *api.Run) { l.news(run, time.Time{}) }
+
+// news is what has changed since the document before, in the order of time.
+func (l *lines) news(run *api.Run, now time.Time) []line {
 	var news []line
 	if len(l.tasks) == 0 {
 		l.tasks = make([]taskSeen, len(run.Tasks))
@@ -54,8 +64,11 @@ func (l *lines) show(run *api.Run, now time.Time) {
 	slices.SortStableFunc(news, func(a, b line) int { return a.at.Compare(b.at) })
 	var before, after []line
 	if l.status != run.Status {
-		l.status = run.Status
 		change := line{now, runLine(run)}
+		if l.status == "" && run.Status == "running" {
+			change.at = timeOr(run.StartedAt, now)
+		}
+		l.status = run.Status
 		if run.Terminal() {
 			change.at = run.EndedAt
 			after = append(after, change)
@@ -63,9 +76,7 @@ func (l *lines) show(run *api.Run, now time.Time) {
 			before = append(before, change)
 		}
 	}
-	for _, x := range slices.Concat(before, news, after) {
-		l.print(x)
-	}
+	return slices.Concat(before, news, after)
 }
 
 // note prints talk between the transitions.

@@ -153,7 +153,7 @@ func (a *App) startRun(f *runFlags, path string) int {
 		return a.startFailed(cfg, f, err)
 	}
 	a.say("%s", where(session, def.Name, cfg))
-	return a.drive(session, f)
+	return a.drive(session, f, nil)
 }
 
 // newRun evaluates the params and says what was wrong with them.
@@ -247,16 +247,30 @@ func (a *App) resumeRun(f *runFlags) int {
 	if f.local || f.nomad {
 		kind = f.kind()
 	}
-	return a.resume(cfg, f, id, kind)
+	return a.resume(cfg, f, id, kind, standing(cfg, id))
 }
 
-func (a *App) resume(cfg server.Config, f *runFlags, id workflow.RunID, kind server.Kind) int {
+// standing is the document of a run before this process touches it; nil when it cannot be read.
+func standing(cfg server.Config, id workflow.RunID) *api.Run {
+	reader, err := server.Read(context.Background(), cfg, id)
+	if err != nil {
+		return nil
+	}
+	defer reader.Close()
+	run, err := reader.Run(context.Background(), string(id))
+	if err != nil {
+		return nil
+	}
+	return run
+}
+
+func (a *App) resume(cfg server.Config, f *runFlags, id workflow.RunID, kind server.Kind, before *api.Run) int {
 	session, err := server.Resume(context.Background(), cfg, id, kind)
 	if err != nil {
 		return a.startFailed(cfg, f, err)
 	}
 	a.say("%s", where(session, "", cfg))
-	return a.drive(session, f)
+	return a.drive(session, f, before)
 }
 
 // rejoin follows a run that was there already: through the process that drives it, or by driving it.
@@ -275,7 +289,7 @@ func (a *App) rejoin(cfg server.Config, f *runFlags, id workflow.RunID) int {
 	case reader.PID != 0:
 		return a.watch(reader, f.json, id)
 	}
-	return a.resume(cfg, f, id, "")
+	return a.resume(cfg, f, id, "", run)
 }
 
 // startFailed says why a run could not be started or resumed.
@@ -337,9 +351,14 @@ func (a *App) viewFor(asJSON bool) view {
 	return a.viewOn(a.Stdout)
 }
 
-// drive follows a run that this process schedules, and stops scheduling when it is over.
-func (a *App) drive(s *server.Session, f *runFlags) int {
-	w := &follower{app: a, client: s.Client(), id: string(s.Run), view: a.viewFor(f.json), owner: true, ended: s.Done(), notice: s.Notice}
+// drive follows a run that this process schedules, and stops scheduling when it is over. What a resumed run was like before
+// is no news; nil = the run is new.
+func (a *App) drive(s *server.Session, f *runFlags, before *api.Run) int {
+	v := a.viewFor(f.json)
+	if l, ok := v.(*lines); ok && before != nil {
+		l.skip(before)
+	}
+	w := &follower{app: a, client: s.Client(), id: string(s.Run), view: v, owner: true, ended: s.Done(), notice: s.Notice}
 	run, err := w.follow(context.Background())
 	code := exitUntold
 	switch {

@@ -358,10 +358,13 @@ func TestAKilledRunIsResumed(t *testing.T) {
 	if r := c.run("runs", "pause", id); r.code != 1 || !strings.Contains(r.stderr, "cairn run -local -resume "+id) {
 		t.Errorf("pause: exit %d, %s", r.code, r.stderr)
 	}
-	c.stopOn("forever #1 running", syscall.SIGINT)
+	c.signals <- syscall.SIGINT
 	r := c.run("run", "-resume", id, "-local")
 	if r.code != 3 || strings.Contains(r.stdout, "forever #2") {
 		t.Errorf("exit %d; the attempt must be taken up, not started again:\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if strings.Contains(r.stdout, "run "+id+" running") || !strings.Contains(r.stdout, "forever #1 cancelled") {
+		t.Errorf("only what is new since the resume is to be told:\n%s", r.stdout)
 	}
 }
 

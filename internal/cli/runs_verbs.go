@@ -71,7 +71,7 @@ func (a *App) useVerb(id string, verb api.Verb, req api.VerbRequest, asJSON bool
 		case err != nil:
 			return a.broken(err)
 		case !run.Terminal():
-			return a.undriven(r, full, verb, req, asJSON)
+			return a.undriven(r.Kind, run, verb, req, asJSON)
 		}
 		// It is over: the answer to the verb says so in the same words as everywhere.
 	}
@@ -88,25 +88,25 @@ func (a *App) useVerb(id string, verb api.Verb, req api.VerbRequest, asJSON bool
 }
 
 // undriven uses a verb on a run that no process drives: this one does, until the run has ended.
-func (a *App) undriven(r *server.Reader, id workflow.RunID, verb api.Verb, req api.VerbRequest, asJSON bool) int {
+func (a *App) undriven(kind server.Kind, run *api.Run, verb api.Verb, req api.VerbRequest, asJSON bool) int {
 	if verb != api.VerbStop && verb != api.VerbTerminate {
-		a.errorf("Nobody drives run %s, so nothing of it starts anyway. Go on with it: cairn run -%s -resume %s", id, r.Kind, id)
+		a.errorf("Nobody drives run %s, so nothing of it starts anyway. Go on with it: cairn run -%s -resume %s", run.ID, kind, run.ID)
 		return exitFailed
 	}
 	cfg, err := a.serverConfig()
 	if err != nil {
 		return a.broken(err)
 	}
-	a.say("Nobody drives run %s: this process does until it has ended.", id)
-	session, err := server.Resume(context.Background(), cfg, id, r.Kind)
+	a.say("Nobody drives run %s: this process does until it has ended.", run.ID)
+	session, err := server.Resume(context.Background(), cfg, workflow.RunID(run.ID), kind)
 	f := &runFlags{json: asJSON}
 	if err != nil {
 		return a.startFailed(cfg, f, err)
 	}
-	if _, err := session.Client().Verb(context.Background(), string(id), verb, req); err != nil {
+	if _, err := session.Client().Verb(context.Background(), run.ID, verb, req); err != nil {
 		a.errorf("%s", sentence(err))
 	}
-	if code := a.drive(session, f); code != exitCancelled {
+	if code := a.drive(session, f, run); code != exitCancelled {
 		return code
 	}
 	return exitOK // what was asked for

@@ -135,6 +135,20 @@ func TestLinesTellEachTransitionOnce(t *testing.T) {
 	goldenInside(t, "lines.txt", out.String())
 }
 
+func TestLinesAfterAResumeTellOnlyNews(t *testing.T) {
+	var out bytes.Buffer
+	l := &lines{out: &out}
+	l.skip(busy())
+	run := busy()
+	work := &run.Tasks[1]
+	work.Status, work.Instances[0].Status = "succeeded", "succeeded"
+	work.Instances[0].Attempts[0].Verdict, work.Instances[0].Attempts[0].EndedAt = "succeeded", second(9) // while nobody looked
+	l.show(run, second(20))
+	if want := "12:00:09 work #1 succeeded after 7.0s\n"; out.String() != want {
+		t.Errorf("got:\n%swant:\n%s", out.String(), want)
+	}
+}
+
 func TestSentences(t *testing.T) {
 	for in, want := range map[string]string{
 		"open store: no such file":       "Open store: no such file.",
