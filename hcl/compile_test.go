@@ -138,6 +138,29 @@ func TestLoading(t *testing.T) {
 	}
 }
 
+func TestReadFileIsBounded(t *testing.T) {
+	dir := t.TempDir()
+	file, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.WriteFile(file, make([]byte, 1<<20), 0o644), syscall.Mkfifo(pipe, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadFile(file, 1<<20); err != nil || len(b) != 1<<20 {
+		t.Errorf("%d bytes, %v", len(b), err)
+	}
+	if err := os.Truncate(file, 1<<20+1); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		file: file + ": more than 1 MiB are too many", pipe: pipe + " is a named pipe and not a regular file",
+		dir: dir + " is a folder and not a regular file", "/dev/zero": "/dev/zero is a device and not a regular file",
+		filepath.Join(dir, "none"): "no such file",
+	} {
+		if b, err := ReadFile(path, 1<<20); b != nil || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %d bytes, %v, want to hear %q", path, len(b), err, want)
+		}
+	}
+}
+
 func TestOnlyRegularFilesAreLoaded(t *testing.T) {
 	dir := t.TempDir()
 	whole := func(name string) string { return filepath.Join(dir, name) }

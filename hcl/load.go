@@ -35,7 +35,7 @@ func Load(path string) ([]workflow.File, Diagnostics) {
 	case !info.Mode().IsRegular() && !isOpen(info):
 		return nil, notAFile(path, info.Mode())
 	}
-	b, err := readFile(path, maxSourceBytes)
+	b, err := read(path, maxSourceBytes, maxSourceBytes)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
@@ -63,7 +63,7 @@ func loadFolder(path string) ([]workflow.File, Diagnostics) {
 		}
 		var b []byte
 		if err == nil {
-			b, err = readFile(whole, left)
+			b, err = read(whole, left, maxSourceBytes)
 		}
 		if err != nil {
 			diags = append(diags, unreadable(whole, err)...)
@@ -95,42 +95,66 @@ func isOpen(info fs.FileInfo) bool {
 	})
 }
 
-func readFile(path string, limit int64) ([]byte, error) {
+// ReadFile reads a file of at most limit bytes, for which the caller is not to wait: a pipe only where it is open already.
+func ReadFile(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() && !isOpen(info) {
+		return nil, fmt.Errorf("%s is %s and not a regular file", path, kindOf(info.Mode()))
+	}
+	b, err := read(path, limit, limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, reasonOf(err))
+	}
+	return b, nil
+}
+
+// read reads at most left bytes, which are what is left of a limit.
+func read(path string, left, limit int64) ([]byte, error) {
 	// A pipe whose writer has left would be waited for without O_NONBLOCK.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	b, err := io.ReadAll(io.LimitReader(f, left+1))
 	if err != nil {
 		return nil, err
 	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("the files of a workflow are larger than %d MiB together", maxSourceBytes>>20)
+	if int64(len(b)) > left {
+		return nil, fmt.Errorf("more than %d MiB are too many", limit>>20)
 	}
 	return b, nil
 }
 
-func unreadable(path string, err error) Diagnostics {
-	reason := err.Error()
+// reasonOf leaves the path out of an error about a file.
+func reasonOf(err error) error {
 	var pathErr *fs.PathError
 	if errors.As(err, &pathErr) {
-		reason = pathErr.Err.Error()
+		return pathErr.Err
 	}
-	return Diagnostics{{SeverityError, "Cannot read the workflow", fmt.Sprintf("%s: %s.", path, reason), workflow.Range{}}}
+	return err
+}
+
+func unreadable(path string, err error) Diagnostics {
+	return Diagnostics{{SeverityError, "Cannot read the workflow", fmt.Sprintf("%s: %s.", path, reasonOf(err)), workflow.Range{}}}
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
 }
 
 func notAFile(path string, mode fs.FileMode) Diagnostics {
-	kind := "a device"
-	switch {
-	case mode.IsDir():
-		kind = "a folder"
-	case mode&fs.ModeNamedPipe != 0:
-		kind = "a named pipe"
-	case mode&fs.ModeSocket != 0:
-		kind = "a socket"
-	}
 	return Diagnostics{{SeverityError, "Not a regular file", fmt.Sprintf(
-		"%s is %s. A workflow is read from regular files: rename this one, or name another.", path, kind), workflow.Range{}}}
+		"%s is %s. A workflow is read from regular files: rename this one, or name another.", path, kindOf(mode)), workflow.Range{}}}
 }

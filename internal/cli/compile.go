@@ -5,8 +5,6 @@ package cli
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/cairnflow/cairn/hcl"
@@ -77,7 +75,7 @@ func (p *params) given() (map[string]hcl.Given, source, hcl.Diagnostics) {
 	s := source{}
 	var diags hcl.Diagnostics
 	for _, path := range p.files {
-		b, err := readParamFile(path)
+		b, err := hcl.ReadFile(path, maxParamFile)
 		if err != nil {
 			diags = append(diags, hcl.Diagnostic{
 				Severity: hcl.SeverityError,
@@ -97,19 +95,6 @@ func (p *params) given() (map[string]hcl.Given, source, hcl.Diagnostics) {
 		out[t.name] = hcl.Given{Text: t.text}
 	}
 	return out, s, diags
-}
-
-func readParamFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case info.IsDir():
-		return nil, fmt.Errorf("%s is a folder", path)
-	case info.Size() > maxParamFile:
-		return nil, fmt.Errorf("%s is larger than %d MiB", path, maxParamFile>>20)
-	}
-	return os.ReadFile(filepath.Clean(path))
 }
 
 // over puts the files of another source beside those of this one, for quoting.

@@ -138,6 +138,10 @@ func TestFmt(t *testing.T) {
 		}
 		return string(b)
 	}
+	hidden := filepath.Join(dir, ".hidden.hcl")
+	if err := os.WriteFile(hidden, []byte("not {"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	c := newConsole(t)
 	if r := c.run("fmt", "-check", dir); r.code != 1 || r.stdout != path+"\n" || content() != uglyFile {
 		t.Errorf("-check: exit %d, %q, %q", r.code, r.stdout, content())

@@ -83,7 +83,7 @@ func (a *App) formatStdin(check bool) int {
 	return exitOK
 }
 
-// formatPath formats a file, or every *.hcl file below a folder; hidden folders are left alone.
+// formatPath formats a file, or every *.hcl file below a folder; what is hidden is left alone.
 func (a *App) formatPath(path string, check bool) int {
 	info, err := os.Stat(path)
 	if err != nil || !info.IsDir() {
@@ -99,7 +99,7 @@ func (a *App) formatPath(path string, check bool) int {
 			return nil
 		case e.IsDir() && name != root && strings.HasPrefix(e.Name(), "."):
 			return fs.SkipDir
-		case e.IsDir(), !strings.HasSuffix(name, ".hcl"):
+		case e.IsDir(), !strings.HasSuffix(name, ".hcl"), strings.HasPrefix(e.Name(), "."):
 			return nil
 		}
 		code = max(code, a.formatFile(name, check))

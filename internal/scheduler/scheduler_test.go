@@ -352,7 +352,9 @@ func TestVerbs(t *testing.T) {
 	})
 }
 
-func TestChangesTellReadersAtMostTenTimesASecond(t *testing.T) { testPace(t, 300, 100*time.Millisecond) }
+func TestChangesTellReadersAtMostTenTimesASecond(t *testing.T) {
+	testPace(t, 300, 100*time.Millisecond)
+}
 
 // A document of 1,200 tasks takes 18 ms to make and read, a twentieth of 360.
 func TestChangesOfALargeRunAreToldMoreSeldom(t *testing.T) { testPace(t, 1200, 360*time.Millisecond) }
