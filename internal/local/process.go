@@ -265,8 +265,7 @@ func lookup(command string, f attemptFolder, env []string) (string, error) {
 	return "", fmt.Errorf("command %q is neither in the task's folder nor in the PATH (%s)", command, path)
 }
 
-// fork starts the attempt's process in a group of its own. It must run on a thread that lives as long as this process: the
-// kernel kills the child when that thread ends, so that no child outlives a supervisor that was killed.
+// fork starts the attempt's process in a group of its own. It must run on the thread of a forker.
 func fork(f attemptFolder, s *spec, stdin *os.File) (pid int, err error) {
 	owner, u, err := credential(s.User)
 	if err != nil {

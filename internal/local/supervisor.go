@@ -41,7 +41,7 @@ const (
 // Supervise is the body of the hidden command `cairn supervise DIR`: it runs the attempts of the run folder DIR as its
 // children until the process that schedules the run has gone and no child lives. Ending ctx kills what runs.
 //
-// One goroutine owns all state, on one thread: starts, ends and kills have one order.
+// One goroutine owns all state: starts, ends and kills have one order.
 func Supervise(ctx context.Context, args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("supervise: want one argument, the run folder, got %d", len(args))
@@ -53,7 +53,8 @@ func Supervise(ctx context.Context, args []string) error {
 		helpers:  map[int]*attempt{},
 		sweeping: map[*attempt]bool{},
 		peers:    map[*lines]bool{},
-		inbox:    make(chan message),
+		inbox:    make(chan message, maxTogether),
+		forks:    make(chan func(), maxTogether),
 		forked:   make(chan struct{}, 1),
 		dead:     make(chan struct{}),
 		reaped:   make(chan struct{}),
@@ -82,7 +83,8 @@ type supervisor struct {
 	peers    map[*lines]bool
 	leaving  bool // ctx has ended: no new connections
 
-	inbox  chan message  // from the connections
+	inbox  chan message  // from the connections; starts that wait in it are carried out together
+	forks  chan func()   // to the forkers
 	forked chan struct{} // to waitChildren: there is a child now
 	dead   chan struct{} // from waitChildren: a child has ended
 	reaped chan struct{} // to waitChildren: all ended ones are reaped
@@ -172,6 +174,7 @@ func (s *supervisor) close() {
 	for p := range s.peers {
 		p.conn.Close()
 	}
+	close(s.forks)
 	s.wg.Wait()
 	if err := errors.Join(s.journal.f.Close(), s.stdin.Close(), s.lock.Close()); err != nil {
 		fmt.Fprintf(os.Stderr, "supervise: %v\n", err)
@@ -180,9 +183,10 @@ func (s *supervisor) close() {
 
 // serve is the loop that owns everything.
 func (s *supervisor) serve(ctx context.Context) error {
-	runtime.LockOSThread() // never unlocked: see fork
-	// One goroutine does the work: a second processor would be used to look for more of it.
-	runtime.GOMAXPROCS(1)
+	runtime.GOMAXPROCS(forkers) // what else is done here is little, and more processors would look for more of it
+	for range forkers {
+		s.wg.Go(s.forkForAll)
+	}
 	s.wg.Go(s.waitChildren)
 	s.wg.Go(s.accept)
 	if peer := firstPeer(); peer != nil {
@@ -200,7 +204,9 @@ func (s *supervisor) serve(ctx context.Context) error {
 		}
 		select {
 		case m := <-s.inbox:
-			s.receiveMessage(m)
+			for _, m := range s.startTogether(m) {
+				s.receiveMessage(m)
+			}
 		case <-s.dead:
 			s.reapAll()
 			s.reaped <- struct{}{}
@@ -218,6 +224,74 @@ func (s *supervisor) serve(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// forkers is how many processes are forked at a time. The fork of one waits until the new program is loaded, which for a
+// short task is the longest part of its life.
+const forkers = 2
+
+// forkForAll forks, on a thread that lives as long as this process: the kernel kills a child when the thread that forked it
+// ends, so that none outlives a supervisor that was killed.
+func (s *supervisor) forkForAll() {
+	runtime.LockOSThread() // never unlocked
+	for f := range s.forks {
+		f()
+	}
+}
+
+// onForker does something on the thread of a forker. The caller waits for done.
+func (s *supervisor) onForker(done *sync.WaitGroup, f func()) {
+	done.Add(1)
+	s.forks <- func() {
+		defer done.Done()
+		f()
+	}
+}
+
+// maxTogether bounds the starts that are carried out together, and with it how long the first of them waits for its answer.
+const maxTogether = 16
+
+// startTogether carries out a start and those that have come in behind it, and answers them. It returns what is still to be
+// done: the message if it is something else, or the one that ended the row.
+func (s *supervisor) startTogether(m message) (rest []message) {
+	var batch []message
+	for s.isStart(m) {
+		batch = append(batch, m)
+		if len(batch) == maxTogether {
+			break
+		}
+		select {
+		case m = <-s.inbox:
+			continue
+		default:
+		}
+		break
+	}
+	if len(batch) == 0 || !s.isStart(m) {
+		rest = []message{m}
+	}
+	errs := make([]error, len(batch))
+	ready := make([]func(), len(batch))
+	var forked sync.WaitGroup
+	for i, m := range batch {
+		if s.attempts[m.request.Attempt] == nil {
+			ready[i], errs[i] = s.start(&forked, m)
+		}
+	}
+	forked.Wait()
+	for _, finish := range ready {
+		if finish != nil {
+			finish()
+		}
+	}
+	for i, m := range batch {
+		s.answer(m.peer, s.replyTo(m.request, errs[i]))
+	}
+	return rest
+}
+
+func (s *supervisor) isStart(m message) bool {
+	return !m.opened && m.err == nil && m.request.Kind == requestStart && s.peers[m.peer]
 }
 
 // firstPeer is the process that started this one, nil when the descriptor is no socket.
@@ -369,19 +443,15 @@ func (s *supervisor) tell(a *attempt) {
 }
 
 func (s *supervisor) carryOut(peer *lines, r request) reply {
-	out := reply{Number: r.Number, Attempt: r.Attempt}
 	var err error
 	switch r.Kind {
 	case requestHello:
+		out := reply{Number: r.Number}
 		out.Version, out.PID, peer.env = wireVersion, os.Getpid(), r.Env
 		if r.Version != wireVersion {
 			out.Trouble = fmt.Sprintf("the supervisor (pid %d) speaks version %d, not %d", os.Getpid(), wireVersion, r.Version)
 		}
 		return out
-	case requestStart:
-		if _, ok := s.attempts[r.Attempt]; !ok {
-			err = s.start(peer, r)
-		}
 	case requestAttach:
 	case requestKill:
 		if a, ok := s.attempts[r.Attempt]; !ok {
@@ -392,6 +462,12 @@ func (s *supervisor) carryOut(peer *lines, r request) reply {
 	default:
 		err = fmt.Errorf("unknown request %q", r.Kind)
 	}
+	return s.replyTo(r, err)
+}
+
+// replyTo tells how the attempt of a request is, and why the request was not carried out, if so.
+func (s *supervisor) replyTo(r request, err error) reply {
+	out := reply{Number: r.Number, Attempt: r.Attempt}
 	if err != nil {
 		out.Trouble = err.Error()
 	}
@@ -418,34 +494,39 @@ func (s *supervisor) folder(id workflow.AttemptID) string {
 	return filepath.Join(s.dir, attemptsDir, string(id))
 }
 
-// start claims and forks an attempt that is not known. An error means that it is not claimed.
-func (s *supervisor) start(peer *lines, r request) error {
+// start claims an attempt that is not known and has it forked; when that is done, finish must be called. An error means that
+// it is not claimed.
+func (s *supervisor) start(forked *sync.WaitGroup, m message) (finish func(), err error) {
+	r := m.request
 	if r.Spec == nil || r.Spec.Task == "" || strings.ContainsAny(r.Spec.Task, "/\x00") {
-		return errors.New("start without a task")
+		return nil, errors.New("start without a task")
 	}
-	r.Spec.unpackEnv(peer.env)
+	r.Spec.unpackEnv(m.peer.env)
 	a, err := s.claim(r.Attempt)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	a.spec = r.Spec
 	if s.boot.Since > 0 && r.IntentAt < s.boot.Since {
 		s.finish(a, attemptState{Kind: engine.OutcomeLost,
 			Message: "the machine was restarted after this attempt was recorded; whether it had run is not known"})
-		return nil
+		return nil, nil
 	}
 	s.write(entry{Kind: entryClaim, Attempt: a.id, Markers: a.spec.Markers, Cleanup: a.spec.Cleanup})
-	before := bootTicks()
-	pid, err := fork(attemptFolder{dir: s.folder(a.id), task: a.spec.Task}, a.spec, s.stdin)
-	if err != nil {
-		s.finish(a, attemptState{Kind: engine.OutcomeError, Message: err.Error()})
-		return nil
-	}
-	a.state = attemptState{Phase: phaseRunning, PID: pid, StartedAt: workflow.At(time.Now())}
-	s.byPID[pid] = a
-	s.write(entry{Kind: entryStart, Attempt: a.id, PID: pid, Ticks: before, TicksTo: bootTicks()})
-	s.noteFork()
-	return nil
+	before, pid := bootTicks(), 0
+	s.onForker(forked, func() {
+		pid, err = fork(attemptFolder{dir: s.folder(a.id), task: a.spec.Task}, a.spec, s.stdin)
+	})
+	return func() {
+		if err != nil {
+			s.finish(a, attemptState{Kind: engine.OutcomeError, Message: err.Error()})
+			return
+		}
+		a.state = attemptState{Phase: phaseRunning, PID: pid, StartedAt: workflow.At(time.Now())}
+		s.byPID[pid] = a
+		s.write(entry{Kind: entryStart, Attempt: a.id, PID: pid, Ticks: before, TicksTo: bootTicks()})
+		s.noteFork()
+	}, nil
 }
 
 // bar ends an attempt that was never started, and so keeps it from being started.

@@ -4,6 +4,7 @@
 package local
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -285,6 +286,99 @@ func TestLogsOfARunThatNobodyKnowsAreReadFromItsFolder(t *testing.T) {
 	for _, req := range []scheduler.LogRequest{{Attempt: "../../etc", Task: "t"}, {Attempt: st.Attempt, Task: "../../../x"}, {Attempt: st.Attempt}} {
 		if _, err := Logs(t.Context(), dir, req); err == nil {
 			t.Errorf("request %+v is answered", req)
+		}
+	}
+}
+
+// Requests that arrive at once: starts are carried out together, and everything else in its order.
+func TestABurstOfRequestsIsAnsweredInOrder(t *testing.T) {
+	dir, ledger, gate := t.TempDir(), filepath.Join(t.TempDir(), "ledger"), filepath.Join(t.TempDir(), "gate")
+	e := openExecutor(t, dir)
+	start(t, e, instanceStart(0, waitForFile(gate))) // there is a supervisor
+	var conn net.Conn
+	if err := withSocketPath(dir, func(path string) (err error) {
+		conn, err = net.Dial("unix", path)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	peer := newLines(conn)
+
+	var requests []request
+	begin := func(i int, script string) {
+		st := instanceStart(i, script)
+		sp, refusal := e.render(st)
+		if refusal != "" {
+			t.Fatal(refusal)
+		}
+		requests = append(requests, request{Kind: requestStart, Attempt: st.Attempt, IntentAt: st.IntentAt, Spec: sp})
+	}
+	ask := func(kind requestKind, i int) {
+		requests = append(requests, request{Kind: kind, Attempt: instanceStart(i, "").Attempt})
+	}
+	const many = 3 * maxTogether
+	run := note("begin", ledger) + "; " + waitForFile(gate)
+	for i := 1; i <= many; i++ {
+		begin(i, run)
+		if i%5 == 0 {
+			begin(i, run) // again
+		}
+	}
+	ask(requestStart, 900) // without a spec
+	ask(requestKill, 901)  // bars it
+	begin(901, run)
+	begin(902, run)
+	requests[len(requests)-1].Spec.Command = "/none/such"
+	ask(requestAttach, 1)
+	ask(requestKill, many)
+
+	var all []byte
+	for n := range requests {
+		requests[n].Number = uint64(n + 1)
+		b, err := json.Marshal(requests[n])
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(append(all, b...), '\n')
+	}
+	if _, err := conn.Write(all); err != nil {
+		t.Fatal(err)
+	}
+	for n, asked := range requests {
+		var r reply
+		for r.Number == 0 { // news
+			r = reply{}
+			if err := peer.read(&r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, _, instance, _, _ := asked.Attempt.Parse()
+		want, message := phaseRunning, ""
+		switch {
+		case instance == 900:
+			want = phaseUnknown
+		case instance == 901:
+			want, message = phaseEnded, "killed before it was started"
+		case instance == 902:
+			want, message = phaseEnded, "/none/such"
+		}
+		if r.Number != uint64(n+1) || r.State.Phase != want || !strings.Contains(r.State.Message, message) || (r.Trouble != "") != (instance == 900) {
+			t.Errorf("request %d, %s of %s: got %+v", n+1, asked.Kind, asked.Attempt, r)
+		}
+	}
+	until(t, "all have begun", func() bool { n, _ := counts(t, ledger, "begin"); return len(n) >= many-1 })
+	touch(t, gate)
+	pid := supervisorOf(t, dir)
+	conn.Close()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the supervisor has left", func() bool { return !alive(pid) })
+	n, _ := counts(t, ledger, "begin")
+	for key, times := range n {
+		if times != 1 {
+			t.Errorf("instance %s has begun %d times", key, times)
 		}
 	}
 }

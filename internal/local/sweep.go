@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -164,10 +165,14 @@ func (s *supervisor) clean(a *attempt) bool {
 	program, err := lookup(a.spec.Cleanup[0], attemptFolder{dir: s.folder(a.id), task: a.spec.Task}, a.spec.Env)
 	if err == nil {
 		var pid int
-		pid, err = syscall.ForkExec(program, a.spec.Cleanup, &syscall.ProcAttr{
-			Dir: s.dir, Env: os.Environ(), Files: []uintptr{s.stdin.Fd(), s.stdin.Fd(), os.Stderr.Fd()},
-			Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+		var forked sync.WaitGroup
+		s.onForker(&forked, func() {
+			pid, err = syscall.ForkExec(program, a.spec.Cleanup, &syscall.ProcAttr{
+				Dir: s.dir, Env: os.Environ(), Files: []uintptr{s.stdin.Fd(), s.stdin.Fd(), os.Stderr.Fd()},
+				Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
+			})
 		})
+		forked.Wait()
 		if err == nil {
 			s.helpers[pid] = a
 			s.noteFork()

@@ -124,9 +124,9 @@ func (s *Scheduler) Changes(ctx context.Context, id workflow.RunID, index uint64
 // them asks for the whole document then, and the run has better things to do than to build a hundred a second.
 const (
 	showEvery = 100 * time.Millisecond
-	// showEach is added for every instance: twenty times what it takes to make, encode and decode its part of a document,
+	// showEach is added for every instance: forty times what it takes to make, encode and decode its part of a document,
 	// 15 µs, measured.
-	showEach      = 300 * time.Microsecond
+	showEach      = 600 * time.Microsecond
 	showEveryMost = time.Second
 )
 

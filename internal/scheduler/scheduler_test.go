@@ -356,8 +356,8 @@ func TestChangesTellReadersAtMostTenTimesASecond(t *testing.T) {
 	testPace(t, 300, 100*time.Millisecond)
 }
 
-// A document of 1,200 tasks takes 18 ms to make and read, a twentieth of 360.
-func TestChangesOfALargeRunAreToldMoreSeldom(t *testing.T) { testPace(t, 1200, 360*time.Millisecond) }
+// A document of 1,200 tasks takes 18 ms to make and read, a fortieth of 720.
+func TestChangesOfALargeRunAreToldMoreSeldom(t *testing.T) { testPace(t, 1200, 720*time.Millisecond) }
 
 func testPace(t *testing.T, tasks int, every time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
