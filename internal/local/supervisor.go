@@ -53,7 +53,7 @@ func Supervise(ctx context.Context, args []string) error {
 		helpers:  map[int]*attempt{},
 		sweeping: map[*attempt]bool{},
 		peers:    map[*lines]bool{},
-		inbox:    make(chan message, maxTogether),
+		inbox:    make(chan message),
 		forks:    make(chan func(), maxTogether),
 		forked:   make(chan struct{}, 1),
 		dead:     make(chan struct{}),
@@ -83,7 +83,7 @@ type supervisor struct {
 	peers    map[*lines]bool
 	leaving  bool // ctx has ended: no new connections
 
-	inbox  chan message  // from the connections; starts that wait in it are carried out together
+	inbox  chan message  // from the connections
 	forks  chan func()   // to the forkers
 	forked chan struct{} // to waitChildren: there is a child now
 	dead   chan struct{} // from waitChildren: a child has ended
@@ -108,10 +108,11 @@ func (a *attempt) live() bool { return a.state.Phase == phaseRunning }
 
 // message is something a connection has to say.
 type message struct {
-	peer    *lines
-	opened  bool
-	err     error // the connection has ended
-	request request
+	peer   *lines
+	opened bool
+	// requests that came in together, at most maxTogether.
+	requests []request
+	err      error // the connection has ended, after them
 }
 
 // open takes the folder into possession: the lock, the journal, what a killed predecessor left behind, the socket.
@@ -204,9 +205,7 @@ func (s *supervisor) serve(ctx context.Context) error {
 		}
 		select {
 		case m := <-s.inbox:
-			for _, m := range s.startTogether(m) {
-				s.receiveMessage(m)
-			}
+			s.receiveMessage(m)
 		case <-s.dead:
 			s.reapAll()
 			s.reaped <- struct{}{}
@@ -248,34 +247,17 @@ func (s *supervisor) onForker(done *sync.WaitGroup, f func()) {
 	}
 }
 
-// maxTogether bounds the starts that are carried out together, and with it how long the first of them waits for its answer.
+// maxTogether bounds the requests that are carried out together, and with it how long the first of them waits for its answer.
 const maxTogether = 16
 
-// startTogether carries out a start and those that have come in behind it, and answers them. It returns what is still to be
-// done: the message if it is something else, or the one that ended the row.
-func (s *supervisor) startTogether(m message) (rest []message) {
-	var batch []message
-	for s.isStart(m) {
-		batch = append(batch, m)
-		if len(batch) == maxTogether {
-			break
-		}
-		select {
-		case m = <-s.inbox:
-			continue
-		default:
-		}
-		break
-	}
-	if len(batch) == 0 || !s.isStart(m) {
-		rest = []message{m}
-	}
-	errs := make([]error, len(batch))
-	ready := make([]func(), len(batch))
+// startTogether carries out starts, and answers each.
+func (s *supervisor) startTogether(peer *lines, starts []request) {
+	errs := make([]error, len(starts))
+	ready := make([]func(), len(starts))
 	var forked sync.WaitGroup
-	for i, m := range batch {
-		if s.attempts[m.request.Attempt] == nil {
-			ready[i], errs[i] = s.start(&forked, m)
+	for i, r := range starts {
+		if s.attempts[r.Attempt] == nil {
+			ready[i], errs[i] = s.start(&forked, peer, r)
 		}
 	}
 	forked.Wait()
@@ -284,14 +266,9 @@ func (s *supervisor) startTogether(m message) (rest []message) {
 			finish()
 		}
 	}
-	for i, m := range batch {
-		s.answer(m.peer, s.replyTo(m.request, errs[i]))
+	for i, r := range starts {
+		s.answer(peer, s.replyTo(r, errs[i]))
 	}
-	return rest
-}
-
-func (s *supervisor) isStart(m message) bool {
-	return !m.opened && m.err == nil && m.request.Kind == requestStart && s.peers[m.peer]
 }
 
 // firstPeer is the process that started this one, nil when the descriptor is no socket.
@@ -392,7 +369,12 @@ func (s *supervisor) accept() {
 func (s *supervisor) receive(peer *lines) {
 	for {
 		m := message{peer: peer}
-		m.err = peer.read(&m.request)
+		for more := true; more && m.err == nil && len(m.requests) < maxTogether; more = peer.more() {
+			var r request
+			if m.err = peer.read(&r); m.err == nil {
+				m.requests = append(m.requests, r)
+			}
+		}
 		if !s.send(m) || m.err != nil {
 			return
 		}
@@ -409,18 +391,32 @@ func (s *supervisor) send(m message) bool {
 }
 
 func (s *supervisor) receiveMessage(m message) {
-	switch {
-	case m.opened && s.leaving:
-		m.peer.conn.Close() // it comes again, and finds a supervisor that does not leave
-	case m.opened:
-		s.peers[m.peer] = true
-	case m.err != nil:
+	if m.opened {
+		if s.leaving {
+			m.peer.conn.Close() // it comes again, and finds a supervisor that does not leave
+		} else {
+			s.peers[m.peer] = true
+		}
+		return
+	}
+	for rest := m.requests; len(rest) > 0 && s.peers[m.peer]; {
+		starts := 0
+		for starts < len(rest) && rest[starts].Kind == requestStart {
+			starts++
+		}
+		if starts > 0 {
+			s.startTogether(m.peer, rest[:starts])
+			rest = rest[starts:]
+			continue
+		}
+		s.answer(m.peer, s.carryOut(m.peer, rest[0]))
+		rest = rest[1:]
+	}
+	if m.err != nil {
 		if !isClosed(m.err) && s.peers[m.peer] {
 			fmt.Fprintf(os.Stderr, "supervise: connection: %v\n", m.err)
 		}
 		s.drop(m.peer)
-	case s.peers[m.peer]:
-		s.answer(m.peer, s.carryOut(m.peer, m.request))
 	}
 }
 
@@ -496,12 +492,11 @@ func (s *supervisor) folder(id workflow.AttemptID) string {
 
 // start claims an attempt that is not known and has it forked; when that is done, finish must be called. An error means that
 // it is not claimed.
-func (s *supervisor) start(forked *sync.WaitGroup, m message) (finish func(), err error) {
-	r := m.request
+func (s *supervisor) start(forked *sync.WaitGroup, peer *lines, r request) (finish func(), err error) {
 	if r.Spec == nil || r.Spec.Task == "" || strings.ContainsAny(r.Spec.Task, "/\x00") {
 		return nil, errors.New("start without a task")
 	}
-	r.Spec.unpackEnv(m.peer.env)
+	r.Spec.unpackEnv(peer.env)
 	a, err := s.claim(r.Attempt)
 	if err != nil {
 		return nil, err

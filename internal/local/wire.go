@@ -5,6 +5,7 @@ package local
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,6 +144,12 @@ func (l *lines) read(to any) error {
 		}
 		return json.Unmarshal(line, to)
 	}
+}
+
+// more reports whether a whole line can be read without waiting.
+func (l *lines) more() bool {
+	here, _ := l.in.Peek(l.in.Buffered()) // what is buffered can be had
+	return bytes.IndexByte(here, '\n') >= 0
 }
 
 // write sends one line; a peer that does not read for the time of patience loses the connection.
