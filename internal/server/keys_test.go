@@ -70,16 +70,7 @@ func TestAKeyOfARunThatWasGivenUpIsFree(t *testing.T) {
 			}
 			left := r.giveUp(r.keyed(), then)
 			run := r.keyed()
-			s, err := Start(within(t), r.cfg, run)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := follow(within(t), s.Client(), s.Run); err != nil {
-				t.Error(err)
-			}
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
+			r.finish(t, run)
 			if _, err := os.Stat(string(left)); err == nil {
 				t.Errorf("%s is there still", left)
 			}
@@ -91,9 +82,9 @@ func TestAKeyOfARunThatWasGivenUpIsFree(t *testing.T) {
 	}
 }
 
-func TestAKeyStaysWithAHalfMadeRunThatIsStored(t *testing.T) {
-	r := newRig(t, small)
-	run := r.keyed()
+// finish starts a run, follows it to its end and closes the session.
+func (r *rig) finish(t *testing.T, run NewRun) *Session {
+	t.Helper()
 	s, err := Start(within(t), r.cfg, run)
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +95,13 @@ func TestAKeyStaysWithAHalfMadeRunThatIsStored(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+func TestAKeyStaysWithAHalfMadeRunThatIsStored(t *testing.T) {
+	r := newRig(t, small)
+	run := r.keyed()
+	s := r.finish(t, run)
 	if err := os.WriteFile(s.folder.file(halfFileName), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
