@@ -37,8 +37,22 @@ const (
 	Terminate EventKind = "terminate"
 	Pause     EventKind = "pause"
 	Resume    EventKind = "resume"
-	// CancelTask cancels one task (Instance < 0) or one instance.
-	CancelTask EventKind = "cancel_task"
+	// Retry begins a terminal run that did not succeed anew, from its failures.
+	Retry EventKind = "retry"
+
+	// The verbs on a task, or on one instance of it (Instance >= 0; -1 = the whole task).
+	CancelTask  EventKind = "cancel_task"
+	RetryTask   EventKind = "retry_task"   // that task and everything downstream of it
+	SkipTask    EventKind = "skip_task"    // by hand
+	SucceedTask EventKind = "succeed_task" // by hand, with Values as its outputs
+	Approve     EventKind = "approve"      // with Values as the approval's inputs
+	Reject      EventKind = "reject"
+
+	// SkipRun ends a run that never began: its workflow has enough runs already.
+	SkipRun EventKind = "skip_run"
+	// ChildPaused and ChildResumed: the child run of an attempt has nothing in flight any more, or goes on.
+	ChildPaused  EventKind = "child_paused"
+	ChildResumed EventKind = "child_resumed"
 )
 
 // Event is a fact fed to the core. Kind decides which fields are read.
@@ -51,8 +65,8 @@ type Event struct {
 	// Random is drawn by the shell, uniform in [0, 1): the jitter of a backoff that the event may start.
 	Random float64
 
-	Task     int // Admit, CancelTask
-	Instance int // Admit, CancelTask
+	Task     int // Admit, verbs on a task
+	Instance int // Admit, verbs on a task
 
 	Attempt workflow.AttemptID // Accepted, Refused, Held, Started, Ended
 
@@ -65,6 +79,10 @@ type Event struct {
 
 	By     string // verbs
 	Reason string // verbs
+	// Values are given by hand, as JSON that is not converted yet: SucceedTask, Approve.
+	Values map[string]workflow.Value
+	// Generation makes a Retry idempotent: it is done when the run has reached it. 0 = one more than the run has.
+	Generation int
 }
 
 // Place is where an attempt runs. Empty fields are not known (yet).
@@ -73,6 +91,8 @@ type Place struct {
 	JobID   string `json:"job_id,omitempty"`   // Nomad job
 	AllocID string `json:"alloc_id,omitempty"` // Nomad allocation
 	PID     int    `json:"pid,omitempty"`      // local process
+	// Child is the run that the attempt started.
+	Child workflow.RunID `json:"child,omitempty"`
 }
 
 // OutcomeKind is how an attempt ended, as its executor saw it, before policy looks at it.
@@ -94,6 +114,11 @@ const (
 	OutcomeInvalid OutcomeKind = "invalid"
 	// OutcomeTimedOut: the executor's own limit ended it.
 	OutcomeTimedOut OutcomeKind = "timed_out"
+	// OutcomeFailed: it ended badly by itself, and there was no process: a child run that failed, a call that was answered
+	// otherwise than expected. Message says how; counts as a try.
+	OutcomeFailed OutcomeKind = "failed"
+	// OutcomeSkipped: it ended by itself without having done anything: a child run that was skipped.
+	OutcomeSkipped OutcomeKind = "skipped"
 )
 
 // Outcome is the end of an attempt as its executor saw it.
@@ -112,6 +137,8 @@ type Outcome struct {
 	Output      []byte
 	Stdout      []byte
 	OutputsLost bool
+	// Values are outputs that the body itself gives (workflow.FromBody); an exited attempt without a process has ExitCode 0.
+	Values map[string]workflow.Value
 }
 
 // CommandKind names an instruction.
@@ -173,6 +200,16 @@ type Start struct {
 	// the attempt was recorded (BodyHash): then an attempt that exists is adopted and one that does not is OutcomeInvalid.
 	Body     []byte
 	BodyHash string
+	Kind     workflow.BodyKind // never one of the engine's own
+
+	// Child, for a run_workflow: the run to start or to go on with, and the generation it is to have reached; a retry by hand
+	// takes up the child of the attempt before. Hold: the parent is paused, and so is the child to be. Depth is the
+	// child's: 1 below a run that somebody started. Terminate: a kill that leaves the child no finally.
+	Child           workflow.RunID
+	ChildGeneration int
+	Hold            bool
+	Depth           int
+	Terminate       bool
 
 	// Accepted is the executor's index of acceptance, 0 when none is recorded. With one, nothing is started any more: the
 	// executor re-attaches to what exists.

@@ -22,6 +22,13 @@ type Input struct {
 	By          string                    `json:"by,omitempty"`
 	CreatedAt   workflow.Time             `json:"created_at"`
 	ScheduledAt workflow.Time             `json:"scheduled_at"`
+	// Given names the params that were given; the others have their defaults.
+	Given []string `json:"given,omitempty"`
+	// Parent is the attempt that started this run; empty when somebody did. Depth counts the runs above it.
+	Parent workflow.AttemptID `json:"parent,omitempty"`
+	Depth  int                `json:"depth,omitempty"`
+	// CopiedFrom is the run whose results stand in for the tasks that do not run again (rerun); empty otherwise.
+	CopiedFrom workflow.RunID `json:"copied_from,omitempty"`
 }
 
 // Head is the small part of a run's state that changes often.

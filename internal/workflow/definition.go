@@ -18,6 +18,7 @@ type Definition struct {
 	Timeout     time.Duration     `json:"timeout,omitempty"`
 	OnFailure   OnFailure         `json:"on_failure"`
 	MaxParallel int               `json:"max_parallel,omitempty"` // attempts of one run in flight; 0 = no limit
+	Concurrency *Concurrency      `json:"concurrency,omitempty"`  // nil = runs do not wait for each other
 	Params      []Param           `json:"params,omitempty"`
 	Tasks       []Task            `json:"tasks"` // declaration order, finally tasks last
 	Outputs     []RunOutput       `json:"outputs,omitempty"`
@@ -31,6 +32,14 @@ type Definition struct {
 type File struct {
 	Path  string `json:"path"`
 	Bytes []byte `json:"bytes"`
+	// Named marks a file that is no part of the workflow's own namespace: an expression or a body of it names the file.
+	Named bool `json:"named,omitempty"`
+}
+
+// Concurrency bounds how many runs of a workflow, by namespace and name, go at the same time.
+type Concurrency struct {
+	MaxRuns int     `json:"max_runs"` // at least 1
+	OnLimit OnLimit `json:"on_limit"`
 }
 
 // Param is a typed value into a workflow.
@@ -67,9 +76,30 @@ type BodyKind string
 
 // The kinds of body.
 const (
-	BodyTask BodyKind = "task" // an inline Nomad task
-	BodyJoin BodyKind = "join" // nothing: the task ends when its rule and `when` are met
+	BodyTask        BodyKind = "task"         // an inline Nomad task
+	BodyGroup       BodyKind = "group"        // a whole Nomad group
+	BodyJob         BodyKind = "job"          // an existing job file
+	BodyDispatch    BodyKind = "dispatch"     // an existing parameterized job
+	BodyRunWorkflow BodyKind = "run_workflow" // a child run
+	BodyApproval    BodyKind = "approval"     // somebody decides
+	BodyWait        BodyKind = "wait"         // a timer
+	BodyHTTP        BodyKind = "http"         // one call, made by the leader
+	BodyJoin        BodyKind = "join"         // nothing: the task ends when its rule and `when` are met
 )
+
+// Cluster reports whether attempts of such a body run on workers, by way of an executor.
+func (k BodyKind) Cluster() bool {
+	switch k {
+	case BodyTask, BodyGroup, BodyJob, BodyDispatch:
+		return true
+	}
+	return false
+}
+
+// Engine reports whether such a body needs nobody but the engine itself: its attempts are never handed out.
+func (k BodyKind) Engine() bool {
+	return k == BodyApproval || k == BodyWait || k == BodyJoin
+}
 
 // Task is one node of a workflow.
 type Task struct {
@@ -88,6 +118,8 @@ type Task struct {
 	ForEach *Expr `json:"for_each,omitempty"`
 	Key     *Expr `json:"key,omitempty"`
 	Count   *Expr `json:"count,omitempty"`
+	// ExpandRefs are those of Refs that ForEach, Key or Count read: a retry evaluates them anew only if one of these was reset.
+	ExpandRefs []string `json:"expand_refs,omitempty"`
 
 	Policy Policy `json:"policy"`
 	// Dynamic are policy attributes that are not constant; they overlay Policy when they are evaluated.
@@ -96,7 +128,9 @@ type Task struct {
 	Outputs []Output `json:"outputs,omitempty"`
 
 	BodyKind BodyKind `json:"body_kind"`
-	Body     *Expr    `json:"body,omitempty"` // nil for a join
+	// Body gives what the task does, nil for a join: the canonical JSON of a Nomad job, or of the body type of its kind
+	// (body.go).
+	Body *Expr `json:"body,omitempty"`
 }
 
 // Shape is how expressions read the task.
@@ -117,6 +151,7 @@ type OutputFrom string
 const (
 	FromFile   OutputFrom = "file"   // the file $CAIRN_OUTPUT
 	FromStdout OutputFrom = "stdout" // the last line, or Pattern
+	FromBody   OutputFrom = "body"   // what the body itself gives: a child run, an approval, a call
 )
 
 // Output is a declared output of a task.

@@ -4,6 +4,7 @@
 package workflow
 
 import (
+	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
 	"fmt"
@@ -70,4 +71,11 @@ func (id AttemptID) Parse() (run RunID, task, instance, number int, err error) {
 		n[i] = int(v)
 	}
 	return run, n[0], n[1], n[2], nil
+}
+
+// ChildRunID derives the ID of the run that an attempt starts: from the moment the attempt was admitted and its ID, so that
+// whoever starts it again starts the same run.
+func ChildRunID(attempt AttemptID, at Time) RunID {
+	sum := sha256.Sum256([]byte(attempt))
+	return NewRunID(at.Time(), [6]byte(sum[:6]))
 }

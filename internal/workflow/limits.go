@@ -3,6 +3,8 @@
 
 package workflow
 
+import "time"
+
 // Limits of one run. More is refused with the number; larger data belongs in artifacts.
 const (
 	MaxOutputBytes      = 64 << 10  // one output
@@ -20,4 +22,7 @@ const (
 	MaxPolicyAttempts   = 100       // retry.max_attempts
 	MaxNameBytes        = 63        // names of workflows, tasks, params, outputs
 	MaxRunOutputsNumber = 1000      // outputs a run or a task may declare
+	MaxRunDepth         = 32        // of child runs below a run that somebody started
+	MaxHTTPTimeout      = 60 * time.Second
+	MaxHTTPBodyBytes    = 64 << 10 // of a call and of its answer
 )

@@ -46,7 +46,7 @@ type Status string
 const (
 	Pending   Status = "pending"   // its rule is not met yet
 	Queued    Status = "queued"    // waits for admission
-	Waiting   Status = "waiting"   // waits for a timer: backoff
+	Waiting   Status = "waiting"   // waits for a timer or for somebody: backoff, wait, approval
 	Starting  Status = "starting"  // handed to the executor
 	Running   Status = "running"   // the executor saw it run
 	Succeeded Status = "succeeded" //
@@ -114,6 +114,16 @@ const (
 	OnFailureContinue OnFailure = "continue"
 	OnFailureDrain    OnFailure = "drain"
 	OnFailureFailFast OnFailure = "fail_fast"
+)
+
+// OnLimit says what becomes of a run that would be one too many.
+type OnLimit string
+
+// The on_limit modes.
+const (
+	OnLimitQueue         OnLimit = "queue"          // it waits
+	OnLimitSkip          OnLimit = "skip"           // it ends skipped
+	OnLimitCancelRunning OnLimit = "cancel_running" // the oldest is stopped for it
 )
 
 // WhenFalse says what a false `when` does to the dependents.
