@@ -55,26 +55,36 @@ type tally struct {
 }
 
 func (c *tally) add(s workflow.Status, n int) {
+	if count := c.at(s); count != nil {
+		*count += n
+	}
+}
+
+func (c *tally) of(s workflow.Status) int { return *c.at(s) }
+
+// at is the counter of a status; nil for pending, which is not counted.
+func (c *tally) at(s workflow.Status) *int {
 	switch s {
 	case workflow.Queued:
-		c.queued += n
+		return &c.queued
 	case workflow.Waiting:
-		c.waiting += n
+		return &c.waiting
 	case workflow.Starting:
-		c.starting += n
+		return &c.starting
 	case workflow.Running:
-		c.running += n
+		return &c.running
 	case workflow.Succeeded:
-		c.succeeded += n
+		return &c.succeeded
 	case workflow.Failed:
-		c.failed += n
+		return &c.failed
 	case workflow.Skipped:
-		c.skipped += n
+		return &c.skipped
 	case workflow.Omitted:
-		c.omitted += n
+		return &c.omitted
 	case workflow.Cancelled:
-		c.cancelled += n
+		return &c.cancelled
 	}
+	return nil
 }
 
 func (c *tally) terminal() int {

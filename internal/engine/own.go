@@ -131,13 +131,17 @@ const (
 
 // inputs converts what somebody typed into an approval to the types of its inputs, and fills in the defaults.
 func (m *Machine) inputs(s *State, n int, given map[string]workflow.Value) (map[string]workflow.Value, error) {
+	out, err := m.typed(s, n, "input", given)
+	if err != nil {
+		return nil, err
+	}
 	task := &m.def.Tasks[n]
 	for _, o := range task.Outputs {
 		if _, ok := given[o.Name]; !ok && o.Default == nil && o.Name != outputBy && o.Name != outputComment {
 			return nil, fmt.Errorf("input %s of %s is missing, and it has no default", o.Name, task.Name)
 		}
 	}
-	return m.typed(s, n, "input", given)
+	return out, nil
 }
 
 // typed converts values given by hand to the types of a task's outputs. What it may not name is refused.

@@ -82,6 +82,34 @@ func (m *Machine) InstanceStatus(s *State, n, i int) workflow.Status {
 	return workflow.Pending
 }
 
+// Counts counts the instances of an expanded task by status.
+func (m *Machine) Counts(s *State, n int) map[workflow.Status]int {
+	ts, d := s.Tasks[n], &s.tasks[n]
+	out := map[workflow.Status]int{}
+	add := func(status workflow.Status, count int) {
+		if count > 0 {
+			out[status] += count
+		}
+	}
+	for _, status := range []workflow.Status{
+		workflow.Queued, workflow.Waiting, workflow.Starting, workflow.Running,
+		workflow.Succeeded, workflow.Failed, workflow.Skipped, workflow.Omitted, workflow.Cancelled,
+	} {
+		add(status, d.tally.of(status))
+	}
+	if rest := s.unbegun(n) + d.again.len(); ts.Expanded && rest > 0 {
+		status := workflow.Pending
+		switch {
+		case ts.Rest != "":
+			status = ts.Rest
+		case ts.Status.Terminal():
+			status = ts.Status
+		}
+		add(status, rest)
+	}
+	return out
+}
+
 // Written are the outputs that an instance which succeeded has of its own: what its attempt wrote, or what was given by hand
 // or copied. Outputs that are not in it read as their default, or null.
 func (m *Machine) Written(s *State, n, i int) map[string]workflow.Value {
