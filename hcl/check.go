@@ -20,6 +20,7 @@ type checker struct {
 	flow    *flow
 	frame   *frame
 	dynamic map[*site]bool  // policy attributes whose values are not known yet
+	picked  []hcl.Traversal // references that pick an instance by a constant
 	scope   *workflow.Scope // of values that are known, which may be sensitive; nil when none is
 }
 
@@ -71,6 +72,7 @@ func (c *checker) inTask(s *site, ctx *hcl.EvalContext) *hcl.EvalContext {
 }
 
 func (c *checker) valueIn(s *site, ctx *hcl.EvalContext) (cty.Value, bool) {
+	c.splats(s.expr)
 	v, diags := s.expr.Value(ctx)
 	c.addNew(c.redacted(diags, s.refs))
 	c.probe(s.expr, ctx)
@@ -160,6 +162,7 @@ func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
 	if t.count != nil {
 		if v, ok := c.value(t.count); ok && v.IsKnown() {
 			t.size, _ = whole(v)
+			t.fixed = true
 		}
 	}
 	policy := workflow.DefaultPolicy()
@@ -196,6 +199,9 @@ func (c *checker) forEach(t *task) {
 	t.element = elementType(v)
 	if v.IsKnown() && v.CanIterateElements() {
 		t.size = v.LengthInt()
+		if t.key == nil {
+			t.keys = constantKeys(v)
+		}
 	}
 	if t.forEach.secret {
 		// The elements alone may be sensitive; the keys may not.
@@ -251,6 +257,9 @@ func (c *checker) body(t *task) {
 	for _, body := range []*jobspec.Body{t.nomad, t.placed} {
 		if body == nil {
 			continue
+		}
+		for _, expr := range body.Expressions() {
+			c.splats(expr)
 		}
 		c.addNew(c.redacted(body.Check(ctx), s.refs))
 		for _, expr := range body.Expressions() {

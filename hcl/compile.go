@@ -127,6 +127,7 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 		}
 	}
 	c.walks()
+	c.picks()
 	c.foreignJobs()
 	c.graph(def)
 	return def

@@ -108,7 +108,7 @@ func (f *findings) covers(r workflow.Range) bool {
 }
 
 func fromHCL(d *hcl.Diagnostic) Diagnostic {
-	out := Diagnostic{Severity: SeverityError, Summary: d.Summary, Detail: d.Detail}
+	out := Diagnostic{Severity: SeverityError, Summary: d.Summary, Detail: detailOf(d)}
 	if d.Severity == hcl.DiagWarning {
 		out.Severity = SeverityWarning
 	}
@@ -141,7 +141,8 @@ func rangeOf(r hcl.Range) workflow.Range {
 
 // didYouMean is " Did you mean `x`?" for the name that is most likely meant, or nothing.
 func didYouMean(name string, names []string) string {
-	if near := jobspec.Nearest(name, names); near != "" {
+	// A single letter instead of another one is another name, not a slip.
+	if near := jobspec.Nearest(name, names); near != "" && len(name)+len(near) > 2 {
 		return fmt.Sprintf(" Did you mean `%s`?", near)
 	}
 	return ""

@@ -60,6 +60,7 @@ type site struct {
 type refs struct {
 	params  []string
 	tasks   []string
+	taskAt  map[string]hcl.Range // the first reference to each
 	locals  []*local
 	outputs []outputRef
 	run     bool
@@ -194,6 +195,8 @@ type task struct {
 	bodySite *site            // of the whole body, made with nomad
 	element  cty.Type         // of each.value, as far as it is known
 	size     int              // how many instances it has, where that is constant
+	fixed    bool             // its count is constant
+	keys     []string         // of its instances, where they are constant
 }
 
 type dependency struct {

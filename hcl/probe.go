@@ -4,9 +4,13 @@
 package hcl
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 )
 
 // probe looks where HCL itself does not look while values are unknown: into for expressions, and at what stands in text.
@@ -26,8 +30,8 @@ func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	if guards(n) {
 		p.guarded++
 	}
-	if text, ok := n.(*hclsyntax.TemplateExpr); ok {
-		p.template(text, outer)
+	if p.guarded == 0 {
+		p.judge(n, outer)
 	}
 	loop, ok := n.(*hclsyntax.ForExpr)
 	if !ok {
@@ -56,11 +60,82 @@ func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	return nil
 }
 
-// template reports parts of a text that cannot become text.
-func (p *prober) template(text *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
-	if p.guarded > 0 {
+// splats reports [*] behind a task whose instances have keys, before HCL takes the map for a single element.
+func (c *checker) splats(expr hclsyntax.Expression) {
+	if !c.flow.keyed() {
 		return
 	}
+	hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics { //nolint:errcheck // the visitor returns none
+		splat, ok := n.(*hclsyntax.SplatExpr)
+		if !ok {
+			return nil
+		}
+		source, ok := splat.Source.(*hclsyntax.ScopeTraversalExpr)
+		if !ok || source.Traversal.RootName() != "task" || len(source.Traversal) != 2 {
+			return nil
+		}
+		name, _ := stepName(source.Traversal, 1)
+		if target := c.flow.taskByName[name]; target != nil && target.forEach != nil && !c.covers(rangeOf(splat.SrcRange)) {
+			c.errorf(splat.SrcRange, "A task with instances", "task.%s is a map, and [*] walks lists: write values(task.%s)[*].", name, name)
+		}
+		return nil
+	})
+}
+
+// keyed reports whether a task of the workflow has instances with keys.
+func (fl *flow) keyed() bool {
+	return slices.ContainsFunc(fl.tasks, func(t *task) bool { return t.forEach != nil })
+}
+
+// judge looks at one node.
+func (p *prober) judge(n hclsyntax.Node, ctx *hcl.EvalContext) {
+	switch n := n.(type) {
+	case *hclsyntax.TemplateExpr:
+		p.template(n, ctx)
+	case *hclsyntax.ConditionalExpr:
+		p.condition(n, ctx)
+	case *hclsyntax.BinaryOpExpr:
+		if n.Op == hclsyntax.OpEqual || n.Op == hclsyntax.OpNotEqual {
+			p.comparison(n, ctx)
+		}
+	case *hclsyntax.ScopeTraversalExpr:
+		if n.Traversal.RootName() == "task" && len(n.Traversal) > 2 {
+			p.checker.picked = append(p.checker.picked, n.Traversal)
+		}
+	}
+}
+
+// condition reports what can never be true or false; HCL looks at it only when its value is known.
+func (p *prober) condition(n *hclsyntax.ConditionalExpr, ctx *hcl.EvalContext) {
+	v, diags := n.Condition.Value(ctx)
+	if diags.HasErrors() {
+		return
+	}
+	v, _ = v.Unmark()
+	ty := v.Type()
+	if !v.IsKnown() && ty != cty.DynamicPseudoType && ty != cty.Bool && convert.GetConversionUnsafe(ty, cty.Bool) == nil && !p.checker.covers(rangeOf(n.Condition.Range())) {
+		p.checker.errorf(n.Condition.Range(), "Incorrect condition type", "The condition before ? must be true or false, not %s. Compare it with something.", friendlyType(v))
+	}
+}
+
+// comparison warns of values that can never be equal, because one is text and the other is not.
+func (p *prober) comparison(n *hclsyntax.BinaryOpExpr, ctx *hcl.EvalContext) {
+	left, diags := n.LHS.Value(ctx)
+	right, more := n.RHS.Value(ctx)
+	if diags.HasErrors() || more.HasErrors() {
+		return
+	}
+	left, _ = left.Unmark()
+	right, _ = right.Unmark()
+	a, b := left.Type(), right.Type()
+	if a.IsPrimitiveType() && b.IsPrimitiveType() && !a.Equals(b) && !left.IsNull() && !right.IsNull() {
+		p.checker.warnf(n.SrcRange, "Never equal", "%s is compared with %s, and values of different types are never equal. Convert one of them, as in tostring(…) or tonumber(…).",
+			upperFirst(friendlyType(left)), friendlyType(right))
+	}
+}
+
+// template reports parts of a text that cannot become text.
+func (p *prober) template(text *hclsyntax.TemplateExpr, ctx *hcl.EvalContext) {
 	for _, part := range text.Parts {
 		if _, literal := part.(*hclsyntax.LiteralValueExpr); literal {
 			continue
@@ -106,4 +181,42 @@ func iterated(coll cty.Value) (k, v cty.Value, judged bool) {
 		k = cty.UnknownVal(ty.ElementType())
 	}
 	return k, cty.UnknownVal(ty.ElementType()), true
+}
+
+// constantKeys are the keys of a known map or set; nil when one of them is not known.
+func constantKeys(v cty.Value) []string {
+	keys := []string{}
+	for it := v.ElementIterator(); it.Next(); {
+		k, _ := it.Element()
+		if k, _ = k.Unmark(); !k.IsKnown() || k.IsNull() || k.Type() != cty.String {
+			return nil
+		}
+		keys = append(keys, k.AsString())
+	}
+	return keys
+}
+
+// picks checks references to single instances against keys and numbers that are constant.
+func (c *checker) picks() {
+	for _, t := range c.picked {
+		name, _ := stepName(t, 1)
+		target := c.flow.taskByName[name]
+		step, ok := t[2].(hcl.TraverseIndex)
+		if target == nil || !ok || !step.Key.IsKnown() || step.Key.IsNull() || c.covers(rangeOf(t.SourceRange())) {
+			continue
+		}
+		switch {
+		case target.keys != nil && step.Key.Type() == cty.String && !slices.Contains(target.keys, step.Key.AsString()):
+			const shown = 10
+			hint := c.suggest(step.Key.AsString(), target.keys)
+			if hint == "" && len(target.keys) > 0 && len(target.keys) <= shown {
+				hint = " Its keys are " + strings.Join(target.keys, ", ") + "."
+			}
+			c.errorf(t.SourceRange(), "Unknown instance", "task %s has no instance %q.%s", name, shorten(step.Key.AsString()), hint)
+		case target.count != nil && target.fixed && step.Key.Type() == cty.Number:
+			if i, exact := whole(step.Key); !exact || i < 0 || i >= target.size {
+				c.errorf(t.SourceRange(), "Unknown instance", "task %s has count = %d: its instances are numbered from 0 to %d.", name, target.size, target.size-1)
+			}
+		}
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -109,7 +110,11 @@ func (r *resolver) member(t hcl.Traversal, what string, known []string) (string,
 	if slices.Contains(known, name) {
 		return name, true
 	}
-	r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, r.suggest(name, known))
+	if in, ok := strings.CutPrefix(what, "name in "); ok {
+		r.errorf(t.SourceRange(), "Unknown "+what, "%s has no %s.%s", in, name, r.suggest(name, known))
+	} else {
+		r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, r.suggest(name, known))
+	}
 	return "", false
 }
 
@@ -238,6 +243,12 @@ func (r *resolver) task(s *site, t hcl.Traversal, out *refs) {
 		return
 	}
 	out.tasks = appendNew(out.tasks, name)
+	if out.taskAt == nil {
+		out.taskAt = map[string]hcl.Range{}
+	}
+	if _, known := out.taskAt[name]; !known {
+		out.taskAt[name] = t.SourceRange()
+	}
 	r.taskSteps(target, t, out)
 }
 
@@ -276,6 +287,9 @@ func (r *resolver) taskSteps(target *task, t hcl.Traversal, out *refs) {
 			}
 			return
 		}
+		if !r.keyed(target, t) {
+			return
+		}
 		i++ // the key
 	}
 	if len(t) <= i {
@@ -298,6 +312,26 @@ func (r *resolver) taskSteps(target *task, t hcl.Traversal, out *refs) {
 		}
 		r.errorf(t.SourceRange(), "Unknown attribute", "A task has status and output, not %s.%s", what, hint)
 	}
+}
+
+// keyed checks the step that picks an instance.
+func (r *resolver) keyed(target *task, t hcl.Traversal) bool {
+	step, ok := t[2].(hcl.TraverseIndex)
+	if !ok || !step.Key.IsKnown() || step.Key.IsNull() {
+		return true
+	}
+	switch {
+	case target.forEach != nil && step.Key.Type() == cty.Number:
+		r.errorf(t.SourceRange(), "A task with instances", "task %s has for_each, so its instances are told apart by key, not by position: write task.%s[\"key\"], or values(task.%s)%s.",
+			target.name, target.name, target.name, traversalText(t[2:3]))
+		return false
+	case target.count != nil && step.Key.Type() == cty.String:
+		if _, err := convert.Convert(step.Key, cty.Number); err != nil {
+			r.errorf(t.SourceRange(), "A task with instances", "task %s has count, so its instances are told apart by position, not by key: write task.%s[0].", target.name, target.name)
+			return false
+		}
+	}
+	return true
 }
 
 func (r *resolver) outputStep(target *task, t hcl.Traversal, i int, out *refs) {
