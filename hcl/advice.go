@@ -19,22 +19,29 @@ func detailOf(d *hcl.Diagnostic) string {
 	if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && call.CalledFunctionName() != "" {
 		text = strings.Replace(text, `" parameter:`, fmt.Sprintf(`" parameter of %s:`, call.CalledFunctionName()), 1)
 	}
-	if d.Summary == "Unsupported attribute" && d.Expression != nil && d.EvalContext != nil {
-		if names, missing := attributesAt(d.Expression, d.EvalContext); missing != "" {
-			switch hint := didYouMean(missing, names); {
-			case hint != "":
-				text += hint
-			case len(names) > 0 && len(names) <= 10:
-				text += fmt.Sprintf(" It has %s.", strings.Join(names, ", "))
-			}
+	if d.Summary != "Unsupported attribute" && d.Summary != "Invalid index" || d.Expression == nil || d.EvalContext == nil {
+		return text
+	}
+	at, missing := missingStep(d.Expression, d.EvalContext)
+	switch {
+	case missing == "":
+	case at.Type().IsObjectType():
+		names := sortedKeys(at.Type().AttributeTypes())
+		switch hint := didYouMean(missing, names); {
+		case hint != "":
+			text += hint
+		case len(names) > 0 && len(names) <= 10:
+			text += fmt.Sprintf(" It has %s.", strings.Join(names, ", "))
 		}
+	case strings.Contains(text, "Did you mean"):
+	case at.Type().IsListType() || at.Type().IsTupleType():
+		text += fmt.Sprintf(" It is %s: pick an element by its position, such as [0], or walk it with a for expression.", friendlyType(at))
 	}
 	return text
 }
 
-// attributesAt follows a reference to the step that fails, and gives the name that is missing there and those that are not.
-func attributesAt(expr hcl.Expression, ctx *hcl.EvalContext) (names []string, missing string) {
-	var at cty.Value
+// missingStep follows a reference to the step that fails, and gives the value there and the name that it does not have.
+func missingStep(expr hcl.Expression, ctx *hcl.EvalContext) (at cty.Value, missing string) {
 	var steps hcl.Traversal
 	switch expr := expr.(type) {
 	case *hclsyntax.ScopeTraversalExpr:
@@ -45,24 +52,21 @@ func attributesAt(expr hcl.Expression, ctx *hcl.EvalContext) (names []string, mi
 	case *hclsyntax.RelativeTraversalExpr:
 		v, diags := expr.Source.Value(ctx)
 		if diags.HasErrors() {
-			return nil, ""
+			return at, ""
 		}
 		at, steps = v, expr.Traversal
 	}
-	for _, step := range steps {
+	for i, step := range steps {
 		if at == cty.NilVal {
-			return nil, ""
+			return at, ""
 		}
 		next, diags := hcl.Traversal{step}.TraverseRel(at)
 		if !diags.HasErrors() {
 			at = next
 			continue
 		}
-		attr, ok := step.(hcl.TraverseAttr)
-		if ty := at.Type(); ok && ty.IsObjectType() {
-			return sortedKeys(ty.AttributeTypes()), attr.Name
-		}
-		return nil, ""
+		missing, _ = stepName(steps, i)
+		return at, missing
 	}
-	return nil, ""
+	return at, ""
 }

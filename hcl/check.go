@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -34,6 +35,7 @@ func (c *checker) check() {
 		c.param(p)
 	}
 	for _, l := range c.flow.allLocals() {
+		c.splats(l.attr.Expr)
 		m := forValue
 		if anyLocal([]*local{l}, func(l *local) bool { return l.site.refs.nomad }) {
 			m = forBody
@@ -271,6 +273,21 @@ func (c *checker) body(t *task) {
 	}
 }
 
+// clear says once that sensitive values leave Cairn in clear.
+func (c *checker) clear() {
+	for _, t := range c.flow.tasks {
+		secret := t.bodySite != nil && c.flow.holdsSecret(t.bodySite.refs)
+		for _, s := range t.bodyParts() {
+			secret = secret || s.secret
+		}
+		if secret && t.kindOfBody.Cluster() {
+			c.warnf(t.block.LabelRanges[0], "Sensitive, and in clear",
+				"The body of task %s reads sensitive values. Cairn never shows them, but the Nomad job and Consul hold them in clear. Secrets belong into a template block that reads Vault or a Nomad variable.", t.name)
+			return
+		}
+	}
+}
+
 // output checks the default of a task's output and returns it.
 func (c *checker) output(o *output) *workflow.Value {
 	if o.fallback == nil {
@@ -285,7 +302,8 @@ func (c *checker) output(o *output) *workflow.Value {
 	}
 	v, err := convert.Convert(v, o.ty)
 	if err != nil {
-		c.errorf(o.fallback.at(), "Wrong value", "%s must be %s: %s.", upperFirst(o.fallback.name), wantType(o.ty), hide(inPath(err), o.sensitive))
+		err = hide(fmt.Errorf("must be %s: %w", wantType(o.ty), inPath(err)), o.sensitive || o.fallback.secret)
+		c.wrong(o.fallback, err)
 		return nil
 	}
 	if !v.IsWhollyKnown() {

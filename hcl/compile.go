@@ -129,6 +129,7 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 	c.walks()
 	c.picks()
 	c.foreignJobs()
+	c.clear()
 	c.graph(def)
 	return def
 }

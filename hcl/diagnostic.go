@@ -131,7 +131,9 @@ func (f *findings) sorted() Diagnostics {
 			cmp.Compare(a.Detail, b.Detail),
 		)
 	})
-	f.list = slices.Compact(f.list)
+	f.list = slices.CompactFunc(f.list, func(a, b Diagnostic) bool {
+		return a.Severity == b.Severity && a.Summary == b.Summary && a.Detail == b.Detail && a.Range.File == b.Range.File && a.Range.Line == b.Range.Line
+	})
 	return f.list
 }
 

@@ -70,6 +70,7 @@ type refs struct {
 	status  bool // the status of a whole fan-out
 	nomad   bool
 	exit    bool // attempt.exit_code
+	secret  bool // it calls sensitive(), or renders a template that does
 }
 
 // outputRef is one reference to an output, for messages.
@@ -84,6 +85,7 @@ type module struct {
 	dir     string   // their folder: paths in them are taken from there
 	sources []*source
 	broken  bool // a file could not be parsed, so nothing was decoded
+	marks   bool // a file calls sensitive()
 	bytes   map[string][]byte
 	flows   []*flow
 	locals  map[string]*local // of the files

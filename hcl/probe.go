@@ -11,6 +11,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
+
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // probe looks where HCL itself does not look while values are unknown: into for expressions, and at what stands in text.
@@ -60,9 +62,9 @@ func (p *prober) Enter(n hclsyntax.Node) hcl.Diagnostics {
 	return nil
 }
 
-// splats reports [*] behind a task whose instances have keys, before HCL takes the map for a single element.
+// splats checks [*] behind a task with instances, before HCL does: it takes a map for a single element, and names nobody.
 func (c *checker) splats(expr hclsyntax.Expression) {
-	if !c.flow.keyed() {
+	if !slices.ContainsFunc(c.flow.tasks, (*task).fanned) {
 		return
 	}
 	hclsyntax.VisitAll(expr, func(n hclsyntax.Node) hcl.Diagnostics { //nolint:errcheck // the visitor returns none
@@ -75,16 +77,20 @@ func (c *checker) splats(expr hclsyntax.Expression) {
 			return nil
 		}
 		name, _ := stepName(source.Traversal, 1)
-		if target := c.flow.taskByName[name]; target != nil && target.forEach != nil && !c.covers(rangeOf(splat.SrcRange)) {
+		target := c.flow.taskByName[name]
+		switch {
+		case target == nil || c.covers(rangeOf(splat.SrcRange)):
+		case target.forEach != nil:
 			c.errorf(splat.SrcRange, "A task with instances", "task.%s is a map, and [*] walks lists: write values(task.%s)[*].", name, name)
+		case target.count != nil:
+			if each, ok := splat.Each.(*hclsyntax.RelativeTraversalExpr); ok {
+				instance := slices.Concat(source.Traversal, hcl.Traversal{hcl.TraverseIndex{Key: cty.Zero, SrcRange: splat.MarkerRange}}, each.Traversal)
+				r := &resolver{findings: c.findings, flow: c.flow}
+				r.taskSteps(target, instance, &refs{})
+			}
 		}
 		return nil
 	})
-}
-
-// keyed reports whether a task of the workflow has instances with keys.
-func (fl *flow) keyed() bool {
-	return slices.ContainsFunc(fl.tasks, func(t *task) bool { return t.forEach != nil })
 }
 
 // judge looks at one node.
@@ -127,11 +133,41 @@ func (p *prober) comparison(n *hclsyntax.BinaryOpExpr, ctx *hcl.EvalContext) {
 	}
 	left, _ = left.Unmark()
 	right, _ = right.Unmark()
+	if p.status(n.LHS, right, n) || p.status(n.RHS, left, n) {
+		return
+	}
 	a, b := left.Type(), right.Type()
 	if a.IsPrimitiveType() && b.IsPrimitiveType() && !a.Equals(b) && !left.IsNull() && !right.IsNull() {
 		p.checker.warnf(n.SrcRange, "Never equal", "%s is compared with %s, and values of different types are never equal. Convert one of them, as in tostring(…) or tonumber(…).",
 			upperFirst(friendlyType(left)), friendlyType(right))
 	}
+}
+
+// status warns of a status compared with a word that is none.
+func (p *prober) status(expr hclsyntax.Expression, other cty.Value, n *hclsyntax.BinaryOpExpr) bool {
+	ref, ok := expr.(*hclsyntax.ScopeTraversalExpr)
+	if !ok || len(ref.Traversal) < 2 || other.Type() != cty.String || !other.IsKnown() || other.IsNull() {
+		return false
+	}
+	last, ok := ref.Traversal[len(ref.Traversal)-1].(hcl.TraverseAttr)
+	if !ok || last.Name != "status" {
+		return false
+	}
+	var words []string
+	switch ref.Traversal.RootName() {
+	case "run":
+		words = []string{string(workflow.RunSucceeded), string(workflow.RunFailed), string(workflow.RunCancelled)}
+	case "task", statusRoot:
+		for _, s := range []workflow.Status{workflow.Pending, workflow.Queued, workflow.Waiting, workflow.Starting, workflow.Running,
+			workflow.Succeeded, workflow.Failed, workflow.Skipped, workflow.Omitted, workflow.Cancelled} {
+			words = append(words, string(s))
+		}
+	}
+	if len(words) == 0 || slices.Contains(words, other.AsString()) {
+		return false
+	}
+	p.checker.warnf(n.SrcRange, "Never equal", "%s is never %q: it is %s.%s", traversalText(ref.Traversal), shorten(other.AsString()), either(words...), didYouMean(other.AsString(), words))
+	return true
 }
 
 // template reports parts of a text that cannot become text.

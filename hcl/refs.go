@@ -42,6 +42,16 @@ type resolver struct {
 // resolve returns the names that the references of a site read.
 func (r *resolver) resolve(s *site, traversals []hcl.Traversal) *refs {
 	out := &refs{}
+	if m := r.flow.module; m.marks {
+		switch {
+		case s.expr != nil:
+			out.secret = m.callsSensitive(s.expr)
+		case s.task != nil && r.flow.defaults != nil:
+			out.secret = m.callsSensitive(s.task.block.Body, r.flow.defaults)
+		case s.task != nil:
+			out.secret = m.callsSensitive(s.task.block.Body)
+		}
+	}
 	for _, t := range traversals {
 		if !t.IsRelative() {
 			r.traversal(s, t, out)
@@ -72,7 +82,7 @@ func (r *resolver) traversal(s *site, t hcl.Traversal, out *refs) {
 	case jobspec.IsRuntimeRoot(root):
 		out.nomad = true
 		if s.access&readNomad == 0 {
-			r.errorf(t.SourceRange(), "Known only on the worker", "%s is known only on the machine where the task runs, so %s cannot use it. It can stand in the body of a task.",
+			r.errorf(t.SourceRange(), "Known only on the worker", "%s is known only on the machine where the task runs, so %s cannot use it. It can stand in an inline Nomad task, or in a group.",
 				traversalText(t), s.name)
 		}
 	default:
@@ -81,6 +91,9 @@ func (r *resolver) traversal(s *site, t hcl.Traversal, out *refs) {
 }
 
 func (r *resolver) unknownRoot(s *site, t hcl.Traversal) {
+	if r.covers(rangeOf(t.SourceRange())) {
+		return
+	}
 	root, text := t.RootName(), traversalText(t)
 	hint := didYouMean(root, append(slices.Clone(roots), jobspec.RuntimeRoots()...))
 	switch {
@@ -294,6 +307,13 @@ func (r *resolver) taskSteps(target *task, t hcl.Traversal, out *refs) {
 	}
 	if len(t) <= i {
 		return
+	}
+	if step, ok := t[i].(hcl.TraverseIndex); ok && i == 2 {
+		if name, _ := stepName(t, i); step.Key.Type() == cty.Number || name != "status" && name != "output" {
+			r.errorf(t.SourceRange(), "A task without instances", "task %s has neither for_each nor count, so there is nothing to pick: write task.%s.output.<name>, or task.%s.status.",
+				target.name, target.name, target.name)
+			return
+		}
 	}
 	what, ok := stepName(t, i)
 	if !ok {
