@@ -6,6 +6,7 @@ package nomad
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -75,41 +76,77 @@ func (e *Executor) Orphans(ctx context.Context, fate func(workflow.AttemptID) Fa
 	return orphans, err
 }
 
-// alive visits every job of this cluster that is not dead.
+// alive visits every job of this cluster that is not dead: those that are Cairn's own, and the children of dispatches. They
+// are listed by their prefix; only at first, and when parents were forgotten, children are looked for among all jobs.
 func (e *Executor) alive(ctx context.Context, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error) error {
+	const notDead = `Status != "dead"`
+	e.mu.Lock()
+	everywhere := e.parents.all
+	parents := slices.Collect(maps.Keys(e.parents.known))
+	e.mu.Unlock()
 	for _, region := range e.knownRegions() {
-		everywhere := realm{region: region, namespace: nomadapi.AllNamespacesNamespace}
-		for next := ""; ; {
-			var page []*nomadapi.JobListStub
-			var meta *nomadapi.QueryMeta
-			err := e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
-				query := everywhere.query(ctx, secret)
-				query.Prefix, query.Filter = jobPrefix(e.cfg.Cluster), `Status != "dead"`
-				query.PerPage, query.NextToken = sweepPage, next
-				var err error
-				page, meta, err = e.client.api.Jobs().ListOptions(&nomadapi.JobListOptions{
-					Fields: &nomadapi.JobListFields{Meta: true},
-				}, query)
+		all := realm{region: region, namespace: nomadapi.AllNamespacesNamespace}
+		if err := e.visit(ctx, all, jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
+			return err
+		}
+		if everywhere {
+			children := fmt.Sprintf("%s and ID contains %q", notDead, dispatchInfix+jobPrefix(e.cfg.Cluster))
+			if err := e.visit(ctx, all, "", children, visit); err != nil {
 				return err
-			})
-			if err != nil {
-				return fmt.Errorf("list the jobs of this cluster: %w", err)
-			}
-			for _, stub := range page {
-				id, ok := parseJobID(e.cfg.Cluster, stub.ID)
-				if !ok || stub.Meta[metaCluster] != e.cfg.Cluster {
-					continue
-				}
-				if err := visit(realm{region: region, namespace: stub.Namespace}, id, stub); err != nil {
-					return err
-				}
-			}
-			if next = meta.NextToken; next == "" {
-				break
 			}
 		}
 	}
+	if everywhere {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.parents.all = false
+		return nil
+	}
+	for _, p := range parents {
+		if err := e.visit(ctx, p.realm, p.parent+dispatchInfix+jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// visit visits the jobs of this cluster in one list, page by page.
+func (e *Executor) visit(
+	ctx context.Context, where realm, prefix, filter string, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error,
+) error {
+	for next := ""; ; {
+		var page []*nomadapi.JobListStub
+		var meta *nomadapi.QueryMeta
+		err := e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
+			query := where.query(ctx, secret)
+			query.Prefix, query.Filter = prefix, filter
+			query.PerPage, query.NextToken = sweepPage, next
+			var err error
+			page, meta, err = e.client.api.Jobs().ListOptions(&nomadapi.JobListOptions{
+				Fields: &nomadapi.JobListFields{Meta: true},
+			}, query)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("list the jobs of this cluster: %w", err)
+		}
+		for _, stub := range page {
+			id, ok := parseJobID(e.cfg.Cluster, stub.ID)
+			ok = ok && stub.Meta[metaCluster] == e.cfg.Cluster
+			if !ok { // a child carries its parent's meta, and no mark of ours but its ID
+				id, ok = parseChildID(e.cfg.Cluster, stub.ID)
+			}
+			if !ok {
+				continue
+			}
+			if err := visit(realm{region: where.region, namespace: stub.Namespace}, id, stub); err != nil {
+				return err
+			}
+		}
+		if next = meta.NextToken; next == "" {
+			return nil
+		}
+	}
 }
 
 // knownRegions returns the regions that are in use, and the one that bodies go to by default.
@@ -164,7 +201,7 @@ type purgeEntry struct {
 // add takes the job of an attempt that is being settled. Jobs whose allocations may still run somewhere are left to Nomad:
 // purging them would delete the only record of that.
 func (q *purgeQueue) add(a *attempt, cfg Config) {
-	if a.outcome == nil || a.accepted == 0 && a.outcome.Kind == engine.OutcomeInvalid {
+	if a.outcome == nil || !a.hasJob() || a.accepted == 0 && a.outcome.Kind == engine.OutcomeInvalid {
 		return
 	}
 	for _, alloc := range a.allocs {
