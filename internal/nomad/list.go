@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -285,4 +286,11 @@ func (e *Executor) seek(ctx context.Context, a *attempt) error {
 		e.finish(a, o, nil)
 	}
 	return nil
+}
+
+// allocations reads all allocations of a job.
+func (e *Executor) allocations(ctx context.Context, r realm, id string) ([]*alloc, error) {
+	var list []*alloc
+	err := e.read(ctx, &e.client.count.looks, r, "/v1/job/"+id+"/allocations", url.Values{"all": {"true"}}, &list)
+	return list, err
 }

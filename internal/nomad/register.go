@@ -348,13 +348,6 @@ func regionOf(r realm) *string {
 	return ptr(r.region)
 }
 
-// allocations reads all allocations of a job.
-func (e *Executor) allocations(ctx context.Context, r realm, id string) ([]*alloc, error) {
-	var list []*alloc
-	err := e.read(ctx, &e.client.count.looks, r, "/v1/job/"+id+"/allocations", url.Values{"all": {"true"}}, &list)
-	return list, err
-}
-
 // read makes one bounded GET.
 func (e *Executor) read(ctx context.Context, count *atomic.Int64, r realm, path string, params url.Values, out any) error {
 	release, err := slot(ctx, e.client.reads)
