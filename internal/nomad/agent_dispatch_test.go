@@ -275,15 +275,25 @@ func TestAgentDispatchIsSwept(t *testing.T) {
 			return FateActive
 		}
 	}
-	for _, swept := range []*rig{r, r.again(t)} { // one that knows the parent, and one that does not
-		for range 2 { // among all jobs, then by the parents
-			_, orphans, err := swept.exec.Sweep(r.ctx(), fate(FateUnknown))
-			if err != nil {
-				t.Fatal(err)
+	meets := func(orphans []Orphan, err error) bool {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(orphans) == 1 && orphans[0].Attempt == s.Attempt && strings.HasPrefix(orphans[0].JobID, parent)
+	}
+	stranger := r.again(t) // it does not know the parent: its first sweep looks everywhere, as a list of orphans always does
+	for _, c := range []struct {
+		exec *Executor
+		want []bool
+	}{{r.exec, []bool{true, true}}, {stranger.exec, []bool{true, false}}} {
+		for i, want := range c.want {
+			_, orphans, err := c.exec.Sweep(r.ctx(), fate(FateUnknown))
+			if meets(orphans, err) != want {
+				t.Errorf("sweep %d met the orphans %+v; want the child: %t", i+1, orphans, want)
 			}
-			if swept == r && (len(orphans) != 1 || orphans[0].Attempt != s.Attempt || !strings.HasPrefix(orphans[0].JobID, parent)) {
-				t.Errorf("orphans %+v, want the child", orphans)
-			}
+		}
+		if orphans, err := c.exec.Orphans(r.ctx(), fate(FateUnknown)); !meets(orphans, err) {
+			t.Errorf("orphans %+v, want the child", orphans)
 		}
 	}
 	stopped, _, err := r.exec.Sweep(r.ctx(), fate(FateOver))

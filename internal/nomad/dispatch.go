@@ -336,19 +336,26 @@ type family struct {
 // families are the parents of the children that were dispatched here; the zero value is empty.
 type families struct {
 	known map[family]bool
-	// all: children may be about whose parents are not known. They are looked for among all jobs.
-	all bool
+	// sought is when children were last looked for among all jobs: those of parents that others dispatched, or that were
+	// forgotten. Zero: it is to be done now.
+	sought time.Time
 }
 
-// maxFamilies bounds what is remembered of parents. Forgetting makes the next sweep look among all jobs.
-const maxFamilies = 1000
+const (
+	// maxFamilies bounds what is remembered of parents.
+	maxFamilies = 1000
+	// seekAll is how often a sweep looks among all jobs, which costs Nomad a look at each.
+	seekAll = time.Hour
+)
 
 func (f *families) add(parent family) {
 	if len(f.known) >= maxFamilies && !f.known[parent] {
-		f.known, f.all = nil, true
+		f.known, f.sought = nil, time.Time{}
 	}
 	if f.known == nil {
 		f.known = map[family]bool{}
 	}
 	f.known[parent] = true
 }
+
+func (f *families) unsure() bool { return time.Since(f.sought) >= seekAll }

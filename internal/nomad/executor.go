@@ -106,7 +106,7 @@ func New(cfg Config) (*Executor, error) {
 		cfg: cfg, log: cfg.Logger.Named("nomad"), client: c,
 		attempts: map[workflow.AttemptID]*attempt{}, jobs: map[string]*attempt{}, realms: map[realm]*realmState{},
 		regions: map[string]uint64{}, valid: map[bodyKey]*validation{},
-		reported: make(chan struct{}, 1), parents: families{all: true},
+		reported: make(chan struct{}, 1),
 	}, nil
 }
 

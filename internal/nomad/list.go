@@ -166,7 +166,7 @@ func (e *Executor) wentBack(r realm, index uint64) bool {
 		return false
 	}
 	e.regions[r.region] = index
-	e.parents.all = true
+	e.parents.sought = time.Time{}
 	for _, a := range e.attempts {
 		if a.realm.region == r.region {
 			a.accepted = min(a.accepted, index)

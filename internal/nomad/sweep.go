@@ -40,10 +40,13 @@ type Orphan struct {
 // sweepPage is how many jobs are listed at once: with their meta, a few hundred bytes each.
 const sweepPage = 500
 
-// Sweep stops the jobs of attempts that are over and returns the orphans. The server calls it every minute, but not
+// Sweep stops the jobs of attempts that are over and returns the orphans it met. The server calls it every minute, but not
 // between taking office and the end of reconciliation, and whenever Nomad was restored (Config.OnRestore).
 func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate) (stopped int, orphans []Orphan, err error) {
-	err = e.alive(ctx, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
+	e.mu.Lock()
+	everywhere := e.parents.unsure()
+	e.mu.Unlock()
+	err = e.alive(ctx, everywhere, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
 		switch fate(id) {
 		case FateOver:
 			if stub.Stop {
@@ -55,35 +58,41 @@ func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate
 			}
 			stopped++
 		case FateUnknown:
-			orphans = append(orphans, Orphan{
-				Attempt: id, JobID: stub.ID, Name: stub.Name, Region: r.region, Namespace: r.namespace,
-				Status: stub.Status, Submitted: time.Unix(0, stub.SubmitTime),
-			})
+			orphans = append(orphans, orphan(r, id, stub))
 		}
 		return nil
 	})
+	if everywhere && err == nil {
+		e.mu.Lock()
+		e.parents.sought = time.Now()
+		e.mu.Unlock()
+	}
 	return stopped, orphans, err
 }
 
 // Orphans lists the jobs of this cluster that are not dead and whose run the store does not know.
 func (e *Executor) Orphans(ctx context.Context, fate func(workflow.AttemptID) Fate) ([]Orphan, error) {
-	_, orphans, err := e.Sweep(ctx, func(id workflow.AttemptID) Fate {
+	var orphans []Orphan
+	err := e.alive(ctx, true, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
 		if fate(id) == FateUnknown {
-			return FateUnknown
+			orphans = append(orphans, orphan(r, id, stub))
 		}
-		return FateActive
+		return nil
 	})
 	return orphans, err
 }
 
+func orphan(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) Orphan {
+	return Orphan{
+		Attempt: id, JobID: stub.ID, Name: stub.Name, Region: r.region, Namespace: r.namespace,
+		Status: stub.Status, Submitted: time.Unix(0, stub.SubmitTime),
+	}
+}
+
 // alive visits every job of this cluster that is not dead: those that are Cairn's own, and the children of dispatches. They
-// are listed by their prefix; only at first, and when parents were forgotten, children are looked for among all jobs.
-func (e *Executor) alive(ctx context.Context, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error) error {
+// are listed by their prefix, children by that of the parents that are known, or everywhere, among all jobs.
+func (e *Executor) alive(ctx context.Context, everywhere bool, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error) error {
 	const notDead = `Status != "dead"`
-	e.mu.Lock()
-	everywhere := e.parents.all
-	parents := slices.Collect(maps.Keys(e.parents.known))
-	e.mu.Unlock()
 	for _, region := range e.knownRegions() {
 		all := realm{region: region, namespace: nomadapi.AllNamespacesNamespace}
 		if err := e.visit(ctx, all, jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
@@ -97,11 +106,11 @@ func (e *Executor) alive(ctx context.Context, visit func(realm, workflow.Attempt
 		}
 	}
 	if everywhere {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.parents.all = false
 		return nil
 	}
+	e.mu.Lock()
+	parents := slices.Collect(maps.Keys(e.parents.known))
+	e.mu.Unlock()
 	for _, p := range parents {
 		if err := e.visit(ctx, p.realm, p.parent+dispatchInfix+jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
 			return err

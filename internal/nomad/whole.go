@@ -180,8 +180,11 @@ func (f *facts) seatOutcome(s *seat, ph phase, e end, a *alloc) *engine.Outcome 
 	where := "its job"
 	if s.group != nil {
 		where = fmt.Sprintf("group %q", s.group.name)
-		if s.group.count > 1 {
-			where = fmt.Sprintf("group %q, allocation %d of %d", s.group.name, s.index+1, s.group.count)
+		switch {
+		case s.index >= s.group.count:
+			where += fmt.Sprintf(", allocation %d", s.index+1)
+		case s.group.count > 1:
+			where += fmt.Sprintf(", allocation %d of %d", s.index+1, s.group.count)
 		}
 	}
 	if n := len(s.allocs); n > 1 {
