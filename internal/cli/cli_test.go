@@ -219,7 +219,7 @@ func TestBadArgumentsSaySo(t *testing.T) {
 		{"validate", "a", "b"},
 		{"graph", "-dot", "-mermaid", "testdata/flow.hcl"},
 		{"graph", "testdata/two.hcl"},
-		{"render", "-key", "eu", "testdata/flow.hcl"},
+		{"render", "-instance", "eu", "testdata/flow.hcl"},
 		{"render", "-task", "nothing", "testdata/flow.hcl"},
 		{"runs", "list", "extra"},
 		{"runs", "list", "-status", "done"},

@@ -32,7 +32,7 @@ func TestWhatFilesSay(t *testing.T) {
 		"graph-dot.txt":             {"graph", "-dot", "testdata/flow.hcl"},
 		"graph-mermaid.txt":         {"graph", "-mermaid", "testdata/flow.hcl"},
 		"graph-json.txt":            {"graph", "-json", "testdata/flow.hcl"},
-		"render.txt":                {"render", "-task", "extract", "-key", "eu", "testdata/flow.hcl"},
+		"render.txt":                {"render", "-task", "extract", "-instance", "eu", "testdata/flow.hcl"},
 		"render-unknown-output.txt": {"render", "-workflow", "flow", "-task", "report", "testdata/flow.hcl"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,6 +32,9 @@ func Document(m *engine.Machine, s *engine.State) *api.Run {
 		StartedAt:  s.Head.StartedAt.Time(),
 		EndedAt:    s.Head.EndedAt.Time(),
 		Outputs:    runOutputs(def, s),
+		Parent:     parent(&s.Input),
+		CopiedFrom: string(s.Input.CopiedFrom),
+		Verbs:      verbsUsed(s.Head.Verbs),
 		Tasks:      make([]api.Task, len(def.Tasks)),
 	}
 	for name, label := range s.Input.Labels {
@@ -41,6 +44,41 @@ func Document(m *engine.Machine, s *engine.State) *api.Run {
 		run.Tasks[n] = document{m, s, n}.task()
 	}
 	return run
+}
+
+// parent is what started a child run.
+func parent(in *engine.Input) *api.Parent {
+	if in.Parent == "" {
+		return nil
+	}
+	return &api.Parent{Run: parentRun(in), Attempt: string(in.Parent)}
+}
+
+// parentRun is the run of the attempt that started this one; empty when somebody did.
+func parentRun(in *engine.Input) string {
+	run, _, _, _, err := in.Parent.Parse()
+	if err != nil {
+		return "" // there is none
+	}
+	return string(run)
+}
+
+func verbsUsed(verbs []engine.Verb) []api.VerbUsed {
+	var out []api.VerbUsed
+	for _, v := range verbs {
+		out = append(out, api.VerbUsed{Verb: verbName(v.Kind), Task: v.Task, By: v.By, Reason: v.Reason, At: v.At.Time()})
+	}
+	return out
+}
+
+// verbName is the verb of the API that an event comes from.
+func verbName(kind engine.EventKind) string {
+	for verb, f := range forms {
+		if f.event == kind || f.taskKind == kind {
+			return string(verb)
+		}
+	}
+	return string(kind)
 }
 
 func params(def *workflow.Definition, s *engine.State) map[string]json.RawMessage {
@@ -104,6 +142,7 @@ func (d document) task() api.Task {
 	out := api.Task{
 		Name:      d.def().Name,
 		Kind:      string(d.def().Kind),
+		Body:      string(d.def().BodyKind),
 		Status:    string(t.Status),
 		Reason:    d.reason(),
 		Recovered: d.m.Recovered(d.s, d.n),
@@ -252,6 +291,7 @@ func ended(a *engine.Attempt) api.Attempt {
 		JobID:       a.Place.JobID,
 		AllocID:     a.Place.AllocID,
 		PID:         a.Place.PID,
+		Child:       string(a.Place.Child),
 		QueuedAt:    a.QueuedAt.Time(),
 		StartedAt:   a.StartedAt.Time(),
 		EndedAt:     a.EndedAt.Time(),
@@ -277,6 +317,7 @@ func (d document) current(i int, in *engine.Instance) api.Attempt {
 		JobID:     c.Place.JobID,
 		AllocID:   c.Place.AllocID,
 		PID:       c.Place.PID,
+		Child:     string(c.Place.Child),
 		QueuedAt:  in.QueuedAt.Time(),
 		StartedAt: c.StartedAt.Time(),
 	}
@@ -293,5 +334,6 @@ func entry(in *engine.Input, h *engine.Head) api.RunEntry {
 		CreatedAt: in.CreatedAt.Time(),
 		StartedAt: h.StartedAt.Time(),
 		EndedAt:   h.EndedAt.Time(),
+		Parent:    parentRun(in),
 	}
 }

@@ -167,6 +167,9 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 	}
 	d := document{m, s, n}
 	over := s.Head.Status.Terminal()
+	if kind := d.def().BodyKind; !kind.Cluster() && kind != workflow.BodyRunWorkflow {
+		return target{none: notFound("task %s writes no log: it is of kind %s", query.Task, kind)}, nil
+	}
 	if d.def().Shape() != workflow.ShapePlain && !d.state().Expanded {
 		none := notFound("task %s has no instances: it is %s", query.Task, d.state().Status)
 		return target{none: none, later: !over && !d.state().Status.Terminal()}, nil
@@ -195,6 +198,8 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 		return target{none: notFound("%s has no attempt, and so no log: it is %s", what, d.status(i)), later: later}, nil
 	case want > newest:
 		return target{none: notFound("%s has no attempt %d: the newest is %d", what, want, newest), later: later}, nil
+	case d.def().BodyKind == workflow.BodyRunWorkflow:
+		return target{none: d.logsOfChild(what, in, want)}, nil
 	}
 	t := target{ended: true, req: scheduler.LogRequest{
 		Attempt: workflow.MakeAttemptID(s.Input.Run, n, i, want),
@@ -212,6 +217,23 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 		}
 	}
 	return t, nil
+}
+
+// logsOfChild says where the logs are of an attempt that is a run.
+func (d document) logsOfChild(what string, in *engine.Instance, number int) error {
+	var child workflow.RunID
+	if in.Current != nil && in.Number == number {
+		child = in.Current.Place.Child
+	}
+	for k := range in.Past {
+		if in.Past[k].Number == number {
+			child = in.Past[k].Place.Child
+		}
+	}
+	if child == "" {
+		return notFound("%s is a run of another workflow, which has not begun", what)
+	}
+	return notFound("%s writes no log itself, as it is run %s; ask for the log of one of that run's tasks: cairn runs logs %s TASK", what, child, child)
 }
 
 // find returns the number of the instance with a key.

@@ -53,6 +53,7 @@ type Summary struct {
 	ID        workflow.RunID
 	Workflow  string
 	Namespace string
+	Parent    workflow.AttemptID // what started a child run; empty for a run that somebody started
 	CreatedAt workflow.Time
 	Done      bool   // terminal: a new leader need not load it
 	Head      []byte // the value of record HeadKey
@@ -65,6 +66,7 @@ const HeadKey = engine.HeadKey
 type Filter struct {
 	Active   bool // only runs that are not done
 	Workflow string
+	Children bool // child runs too; without it only runs that somebody started
 }
 
 // Store keeps runs and definitions. Every write is fenced by the epoch of the leadership that makes it. Any error other
