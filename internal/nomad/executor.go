@@ -225,9 +225,11 @@ func (e *Executor) attempt(s engine.Start) (*attempt, error) {
 	return a, nil
 }
 
+func (e *Executor) realmOf(s engine.Start, job *nomadapi.Job) realm { return realmOf(e.cfg.Region, s, job) }
+
 // realmOf says where an attempt's job belongs: the body may name its own namespace and region.
-func (e *Executor) realmOf(s engine.Start, job *nomadapi.Job) realm {
-	r := realm{region: e.cfg.Region, namespace: s.Namespace}
+func realmOf(region string, s engine.Start, job *nomadapi.Job) realm {
+	r := realm{region: region, namespace: s.Namespace}
 	if job != nil && job.Namespace != nil && *job.Namespace != "" {
 		r.namespace = *job.Namespace
 	}
@@ -246,7 +248,7 @@ func (e *Executor) describe(a *attempt, s engine.Start, job *nomadapi.Job) {
 	defer e.mu.Unlock()
 	a.realm = e.realmOf(s, job)
 	a.mains = mains(job.TaskGroups[0])
-	a.killTimeout = killTimeout(job.TaskGroups[0])
+	a.killTimeout = killTimeout(job)
 	e.watchRealm(a.realm)
 }
 

@@ -33,12 +33,12 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 		_, err := e.bar(ctx, a, s, tombUnknown)
 		return err
 	}
-	complaint, err := e.validate(ctx, a.realm, bodyKey{s.Definition, s.Task}, job)
+	refusal, err := e.validate(ctx, a.realm, bodyKey{s.Definition, s.Task}, job)
 	switch {
 	case err != nil:
 		return e.troubled(fmt.Errorf("validate job %s: %w", a.jobID, err), a.unsure)
-	case complaint != "":
-		e.invalid(a, complaint)
+	case refusal != "":
+		e.invalid(a, refusal)
 		return nil
 	}
 	index, err := e.register(ctx, a, job, &e.client.count.registers)
@@ -262,8 +262,8 @@ type validation struct {
 // maxValid bounds what is remembered of validations. Forgetting costs one call.
 const maxValid = 10_000
 
-// validate has Nomad check the first body of each task and definition. complaint is what makes it invalid.
-func (e *Executor) validate(ctx context.Context, r realm, key bodyKey, job *nomadapi.Job) (complaint string, err error) {
+// validate has Nomad check the first body of each task and definition. refusal is what makes it invalid.
+func (e *Executor) validate(ctx context.Context, r realm, key bodyKey, job *nomadapi.Job) (refusal string, err error) {
 	for {
 		e.mu.Lock()
 		v := e.valid[key]
@@ -288,9 +288,9 @@ func (e *Executor) validate(ctx context.Context, r realm, key bodyKey, job *noma
 	}
 }
 
-func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *validation, job *nomadapi.Job) (complaint string, err error) {
+func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *validation, job *nomadapi.Job) (refusal string, err error) {
 	defer func() {
-		v.ok = err == nil && complaint == ""
+		v.ok = err == nil && refusal == ""
 		e.mu.Lock()
 		if !v.ok && e.valid[key] == v {
 			delete(e.valid, key)
@@ -309,15 +309,21 @@ func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *v
 		resp, _, err = e.client.api.Jobs().Validate(job, r.write(ctx, secret))
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case len(resp.ValidationErrors) > 0:
-		return "Nomad refuses the job: " + oneLine(strings.Join(resp.ValidationErrors, "; ")), nil
-	case resp.Error != "":
-		return "Nomad refuses the job: " + oneLine(resp.Error), nil
 	}
-	return "", nil
+	return complaint(resp), nil
+}
+
+// complaint is what makes a job invalid by Nomad's word; empty when it is not.
+func complaint(resp *nomadapi.JobValidateResponse) string {
+	switch {
+	case len(resp.ValidationErrors) > 0:
+		return "Nomad refuses the job: " + oneLine(strings.Join(resp.ValidationErrors, "; "))
+	case resp.Error != "":
+		return "Nomad refuses the job: " + oneLine(resp.Error)
+	}
+	return ""
 }
 
 func deref[T any](p *T) (v T) {
