@@ -40,6 +40,7 @@ var packages = []row{
 	{folder: "internal/local", imports: append([]string{"internal/rawjson"}, shell...)},
 	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
 	{folder: "internal/rawjson"},
+	{folder: "internal/httpcall", imports: core}, // gives the engine's outcomes, for a port of the scheduler
 
 	// What people and machines talk to.
 	{folder: "internal/api"},
@@ -54,7 +55,7 @@ var packages = []row{
 
 	// The composition root: everything of the product but cli.
 	{folder: "internal/server", imports: append([]string{
-		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local",
+		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local", "internal/httpcall",
 		"internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
 	}, shell...)},
 

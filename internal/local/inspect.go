@@ -92,8 +92,9 @@ func (s *Store) verify() error {
 			if err != nil {
 				return fmt.Errorf("version: %w", err)
 			}
-			if n, err := strconv.Atoi(string(v)); err != nil || n != storeVersion {
-				return fmt.Errorf("it has version %s, this cairn knows version %d; use the cairn that wrote it, or a newer one", v, storeVersion)
+			if n, err := strconv.Atoi(string(v)); err != nil || n < storeVersion || n > storeVersionChildren {
+				return fmt.Errorf("it has version %s, this cairn knows versions %d to %d; use the cairn that wrote it, or a newer one",
+					v, storeVersion, storeVersionChildren)
 			}
 			for _, name := range [][]byte{metaBucket, definitionsBucket, runsBucket, keysBucket, recordsBucket} {
 				b := tx.Bucket(name)

@@ -30,8 +30,12 @@ var _ scheduler.Store = (*Store)(nil)
 // StoreFile is the name of the store in a run folder.
 const StoreFile = "state.db"
 
-// storeVersion is the version of the layout below; a file with a newer one is refused.
-const storeVersion = 1
+// The versions of the layout below. A file is made with the first one and gets the second with its first child run, which a
+// reader of the first would take for a run of its own. A file with a newer one is refused.
+const (
+	storeVersion         = 1
+	storeVersionChildren = 2
+)
 
 // The buckets of the file. Records are flat, "<run>/<key>", so that a save touches as few pages as it can.
 var (
@@ -80,6 +84,8 @@ type runEntry struct {
 	CreatedAt  workflow.Time `json:"created_at"`
 	Definition string        `json:"definition"`
 	Done       bool          `json:"done,omitempty"`
+	// Parent is what started a child run; since storeVersionChildren.
+	Parent workflow.AttemptID `json:"parent,omitempty"`
 }
 
 // OpenStore opens the file, and makes it unless ReadOnly or Existing is set: ErrNotFound then. Its errors name the file and
@@ -184,7 +190,7 @@ func (s *Store) Create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 		return "", fmt.Errorf("create run %s: %w", run.ID, err)
 	}
 	entry, err := json.Marshal(runEntry{Workflow: run.Workflow, Namespace: run.Namespace, Key: run.IdempotencyKey,
-		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash})
+		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash, Parent: run.Parent})
 	if err != nil {
 		return "", fmt.Errorf("create run %s: %w", run.ID, err)
 	}
@@ -211,6 +217,11 @@ func (s *Store) Create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 		}
 		if err := raiseEpoch(tx, epoch); err != nil {
 			return nil, err
+		}
+		if run.Parent != "" {
+			if err := tx.Bucket(metaBucket).Put(versionKey, seal([]byte(strconv.Itoa(storeVersionChildren)))); err != nil {
+				return nil, err
+			}
 		}
 		if d := tx.Bucket(definitionsBucket); run.Definition.Hash != "" && d.Get([]byte(run.Definition.Hash)) == nil {
 			if err := d.Put([]byte(run.Definition.Hash), seal(run.Definition.Bytes)); err != nil {
@@ -307,10 +318,13 @@ func (s *Store) List(ctx context.Context, filter scheduler.Filter) ([]scheduler.
 			if err != nil {
 				return err
 			}
-			if filter.Active && entry.Done || filter.Workflow != "" && filter.Workflow != entry.Workflow {
+			if filter.Active && entry.Done || filter.Workflow != "" && filter.Workflow != entry.Workflow ||
+				!filter.Children && entry.Parent != "" {
 				continue
 			}
-			sum := scheduler.Summary{ID: id, Workflow: entry.Workflow, Namespace: entry.Namespace, CreatedAt: entry.CreatedAt, Done: entry.Done}
+			sum := scheduler.Summary{
+				ID: id, Workflow: entry.Workflow, Namespace: entry.Namespace, Parent: entry.Parent, CreatedAt: entry.CreatedAt, Done: entry.Done,
+			}
 			if v := tx.Bucket(recordsBucket).Get(recordKey(id, scheduler.HeadKey)); v != nil {
 				head, err := unseal(v)
 				if err != nil {

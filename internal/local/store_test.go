@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/cairnflow/cairn/internal/porttest"
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 func TestStoreConforms(t *testing.T) {
@@ -60,6 +62,38 @@ func drop(e *Elector) {
 	defer e.mu.Unlock()
 	if e.lock != nil {
 		e.lock.Close()
+	}
+}
+
+// A file without child runs stays readable for a Cairn that knows none.
+func TestTheVersionOfAFileSaysWhetherItHoldsChildRuns(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), StoreFile))
+	version := func() (v string) {
+		if err := s.db.View(func(tx *bolt.Tx) error {
+			b, err := unseal(tx.Bucket(metaBucket).Get(versionKey))
+			v = string(b)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	run := scheduler.NewRun{ID: workflow.NewRunID(time.UnixMilli(1), [6]byte{1}), Workflow: "w", Namespace: "default"}
+	child := scheduler.NewRun{ID: workflow.NewRunID(time.UnixMilli(2), [6]byte{1}), Workflow: "c", Namespace: "default"}
+	child.Parent = workflow.MakeAttemptID(run.ID, 0, 0, 1)
+	if _, err := s.Create(t.Context(), 1, run); err != nil || version() != "1" {
+		t.Errorf("after the first run: version %s, %v, want 1", version(), err)
+	}
+	if _, err := s.Create(t.Context(), 1, child); err != nil || version() != "2" {
+		t.Errorf("after the first child run: version %s, %v, want 2", version(), err)
+	}
+	path := s.path
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list, err := openStore(t, path).List(t.Context(), scheduler.Filter{Children: true})
+	if err != nil || len(list) != 2 || list[0].Parent != child.Parent {
+		t.Errorf("opened again: %+v, %v, want both runs", list, err)
 	}
 }
 

@@ -45,9 +45,11 @@ func StoreChecks() []Check[StoreGround] {
 		{"a save with an older epoch is fenced and writes nothing", storeFences},
 		{"the fence holds over a restart", storeFenceRestart},
 		{"every kind of write raises the fence", storeFenceWrites},
+		{"a save without records raises the fence", storeFenceEmpty},
 		{"everything survives a restart", storeRestarts},
 		{"large values come back whole", storeLarge},
 		{"list shows heads, newest first, and filters", storeLists},
+		{"list hides child runs unless it is asked for them", storeChildren},
 		{"only a run that is done can be deleted, and it frees its key", storeDeletes},
 		{"a done run can become active again", storeReopens},
 		{"concurrent saves of many runs all arrive", storeConcurrent},
@@ -277,6 +279,21 @@ func storeFenceWrites(ctx context.Context, g StoreGround) error {
 	return wantErr("save after a create", g.Store.Save(ctx, 3, two.ID, two.Records, true), scheduler.ErrFenced)
 }
 
+func storeFenceEmpty(ctx context.Context, g StoreGround) error {
+	one, two := newRun(1), newRun(2)
+	if err := create(ctx, g.Store, 1, one); err != nil {
+		return err
+	}
+	if err := g.Store.Save(ctx, 2, one.ID, nil, false); err != nil {
+		return err
+	}
+	// A leader that was deposed may be late with anything: with a new run too.
+	_, err := g.Store.Create(ctx, 1, two)
+	return errors.Join(
+		wantErr("create with the epoch before", err, scheduler.ErrFenced),
+		wantErr("save with the epoch before", g.Store.Save(ctx, 1, one.ID, one.Records, false), scheduler.ErrFenced))
+}
+
 func storeRestarts(ctx context.Context, g StoreGround) error {
 	r := newRun(1)
 	if err := create(ctx, g.Store, 1, r); err != nil {
@@ -358,7 +375,7 @@ func storeLists(ctx context.Context, g StoreGround) error {
 		return err
 	}
 	sum := func(r scheduler.NewRun, head []byte, done bool) scheduler.Summary {
-		return scheduler.Summary{ID: r.ID, Workflow: r.Workflow, Namespace: r.Namespace, CreatedAt: r.CreatedAt, Done: done, Head: head}
+		return summaryOf(r, head, done)
 	}
 	all := []scheduler.Summary{sum(three, head.Value, true), sum(two, two.Records[1].Value, false), sum(one, one.Records[1].Value, false)}
 	var errs []error
@@ -378,6 +395,49 @@ func storeLists(ctx context.Context, g StoreGround) error {
 		}
 		if len(got) == 0 {
 			got = nil
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			errs = append(errs, fmt.Errorf("list %+v (-want +got):\n%s", c.filter, d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func summaryOf(r scheduler.NewRun, head []byte, done bool) scheduler.Summary {
+	return scheduler.Summary{
+		ID: r.ID, Workflow: r.Workflow, Namespace: r.Namespace, Parent: r.Parent, CreatedAt: r.CreatedAt, Done: done, Head: head,
+	}
+}
+
+func storeChildren(ctx context.Context, g StoreGround) error {
+	parent, child := newRun(1), newRun(2)
+	child.Parent = workflow.MakeAttemptID(parent.ID, 3, 0, 1)
+	if err := create(ctx, g.Store, 1, parent, child); err != nil {
+		return err
+	}
+	// Where the run comes from outlives whatever happens to it.
+	if err := errors.Join(g.Store.Save(ctx, 1, child.ID, nil, true), g.Store.Save(ctx, 1, child.ID, nil, false)); err != nil {
+		return err
+	}
+	s, err := g.Restart()
+	if err != nil {
+		return err
+	}
+	started := []scheduler.Summary{summaryOf(parent, parent.Records[1].Value, false)}
+	all := append([]scheduler.Summary{summaryOf(child, child.Records[1].Value, false)}, started...)
+	var errs []error
+	for _, c := range []struct {
+		filter scheduler.Filter
+		want   []scheduler.Summary
+	}{
+		{scheduler.Filter{}, started},
+		{scheduler.Filter{Active: true}, started},
+		{scheduler.Filter{Children: true}, all},
+		{scheduler.Filter{Active: true, Children: true, Workflow: "nightly"}, all},
+	} {
+		got, err := s.List(ctx, c.filter)
+		if err != nil {
+			return err
 		}
 		if d := cmp.Diff(c.want, got); d != "" {
 			errs = append(errs, fmt.Errorf("list %+v (-want +got):\n%s", c.filter, d))
@@ -412,6 +472,7 @@ func storeDeletes(ctx context.Context, g StoreGround) error {
 
 func storeReopens(ctx context.Context, g StoreGround) error {
 	r := newRun(1)
+	r.IdempotencyKey = "key"
 	if err := create(ctx, g.Store, 1, r); err != nil {
 		return err
 	}
@@ -427,7 +488,24 @@ func storeReopens(ctx context.Context, g StoreGround) error {
 			return fmt.Errorf("%d active runs after a save with done = %t, want %d", len(list), done, i)
 		}
 	}
-	return nil
+	if err := wantErr("delete of a run that is active again", g.Store.Delete(ctx, 1, r.ID), scheduler.ErrConflict); err != nil {
+		return err
+	}
+	s, err := g.Restart()
+	if err != nil {
+		return err
+	}
+	list, err := s.List(ctx, scheduler.Filter{Active: true})
+	if err != nil {
+		return err
+	}
+	if len(list) != 1 || list[0].Done {
+		return fmt.Errorf("after a restart the list of active runs is %+v, want the run that was made active again", list)
+	}
+	second := newRun(2)
+	second.IdempotencyKey = "key"
+	_, err = s.Create(ctx, 1, second)
+	return wantErr("create with the key of a run that was over and is active again", err, scheduler.ErrExists)
 }
 
 func storeConcurrent(ctx context.Context, g StoreGround) error {

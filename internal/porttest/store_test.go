@@ -33,9 +33,12 @@ func TestStoreChecksBite(t *testing.T) {
 		{"nothing is fenced", "a save with an older epoch"},
 		{"the fence is forgotten in a restart", "the fence holds"},
 		{"each run has its own fence", "every kind of write"},
+		{"an empty save is not written", "a save without records"},
 		{"the last save is lost in a restart", "everything survives"},
 		{"values are cut at 64 KiB", "large values"},
 		{"list is oldest first", "list shows"},
+		{"children are listed like runs", "list hides child runs"},
+		{"parents are forgotten when a run ends", "list hides child runs"},
 		{"active runs can be deleted", "only a run that is done"},
 		{"done is for ever", "a done run"},
 		{"every hundredth save is dropped", "concurrent saves"},
@@ -187,11 +190,17 @@ func (s *memStore) Save(_ context.Context, epoch uint64, id workflow.RunID, reco
 		r = &memRun{records: map[string][]byte{}}
 		s.runs[id] = r
 	}
+	if s.bug == "an empty save is not written" && len(records) == 0 {
+		return nil
+	}
 	if s.fenced(r, epoch) {
 		return scheduler.ErrFenced
 	}
 	if r == nil {
 		return scheduler.ErrNotFound
+	}
+	if s.bug == "parents are forgotten when a run ends" && done {
+		r.Parent = ""
 	}
 	if s.saves++; s.bug == "every hundredth save is dropped" && s.saves%100 == 0 {
 		return nil
@@ -221,10 +230,14 @@ func (s *memStore) List(_ context.Context, f scheduler.Filter) ([]scheduler.Summ
 	var list []scheduler.Summary
 	for _, id := range s.order {
 		r := s.runs[id]
-		if r == nil || f.Active && r.done || f.Workflow != "" && f.Workflow != r.Workflow {
+		if r == nil || f.Active && r.done || f.Workflow != "" && f.Workflow != r.Workflow ||
+			r.Parent != "" && !f.Children && s.bug != "children are listed like runs" {
 			continue
 		}
-		list = append(list, scheduler.Summary{ID: id, Workflow: r.Workflow, Namespace: r.Namespace, CreatedAt: r.CreatedAt, Done: r.done, Head: s.keep(r.records[scheduler.HeadKey])})
+		list = append(list, scheduler.Summary{
+			ID: id, Workflow: r.Workflow, Namespace: r.Namespace, Parent: r.Parent, CreatedAt: r.CreatedAt, Done: r.done,
+			Head: s.keep(r.records[scheduler.HeadKey]),
+		})
 	}
 	slices.SortFunc(list, func(a, b scheduler.Summary) int {
 		if s.bug == "list is oldest first" {

@@ -244,9 +244,13 @@ func (f *fakeStore) List(_ context.Context, filter Filter) ([]Summary, error) {
 	}
 	var list []Summary
 	for id, run := range w.runs {
-		if !filter.Active || !run.done {
-			list = append(list, Summary{ID: id, Workflow: run.created.Workflow, CreatedAt: run.created.CreatedAt, Done: run.done})
+		if filter.Active && run.done || !filter.Children && run.created.Parent != "" {
+			continue
 		}
+		list = append(list, Summary{
+			ID: id, Workflow: run.created.Workflow, Namespace: run.created.Namespace, Parent: run.created.Parent,
+			CreatedAt: run.created.CreatedAt, Done: run.done, Head: run.records[HeadKey],
+		})
 	}
 	slices.SortFunc(list, func(a, b Summary) int { return strings.Compare(string(b.ID), string(a.ID)) })
 	return list, nil

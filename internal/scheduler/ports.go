@@ -37,9 +37,11 @@ type NewRun struct {
 	Workflow       string
 	Namespace      string
 	IdempotencyKey string // unique per namespace and workflow while the run is stored; empty = none
-	CreatedAt      workflow.Time
-	Definition     Definition // stored once per hash
-	Records        []Record   // the first records, the immutable input among them
+	// Parent is the attempt that starts a child run; empty for a run that somebody starts.
+	Parent     workflow.AttemptID
+	CreatedAt  workflow.Time
+	Definition Definition // stored once per hash
+	Records    []Record   // the first records, the immutable input among them
 }
 
 // Definition is a stored definition: its hash and its encoded form.
@@ -77,8 +79,9 @@ type Store interface {
 	Create(ctx context.Context, epoch uint64, run NewRun) (workflow.RunID, error)
 	// Load returns all records of a run, sorted by key, and its definition; ErrNotFound when there is none.
 	Load(ctx context.Context, id workflow.RunID) ([]Record, Definition, error)
-	// Save writes all records or none, durably before it returns. done marks the run terminal. It returns ErrFenced if a
-	// newer epoch has written, ErrNotFound if the run is gone.
+	// Save writes all records or none, durably before it returns. done marks the run terminal; a later save without it makes
+	// the run active again. A save without records raises the fence all the same. It returns ErrFenced if a newer epoch has
+	// written, ErrNotFound if the run is gone.
 	Save(ctx context.Context, epoch uint64, id workflow.RunID, records []Record, done bool) error
 	// List returns the runs that match, newest first.
 	List(ctx context.Context, filter Filter) ([]Summary, error)

@@ -127,7 +127,7 @@ func (t *term) takeOver() {
 	defer close(t.ready)
 	for failures := 0; ; {
 		ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
-		active, err := t.s.cfg.Store.List(ctx, Filter{Active: true})
+		active, err := t.s.cfg.Store.List(ctx, Filter{Active: true, Children: true})
 		cancel()
 		if t.ctx.Err() != nil {
 			return
