@@ -10,6 +10,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
+	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -77,6 +78,9 @@ func (c *checker) valueIn(s *site, ctx *hcl.EvalContext) (cty.Value, bool) {
 	}
 	s.secret = v.ContainsMarked()
 	v, _ = v.UnmarkDeep()
+	if s.optional && v.IsNull() && v.IsKnown() {
+		return v, true
+	}
 	v, err := s.kind.convert(v)
 	if err != nil {
 		c.wrong(s, err)
@@ -228,15 +232,32 @@ func (c *checker) retryWhen(t *task) {
 
 // body checks the body of a task.
 func (c *checker) body(t *task) {
+	for _, p := range t.bodyParts() {
+		c.value(p)
+	}
+	if t.call != nil {
+		c.call(t)
+	}
+	if !t.kindOfBody.Cluster() {
+		return
+	}
 	s := c.flow.linkBody(t, c.findings)
 	ctx, diags := c.frame.context(s.refs, forBody)
 	if diags.HasErrors() {
 		return
 	}
 	ctx = c.inTask(s, ctx)
-	c.addNew(c.redacted(t.nomad.Check(ctx), s.refs))
-	for _, expr := range t.nomad.Expressions() {
-		c.probe(expr, ctx)
+	for _, body := range []*jobspec.Body{t.nomad, t.placed} {
+		if body == nil {
+			continue
+		}
+		c.addNew(c.redacted(body.Check(ctx), s.refs))
+		for _, expr := range body.Expressions() {
+			c.probe(expr, ctx)
+		}
+	}
+	if t.job != nil {
+		c.job(t)
 	}
 }
 

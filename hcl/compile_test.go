@@ -209,7 +209,7 @@ func TestOpenDescriptorsAreLoaded(t *testing.T) {
 	}()
 	files, diags := loadSoon(t, fmt.Sprintf("/dev/fd/%d", r.Fd()))
 	if err := <-written; err != nil || len(diags) > 0 || len(files) != 1 || string(files[0].Bytes) != text {
-		t.Errorf("a pipe: %v, %s, %q", err, diags, files)
+		t.Errorf("a pipe: %v, %s, %v", err, diags, files)
 	}
 
 	path := filepath.Join(t.TempDir(), "pipe.hcl")
@@ -223,7 +223,7 @@ func TestOpenDescriptorsAreLoaded(t *testing.T) {
 	defer left.Close()
 	files, diags = loadSoon(t, fmt.Sprintf("/dev/fd/%d", left.Fd()))
 	if len(diags) > 0 || len(files) != 1 || len(files[0].Bytes) > 0 {
-		t.Errorf("a pipe without a writer: %s, %q", diags, files)
+		t.Errorf("a pipe without a writer: %s, %v", diags, files)
 	}
 }
 

@@ -60,14 +60,14 @@ func functions() map[string]function.Function {
 const (
 	whyClock  = "it would give another value each time. Use run.started_at or run.scheduled_at"
 	whyRandom = "it would give another value each time. Use run.id, or a hash of it"
-	whyFiles  = "reading files is not supported yet. Write the text into the workflow, or let the task read the file"
+	whyFiles  = "which files there are may change unseen. Name each of them, as in { for n in [\"a\", \"b\"] : n => … }"
 	whyPaths  = "paths of this machine mean nothing on the worker. Compute it inside the task"
 )
 
 // refusedFunctions are names that people know from elsewhere, and why they are missing here.
 var refusedFunctions = map[string]string{
 	"bcrypt": whyRandom, "uuid": whyRandom, "uuidv4": whyRandom, "timestamp": whyClock, "plantimestamp": whyClock,
-	"file": whyFiles, "filebase64": whyFiles, "fileexists": whyFiles, "fileset": whyFiles, "templatefile": whyFiles,
+	"fileset": whyFiles,
 	"abspath": whyPaths, "pathexpand": whyPaths,
 }
 

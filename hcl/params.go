@@ -101,11 +101,13 @@ func (c *checker) begins(t *task) bool {
 
 // reopen reads the flow of a definition again.
 func reopen(def *workflow.Definition, f *findings) (*flow, bool) {
-	sources, bytes := parse(def.Files, f)
-	if f.list.HasErrors() {
+	b := newBundle(def.Files, f)
+	m := b.module(b.own(), f)
+	if f.list.HasErrors() && m.broken {
 		return nil, false
 	}
-	fl := decodeModule(sources, bytes, f).flow(def.Name)
+	b.connect(f)
+	fl := m.flow(def.Name)
 	if fl == nil {
 		f.errorf(hcl.Range{}, "Unknown workflow", "The files of the definition declare no workflow %s.", def.Name)
 	}
@@ -194,7 +196,7 @@ func (fl *flow) settle(p *param, given map[string]Given, values map[string]cty.V
 	case p.ty == cty.String:
 		return p.take(cty.StringVal(g.Text))
 	}
-	v, err := textValue(g.Text, fl.module.funcs)
+	v, err := textValue(g.Text)
 	if err != nil {
 		if p.ty == cty.DynamicPseudoType && namelike(g.Text) {
 			return p.take(cty.StringVal(g.Text))
@@ -211,7 +213,7 @@ func (fl *flow) settle(p *param, given map[string]Given, values map[string]cty.V
 func namelike(s string) bool { return !strings.ContainsAny(s, "\"'`${}[]()") }
 
 // textValue evaluates the text of -param as an expression without references.
-func textValue(s string, funcs functionSets) (cty.Value, error) {
+func textValue(s string) (cty.Value, error) {
 	if _, deep := tooDeep(workflow.File{Bytes: []byte(s)}); deep {
 		return cty.NilVal, errors.New("it is nested too deeply")
 	}
@@ -221,7 +223,7 @@ func textValue(s string, funcs functionSets) (cty.Value, error) {
 			return cty.NilVal, fmt.Errorf("it cannot refer to %s; text stands in quotes", traversalText(vars[0]))
 		}
 		var v cty.Value
-		if v, diags = expr.Value(&hcl.EvalContext{Functions: funcs.plain}); !diags.HasErrors() {
+		if v, diags = expr.Value(&hcl.EvalContext{Functions: functionsWithoutFiles()}); !diags.HasErrors() {
 			v, _ = v.UnmarkDeep()
 			return v, nil
 		}
@@ -329,7 +331,7 @@ func ParamFile(name string, b []byte) (map[string]Given, Diagnostics) {
 	if f.list.HasErrors() || len(sources) == 0 {
 		return nil, f.sorted()
 	}
-	body, funcs := sources[0].body, newFunctionSets()
+	body := sources[0].body
 	for _, block := range body.Blocks {
 		f.errorf(block.TypeRange, "Not a block", "A param file holds values: write %s = { … } with an equals sign.", block.Type)
 	}
@@ -338,7 +340,7 @@ func ParamFile(name string, b []byte) (map[string]Given, Diagnostics) {
 			f.errorf(vars[0].SourceRange(), "Not a constant", "A param file cannot refer to %s. Text stands in quotes.", traversalText(vars[0]))
 			continue
 		}
-		v, diags := attr.Expr.Value(&hcl.EvalContext{Functions: funcs.plain})
+		v, diags := attr.Expr.Value(&hcl.EvalContext{Functions: functionsWithoutFiles()})
 		f.add(diags)
 		if diags.HasErrors() {
 			continue

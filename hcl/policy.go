@@ -56,13 +56,10 @@ func setExitCodes(p *workflow.Policy, v cty.Value) {
 
 // decodePolicy finds the expressions of the policy in the merged body.
 func (d *decoder) decodePolicy(t *task) {
-	body := t.body
-	if !t.inline && d.flow.defaults != nil {
-		// allow_failure says something about a join too; the limits of attempts do not, for it has none.
-		if attr := d.flow.defaults.Attributes["allow_failure"]; attr != nil && body.Attributes["allow_failure"] == nil {
-			t.policy["allow_failure"] = t.site(d.flow.defaults, "allow_failure", accessTask, kindBool)
-		}
+	if t.spec != nil {
+		t.body = d.beneath(t)
 	}
+	body := t.body
 	blocks := map[string]*hclsyntax.Body{"": body}
 	for _, b := range body.Blocks {
 		switch b.Type {
@@ -77,6 +74,13 @@ func (d *decoder) decodePolicy(t *task) {
 	}
 	if b := blocks["retry"]; b != nil {
 		d.checkWords(b, retryWords, nil)
+		if t.kindOfBody == workflow.BodyHTTP || t.kindOfBody == workflow.BodyRunWorkflow {
+			for _, attr := range attrsInOrder(b) {
+				if why := withoutWorker[attr.Name]; why != "" {
+					d.errorf(attr.NameRange, "Not with this body", "The body of task %s is %s, so %s cannot be written in its retry. %s", t.name, t.content.Type, attr.Name, why)
+				}
+			}
+		}
 		t.retryWhen = t.site(b, "when", accessRetry, kindBool)
 		if t.retryWhen != nil {
 			t.retryWhen.name = fmt.Sprintf("`retry.when` of task %s", t.name)

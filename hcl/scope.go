@@ -29,9 +29,9 @@ type functionSets struct {
 	plain, guarded map[string]function.Function
 }
 
-func newFunctionSets() functionSets {
-	plain := functions()
-	return functionSets{plain: plain, guarded: jobspec.Guard(plain)}
+// newFunctionSets are the functions as the files of one folder of a bundle see them.
+func newFunctionSets(b *bundle, dir string) functionSets {
+	return functionSets{plain: functionsIn(b, dir, forValue), guarded: functionsIn(b, dir, forBody)}
 }
 
 func (s functionSets) of(m mode) map[string]function.Function {

@@ -68,6 +68,11 @@ var fieldOverlays = map[fieldOf]reflect.Type{
 	{reflect.TypeFor[nomadapi.Task](), "scaling"}: reflect.TypeFor[scalingLabel](),
 }
 
+// groupHolder takes the group block of a workflow's task, which has no label: the workflow's task names it.
+type groupHolder struct {
+	Group *nomadapi.TaskGroup `hcl:"group,block"`
+}
+
 // inherited blocks of a group are given to its tasks.
 type inherited struct {
 	Vault   *nomadapi.Vault    `hcl:"vault,block"`
@@ -136,6 +141,7 @@ var finishers = map[reflect.Type]finisher{
 	reflect.TypeFor[nomadapi.PeriodicConfig]():  finishPeriodic,
 	reflect.TypeFor[nomadapi.Task]():            finishTask,
 	reflect.TypeFor[nomadapi.TaskGroup]():       finishGroup,
+	reflect.TypeFor[groupHolder]():              finishHolder,
 }
 
 func finishConstraint(_ *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {

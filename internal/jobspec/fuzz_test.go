@@ -49,9 +49,13 @@ func FuzzBodies(f *testing.F) {
 		opts := Options{Sources: map[string][]byte{"fuzz.hcl": []byte(src)}}
 		body := parsed.Body.(*hclsyntax.Body)
 		if group, diags := CompileGroup(body, opts); !diags.HasErrors() {
-			group.Check(ctx)
+			group.Variables()
+			checked := group.Check(ctx)
 			if g, diags := group.DecodeGroup(ctx); !diags.HasErrors() {
-				mustBeCanonical(t, g)
+				if checked.HasErrors() {
+					t.Fatalf("decodes, though the check said: %v", checked)
+				}
+				mustBeCanonical(t, g.Assemble("fuzz"))
 			}
 		}
 		task, diags := CompileTask(Merge(body, body), opts)

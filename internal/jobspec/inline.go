@@ -42,21 +42,16 @@ type Body struct {
 // name every argument and block that does not belong, and every run-time reference that is computed with. The Body may be
 // used even if there are errors, to find more of them.
 func CompileTask(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
-	return compile(b, bodies().inline, "inline", opts)
-}
-
-// CompileGroup prepares the body of a group block: a whole Nomad group without the fields that Cairn owns.
-func CompileGroup(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
-	return compile(b, bodies().group, "group", opts)
-}
-
-func compile(b *hclsyntax.Body, s *schema, level string, opts Options) (*Body, hcl.Diagnostics) {
 	declared := map[string]bool{}
 	declaredEnv(b, declared)
+	return compile(b, bodies().inline, levelInline, opts, declared)
+}
+
+func compile(b *hclsyntax.Body, s *schema, l level, opts Options, declared map[string]bool) (*Body, hcl.Diagnostics) {
 	r := newRewriter(&opts, declared)
 	out := r.body(b, nil, opts.Own)
 	names := &namesCheck{owned: true, extra: opts.Own}
-	names.body(out, s, level)
+	names.body(out, s, l)
 	return &Body{schema: s, body: out, opts: opts, at: b.MissingItemRange()}, sorted(append(names.diags, r.diags...))
 }
 
@@ -144,13 +139,20 @@ func (b *Body) DecodeTask(ctx *hcl.EvalContext) (*Inline, hcl.Diagnostics) {
 	}, diags
 }
 
-// DecodeGroup evaluates the body of a group block.
-func (b *Body) DecodeGroup(ctx *hcl.EvalContext) (*nomadapi.TaskGroup, hcl.Diagnostics) {
-	targets, diags := b.decode(ctx, false)
+// Job evaluates a body of either form and assembles the job of one attempt, whose group is called name.
+func (b *Body) Job(ctx *hcl.EvalContext, name string) (*nomadapi.Job, hcl.Diagnostics) {
+	if b.schema == bodies().grouped {
+		g, diags := b.DecodeGroup(ctx)
+		if diags.HasErrors() {
+			return nil, diags
+		}
+		return g.Assemble(name), diags
+	}
+	in, diags := b.DecodeTask(ctx)
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	return targets[0].Interface().(*nomadapi.TaskGroup), diags
+	return in.Assemble(name), diags
 }
 
 func (b *Body) decode(ctx *hcl.EvalContext, checking bool) ([]reflect.Value, hcl.Diagnostics) {
@@ -166,14 +168,19 @@ func (b *Body) decode(ctx *hcl.EvalContext, checking bool) ([]reflect.Value, hcl
 // Assemble makes the batch job of an inline body: one group with one task, both called name. Everything that identifies an
 // attempt (ID, meta, environment, policies) is the adapter's to set. The job shares memory with in.
 func (in *Inline) Assemble(name string) *nomadapi.Job {
-	job, group, task := *in.Job, *in.Group, *in.Task
+	group, task := *in.Group, *in.Task
 	task.Name = name
-	group.Name = &name
 	group.Tasks = []*nomadapi.Task{&task}
-	batch := nomadapi.JobTypeBatch
-	job.Type = &batch
-	job.TaskGroups = []*nomadapi.TaskGroup{&group}
-	return &job
+	return batchJob(in.Job, &group, name)
+}
+
+// batchJob is job with one group. group is changed.
+func batchJob(job *nomadapi.Job, group *nomadapi.TaskGroup, name string) *nomadapi.Job {
+	out, batch := *job, nomadapi.JobTypeBatch
+	group.Name = &name
+	out.Type = &batch
+	out.TaskGroups = []*nomadapi.TaskGroup{group}
+	return &out
 }
 
 // sorted puts diagnostics in the order of the source, which people read from the top.

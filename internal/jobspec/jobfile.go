@@ -46,7 +46,7 @@ func CompileJob(filename string, src []byte, functions map[string]function.Funct
 			"Missing job block", "A job file holds one job block: job \"name\" { … }.")...))
 	}
 	names := &namesCheck{}
-	names.body(j.job.Body, bodies().job, "")
+	names.body(j.job.Body, bodies().job, levelFree)
 	diags = sorted(append(diags, names.diags...))
 	if diags.HasErrors() {
 		return nil, diags

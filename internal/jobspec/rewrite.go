@@ -378,14 +378,26 @@ func (r *rewriter) body(b *hclsyntax.Body, sc *scope, hide map[string]bool) *hcl
 		if block.Type == dynamicName && len(block.Labels) == 1 {
 			changed.Body = r.dynamic(block, sc)
 		} else {
-			outer := r.inConfig
-			r.inConfig = outer || block.Type == "config"
-			changed.Body = r.body(block.Body, sc, nil)
-			r.inConfig = outer
+			changed.Body = r.inside(block.Type, block.Body, sc)
 		}
 		out.Blocks = append(out.Blocks, &changed)
 	}
 	return out
+}
+
+// inside rewrites what stands between the braces of a block called name.
+func (r *rewriter) inside(name string, b *hclsyntax.Body, sc *scope) *hclsyntax.Body {
+	inConfig, declared := r.inConfig, r.declared
+	defer func() { r.inConfig, r.declared = inConfig, declared }()
+	switch {
+	case r.inConfig: // a driver's own words, whatever they are
+	case name == "config":
+		r.inConfig = true
+	case name == "task": // each task of a group has an env of its own
+		r.declared = map[string]bool{}
+		declaredEnv(b, r.declared)
+	}
+	return r.body(b, sc, nil)
 }
 
 // dynamic rewrites a dynamic block, whose iterator is a name in its content and labels.
@@ -395,7 +407,14 @@ func (r *rewriter) dynamic(b *hclsyntax.Block, sc *scope) *hclsyntax.Body {
 		tainted = r.carries(forEach.Expr, sc)
 	}
 	inner := sc.bind(tainted, iteratorName(b))
-	out := r.body(b.Body, inner, map[string]bool{"for_each": true, "iterator": true})
+	out := r.body(b.Body, inner, map[string]bool{"for_each": true, "iterator": true, "content": true})
+	for _, block := range b.Body.Blocks {
+		if block.Type == "content" {
+			content := *block
+			content.Body = r.inside(b.Labels[0], block.Body, inner)
+			out.Blocks = append(out.Blocks, &content)
+		}
+	}
 	for _, name := range []string{"for_each", "iterator"} {
 		attr := b.Body.Attributes[name]
 		if attr == nil {
@@ -421,13 +440,10 @@ func declaredEnv(b *hclsyntax.Body, names map[string]bool) {
 		declaredKeys(attr.Expr, names)
 	}
 	for _, block := range b.Blocks {
-		switch block.Type {
-		case "env":
+		if block.Type == "env" {
 			for name := range block.Body.Attributes {
 				names[name] = true
 			}
-		case "task":
-			declaredEnv(block.Body, names)
 		}
 	}
 }

@@ -1,0 +1,151 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hcl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// job checks the job file of a task with the variables it is given.
+func (c *checker) job(t *task) {
+	names := t.job.VariableNames()
+	vars := map[string]cty.Value{}
+	s := t.parts["vars"]
+	whole := true
+	if s != nil {
+		ctx, diags := c.frame.context(s.refs, forValue)
+		if diags.HasErrors() {
+			return
+		}
+		v, diags := s.expr.Value(c.inTask(s, ctx))
+		if diags.HasErrors() {
+			return
+		}
+		v, _ = v.UnmarkDeep()
+		if ty := v.Type(); !ty.IsObjectType() && !ty.IsMapType() {
+			return // reported, or any type at all
+		}
+		if whole = v.IsKnown() && !v.IsNull(); whole {
+			for it := v.ElementIterator(); it.Next(); {
+				k, e := it.Element()
+				vars[k.AsString()] = e
+			}
+		}
+	}
+	for _, name := range sortedKeys(vars) {
+		if !slices.Contains(names, name) {
+			c.errorf(keyRange(s, name), "Unknown variable", "The job file %s declares no variable %s.%s", t.jobFile, shorten(name), c.suggest(name, names))
+			return
+		}
+	}
+	if !whole {
+		for _, name := range names {
+			vars[name] = cty.DynamicVal
+		}
+	}
+	secret := s != nil && c.flow.readsSecret(s.refs, nil)
+	diags := t.job.Check(vars)
+	if secret {
+		for i, d := range diags {
+			hidden := *d
+			hidden.Detail = withheld
+			diags[i] = &hidden
+		}
+	}
+	for _, d := range diags {
+		if d.Summary == "Missing variable" {
+			d.Detail = strings.TrimSuffix(d.Detail, ".") + fmt.Sprintf(": write vars = { … } in job of task %s.", t.name)
+			d.Subject = t.content.TypeRange.Ptr()
+		}
+	}
+	c.addNew(diags)
+	c.jobType(t)
+}
+
+// keyRange is where an element of an object is written.
+func keyRange(s *site, name string) hcl.Range {
+	if object, ok := s.expr.(*hclsyntax.ObjectConsExpr); ok {
+		for _, item := range object.Items {
+			if k, diags := item.KeyExpr.Value(nil); !diags.HasErrors() && k.Type() == cty.String && k.AsString() == name {
+				return item.KeyExpr.Range()
+			}
+		}
+	}
+	return s.at()
+}
+
+// jobType checks that the job of a file comes to an end by itself, as far as that is constant.
+func (c *checker) jobType(t *task) {
+	file := c.flow.module.bundle.files[t.jobFile]
+	parsed, diags := hclsyntax.ParseConfig(file.Bytes, file.Path, hcl.InitialPos)
+	if diags.HasErrors() {
+		return
+	}
+	for _, b := range parsed.Body.(*hclsyntax.Body).Blocks {
+		if b.Type != "job" {
+			continue
+		}
+		has := func(name string) bool {
+			return slices.ContainsFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == name })
+		}
+		kind := ""
+		if attr := b.Body.Attributes["type"]; attr != nil {
+			v, diags := attr.Expr.Value(nil)
+			if diags.HasErrors() || v.Type() != cty.String || !v.IsKnown() || v.IsNull() {
+				return // known when it runs
+			}
+			kind = v.AsString()
+		}
+		if why := notBatch(kind, has("periodic"), has("parameterized")); why != "" {
+			c.errorf(t.content.TypeRange, "Not a batch job", "%s", why)
+		}
+	}
+}
+
+// notBatch says why a job cannot be the body of a task, or nothing.
+func notBatch(kind string, periodic, parameterized bool) string {
+	switch {
+	case parameterized:
+		return "The job file holds a parameterized job, which runs only when it is dispatched: register it with `nomad job run`, and write dispatch instead of job."
+	case periodic:
+		return "The job file holds a periodic job, which never ends. Take periodic out of it; a workflow is started by what starts the workflow."
+	case kind == "":
+		return "The job file holds a service, which is what Nomad takes a job for that writes no type. Write type = \"batch\" in it: a task must come to an end."
+	case kind != "batch" && kind != "sysbatch":
+		return fmt.Sprintf("The job file holds a job of type %q, and a task must come to an end. Write type = \"batch\" in it.", kind)
+	}
+	return ""
+}
+
+// foreignJobs says once what Cairn does not promise for jobs that are not its own.
+func (c *checker) foreignJobs() {
+	var tasks []*task
+	for _, t := range c.flow.tasks {
+		if t.kindOfBody == workflow.BodyJob || t.kindOfBody == workflow.BodyDispatch {
+			tasks = append(tasks, t)
+		}
+	}
+	if len(tasks) == 0 {
+		return
+	}
+	names := make([]string, len(tasks))
+	for i, t := range tasks {
+		names[i] = t.name
+	}
+	const shown = 5
+	if len(names) > shown {
+		names = append(names[:shown], fmt.Sprintf("%d more", len(names)-shown))
+	}
+	c.warnf(tasks[0].content.TypeRange, "A job that is not Cairn's",
+		"The jobs of these tasks run unchanged: %s. Each keeps its own restart, reschedule and disconnect, has no outputs, and nothing keeps an attempt from overlapping one whose worker was lost.",
+		strings.Join(names, ", "))
+}
