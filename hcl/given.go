@@ -20,7 +20,7 @@ func (g Given) Value(typeText string) (json.RawMessage, error) {
 	}
 	v := cty.StringVal(g.Text)
 	if typeText = strings.TrimSpace(typeText); typeText != "string" {
-		parsed, err := textValue(g.Text, newFunctionSets())
+		parsed, err := textValue(g.Text)
 		switch {
 		case err == nil:
 			v = parsed
