@@ -75,7 +75,9 @@ func (a *App) Run(args []string) int {
 
 func (a *App) dispatch(args []string) int {
 	commands := a.commands()
-	if name, ok := unknownCommand(args, commands); ok {
+	// A shell that completes a line calls with words of its own, and the line in the environment.
+	completing := a.Getenv("COMP_LINE") != ""
+	if name, ok := unknownCommand(args, commands); ok && !completing {
 		a.errorf("There is no command %q.%s Run \"cairn -h\" for a list.", name, suggestion(name, names(commands)))
 		return exitUsage
 	}

@@ -180,7 +180,7 @@ func placementLines(t planTask) []string {
 func (p planPlacement) text() string {
 	out := "would be placed at once"
 	if p.Refused != "" {
-		out = "would be refused: " + p.Refused
+		out = "would be refused: " + strings.TrimPrefix(p.Refused, "Nomad refuses the job: ")
 	}
 	for _, g := range p.Groups {
 		if g.Unplaced == 0 {
