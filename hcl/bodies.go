@@ -167,7 +167,7 @@ func (d *decoder) decodeBody(t *task) {
 		t.kindOfBody = t.spec.kind
 		d.labels(t.content)
 		d.foreign(t)
-		if t.kindOfBody.Cluster() {
+		if t.kindOfBody == workflow.BodyJob || t.kindOfBody == workflow.BodyDispatch {
 			t.placement = d.placed(t)
 		}
 		d.decodeContent(t)
@@ -195,6 +195,9 @@ func (d *decoder) foreign(t *task) {
 		d.errorf(attr.NameRange, "Two bodies", "task %s has both a driver, whose body is a Nomad task, and %s. A task has one body: make one of them a task of its own.", t.name, t.content.Type)
 		return
 	}
+	if t.kindOfBody == workflow.BodyGroup {
+		return // what may stand beside a group is Nomad's to know
+	}
 	one := func(name string, at hcl.Range) {
 		if ownTaskWords[name] || slices.Contains(t.spec.placement, name) {
 			return
@@ -206,8 +209,6 @@ func (d *decoder) foreign(t *task) {
 		case !jobspec.IsTaskField(name) && name != "dynamic":
 			names := slices.Concat(taskWords.attrs, taskWords.blocks, t.spec.placement)
 			d.errorf(at, "Unknown name", "%s is nothing that can be written in a task beside %s.%s", name, t.content.Type, didYouMean(name, names))
-		case t.kindOfBody == workflow.BodyGroup:
-			d.errorf(at, "Not beside a group", "%s belongs into the group block of task %s, or into a task block of it.", name, t.name)
 		case t.kindOfBody == workflow.BodyJob:
 			d.errorf(at, "Not beside a job", "The job file of task %s is run unchanged: write %s there.", t.name, name)
 		case t.kindOfBody == workflow.BodyDispatch:
@@ -373,36 +374,50 @@ func (d *decoder) decodeApproval(t *task) {
 	d.given(t, output{name: "by", ty: cty.String, typeText: "string"}, output{name: "comment", ty: cty.String, typeText: "string"})
 }
 
-// decodeGroup takes Cairn's own words, which belong beside the group, out of it.
+// decodeGroup makes the body of a group: the block, and beside it what says where it runs. Cairn's own words belong beside
+// the block.
 func (d *decoder) decodeGroup(t *task) {
-	body := *t.content.Body
-	body.Attributes = make(hclsyntax.Attributes, len(t.content.Body.Attributes))
-	misplaced := func(name string) bool {
-		_, refused := jobspec.Refused(name)
-		return ownTaskWords[name] && !refused || slices.Contains(placementNames, name)
-	}
-	for name, attr := range t.content.Body.Attributes {
-		if misplaced(name) {
-			d.errorf(attr.NameRange, "Not in a group", "%s cannot be written in a group. Write it in task %s, beside the group block.", name, t.name)
-			continue
+	content := *t.content.Body
+	content.Attributes = make(hclsyntax.Attributes, len(t.content.Body.Attributes))
+	misplaced := func(name string, at hcl.Range) bool {
+		if _, refused := jobspec.Refused(name); !ownTaskWords[name] || refused {
+			return false
 		}
-		body.Attributes[name] = attr
+		d.errorf(at, "Not in a group", "%s cannot be written in a group. Write it in task %s, beside the group block.", name, t.name)
+		return true
+	}
+	for _, attr := range attrsInOrder(t.content.Body) {
+		if !misplaced(attr.Name, attr.NameRange) {
+			content.Attributes[attr.Name] = attr
+		}
 	}
 	tasks := 0
-	body.Blocks = nil
+	content.Blocks = nil
 	for _, b := range t.content.Body.Blocks {
-		if misplaced(b.Type) {
-			d.errorf(b.TypeRange, "Not in a group", "%s cannot be written in a group. Write it in task %s, beside the group block.", b.Type, t.name)
-			continue
-		}
 		if b.Type == "task" || b.Type == "dynamic" && slices.Equal(b.Labels, []string{"task"}) {
 			tasks++
 		}
-		body.Blocks = append(body.Blocks, b)
+		if !misplaced(b.Type, b.TypeRange) {
+			content.Blocks = append(content.Blocks, b)
+		}
 	}
 	if tasks == 0 {
 		d.errorf(t.content.TypeRange, "Empty group", "The group of task %s has no task. Write at least one task \"name\" { … } in it, as in a job file.", t.name)
+		return
 	}
+	block, body := *t.content, *d.placed(t)
+	block.Body, block.Labels, block.LabelRanges = &content, nil, nil
+	for _, b := range t.block.Body.Blocks {
+		if b != t.content && specOf(b.Type) == nil {
+			body.Blocks = append(body.Blocks, b)
+		}
+	}
+	for name, attr := range t.block.Body.Attributes {
+		if name != "driver" {
+			body.Attributes[name] = attr
+		}
+	}
+	body.Blocks = append(body.Blocks, &block)
 	t.group = &body
 }
 

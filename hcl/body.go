@@ -50,10 +50,8 @@ func (e *Evaluator) clusterBody(o *opened, t *task, scope workflow.Scope) (workf
 	r := &renderer{Evaluator: e, opened: o, task: t, scope: scope, ctx: ctx}
 	var body any
 	switch t.kindOfBody {
-	case workflow.BodyTask:
-		body = r.inline()
-	case workflow.BodyGroup:
-		body = r.group()
+	case workflow.BodyTask, workflow.BodyGroup:
+		body = r.nomadJob()
 	case workflow.BodyJob:
 		body = r.jobFile()
 	case workflow.BodyDispatch:

@@ -19,7 +19,8 @@ type checker struct {
 	*findings
 	flow    *flow
 	frame   *frame
-	dynamic map[*site]bool // policy attributes whose values are not known yet
+	dynamic map[*site]bool  // policy attributes whose values are not known yet
+	scope   *workflow.Scope // of values that are known, which may be sensitive; nil when none is
 }
 
 func newChecker(fl *flow, f *findings) *checker {
@@ -107,7 +108,7 @@ func sentence(err error) string {
 
 // redacted takes details out of messages about expressions that read sensitive values: functions quote their arguments.
 func (c *checker) redacted(diags hcl.Diagnostics, r *refs) hcl.Diagnostics {
-	if len(diags) == 0 || !c.flow.readsSecret(r, nil) {
+	if len(diags) == 0 || !c.flow.readsSecret(r, c.scope) {
 		return diags
 	}
 	out := make(hcl.Diagnostics, len(diags))
@@ -134,7 +135,7 @@ func (c *checker) param(p *param) {
 		return
 	}
 	if err := p.fits(v); err != nil {
-		if p.sensitive {
+		if p.sensitive || p.fallback.secret {
 			err = errHidden
 		}
 		c.wrong(p.fallback, err)

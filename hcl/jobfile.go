@@ -52,7 +52,7 @@ func (c *checker) job(t *task) {
 			vars[name] = cty.DynamicVal
 		}
 	}
-	secret := s != nil && c.flow.readsSecret(s.refs, nil)
+	secret := s != nil && c.flow.readsSecret(s.refs, c.scope)
 	diags := t.job.Check(vars)
 	if secret {
 		for i, d := range diags {

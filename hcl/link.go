@@ -74,7 +74,9 @@ func (fl *flow) linkBody(t *task, f *findings) *site {
 	case workflow.BodyTask:
 		t.nomad = use(jobspec.CompileTask(t.body, fl.options(ownTaskWords)))
 	case workflow.BodyGroup:
-		t.nomad = use(jobspec.CompileGroup(t.group, fl.options(nil)))
+		if t.group != nil {
+			t.nomad = use(jobspec.CompileGroup(t.group, fl.options(ownTaskWords)))
+		}
 	case workflow.BodyJob:
 		fl.linkJob(t, f)
 	}

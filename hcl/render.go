@@ -97,37 +97,13 @@ func (r *renderer) noNull(body *jobspec.Body) {
 	}
 }
 
-// inline is the job of a Nomad task.
-func (r *renderer) inline() any {
-	in, diags := r.task.nomad.DecodeTask(r.ctx)
-	if in = decoded(r, in, diags); r.err != nil {
+// nomadJob is the job of a Nomad task or group.
+func (r *renderer) nomadJob() any {
+	job, diags := r.task.nomad.Job(r.ctx, r.task.name)
+	if job = decoded(r, job, diags); r.err != nil {
 		return nil
 	}
 	r.noNull(r.task.nomad)
-	job := in.Assemble(r.task.name)
-	if r.opened.flow.constants["priority"] != nil {
-		job.Priority = &r.def.Priority
-	}
-	if job.Namespace == nil {
-		job.Namespace = &r.def.Namespace
-	}
-	return job
-}
-
-// group is the job of a Nomad group: the placement with the group in it.
-func (r *renderer) group() any {
-	group, diags := r.task.nomad.DecodeGroup(r.ctx)
-	if group = decoded(r, group, diags); r.err != nil {
-		return nil
-	}
-	placed, diags := r.task.placed.DecodeTask(r.ctx)
-	if placed = decoded(r, placed, diags); r.err != nil {
-		return nil
-	}
-	r.noNull(r.task.nomad)
-	job := placed.Assemble(r.task.name)
-	group.Name = &r.task.name
-	job.TaskGroups[0] = group
 	if r.opened.flow.constants["priority"] != nil {
 		job.Priority = &r.def.Priority
 	}
@@ -211,11 +187,16 @@ func (r *renderer) child() any {
 	if !ok {
 		return out
 	}
+	blame := r.opened.flow.blame(r.task.parts["params"].refs, r.scope)
 	v, marks := v.Unmark()
 	out.Params = make(map[string]workflow.Value, v.LengthInt())
 	for it := v.ElementIterator(); it.Next(); {
 		k, e := it.Element()
 		k, _ = k.Unmark()
+		if plain, _ := e.Unmark(); plain.IsNull() && blame != "" && !r.nullable(k.AsString()) {
+			r.err = fmt.Errorf("%sthe body of task %s: param %s is null where a value is needed.%s", place(rangeOf(r.task.parts["params"].at())), r.task.name, k.AsString(), blame)
+			return nil
+		}
 		value, err := fromCty(e.WithMarks(marks))
 		if err != nil {
 			r.err = fmt.Errorf("%sparam %s of workflow %s %w", place(rangeOf(r.task.parts["params"].at())), k.AsString(), r.task.call.name, err)
@@ -224,6 +205,12 @@ func (r *renderer) child() any {
 		out.Params[k.AsString()] = value
 	}
 	return out
+}
+
+// nullable reports whether null is a value of a param of the child.
+func (r *renderer) nullable(name string) bool {
+	child := r.task.call.flow
+	return child != nil && child.paramByName[name] != nil && child.paramByName[name].nullable
 }
 
 func (r *renderer) approval() any {

@@ -227,8 +227,9 @@ func (t *task) uniform() bool { return !t.instanceType().HasDynamicTypes() }
 
 // unknownWorld has values of the declared types that nobody knows yet.
 type unknownWorld struct {
-	flow   *flow
-	values map[string]cty.Value // of params that are known
+	flow    *flow
+	values  map[string]cty.Value // of params that are known
+	secrets map[string]bool      // of params that are sensitive though nobody declared it
 }
 
 func (w unknownWorld) params() map[string]cty.Value {
@@ -241,7 +242,7 @@ func (w unknownWorld) params() map[string]cty.Value {
 				v = v.RefineNotNull()
 			}
 		}
-		if p.sensitive {
+		if p.sensitive || w.secrets[p.name] {
 			v = v.Mark(sensitive)
 		}
 		out[p.name] = v
