@@ -82,9 +82,11 @@ type LogQuery struct {
 	Task    string
 	Key     *string // the instance of a fan-out; nil for a plain task
 	Attempt int     // 0 = the newest
-	Stderr  bool    // stream=stderr; standard output otherwise
-	Follow  bool    // go on until the attempt has ended
-	Tail    int64   // only the last bytes; 0 = all
+	// Part is one of several Nomad tasks in the body: TASK, GROUP/TASK or GROUP[INDEX]/TASK. Empty: the first main task.
+	Part   string
+	Stderr bool  // stream=stderr; standard output otherwise
+	Follow bool  // go on until the attempt has ended
+	Tail   int64 // only the last bytes; 0 = all
 }
 
 // Health is the answer of /v1/agent/health.

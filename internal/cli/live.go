@@ -6,6 +6,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -123,6 +124,14 @@ func table(run *api.Run, children nested, now time.Time, s screen, width, height
 		nodeWidth = max(nodeWidth, utf8.RuneCountInString(r.node))
 	}
 	nameWidth, nodeWidth = min(nameWidth, max(width*2/5, 10)), min(nodeWidth, max(width/5, 6))
+	if slices.ContainsFunc(rows, func(r row) bool { return r.note != "" }) {
+		// Why something waits or failed comes first: on a narrow terminal the node and the try make room for it.
+		for _, column := range []*int{&nodeWidth, &tryWidth} {
+			if width-nameWidth-statusWidth-tryWidth-nodeWidth-timeWidth-2*columnGaps < minNote {
+				*column = 0
+			}
+		}
+	}
 	for _, r := range rows {
 		out = append(out, r.lay(s, width-1, nameWidth, tryWidth, nodeWidth))
 	}
@@ -148,8 +157,16 @@ func title(run *api.Run, now time.Time, s screen, width int) string {
 	return s.paint(text, bold) + s.paint(run.Status, statusStyle(run.Status)) + cut(rest, left-len(run.Status))
 }
 
-// statusWidth is the longest status: "succeeded", "cancelled", "recovered".
-const statusWidth = 9
+const (
+	// statusWidth is the longest status: "succeeded", "cancelled", "recovered".
+	statusWidth = 9
+	// timeWidth is "12m05s".
+	timeWidth = 6
+	// columnGaps is how many gaps of two columns a row has at most.
+	columnGaps = 7
+	// minNote is how much of a note has to be seen.
+	minNote = 24
+)
 
 // lay puts a row into its columns. What does not fit is cut from the right, but never wrapped: drawing again in place
 // counts on one line being one line.
@@ -172,7 +189,7 @@ func (r row) lay(s screen, width, nameWidth, tryWidth, nodeWidth int) string {
 	for _, c := range []struct {
 		text    string
 		columns int
-	}{{r.try, tryWidth}, {r.node, nodeWidth}, {r.time, 6}} {
+	}{{r.try, tryWidth}, {r.node, nodeWidth}, {r.time, timeWidth}} {
 		if c.columns > 0 {
 			put("", 2, plain)
 			put(c.text, c.columns, plain)

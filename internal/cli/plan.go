@@ -5,7 +5,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/cairnflow/cairn/internal/nomad"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -218,11 +217,11 @@ func (p *planner) task(n int) planTask {
 		Name: t.Name, Kind: string(t.Kind), Body: string(t.BodyKind), After: append([]string{}, predecessors(p.def, p.graph, n)...),
 		TriggerRule: string(t.TriggerRule), FanOut: t.Shape() != workflow.ShapePlain, Unknown: []string{}, Placements: []planPlacement{},
 	}
-	because := fmt.Sprintf("depends on what %s gives", listOf(t.Refs))
+	by := " depends on what " + listOf(t.Refs) + " will have given"
 	if t.When != nil {
 		switch when, known := p.when(n); {
 		case !known:
-			out.Unknown = append(out.Unknown, "whether it runs: its when "+because)
+			out.Unknown = append(out.Unknown, "whether it runs"+by)
 		case !when:
 			out.Skipped = true
 			return out
@@ -233,7 +232,7 @@ func (p *planner) task(n int) planTask {
 		out.Problem = sentence(err)
 		return out
 	case !known:
-		out.Unknown = append(out.Unknown, "how many instances it has: that "+because)
+		out.Unknown = append(out.Unknown, "how many instances it has"+by)
 		return out
 	default:
 		out.Instances = &size
@@ -246,7 +245,7 @@ func (p *planner) task(n int) planTask {
 	case err != nil:
 		out.Problem = sentence(err)
 	case !known:
-		out.Unknown = append(out.Unknown, "what it runs: that "+because)
+		out.Unknown = append(out.Unknown, "what it runs"+by)
 	default:
 		out.Does = bodyNote(t.BodyKind, body)
 	}

@@ -34,6 +34,8 @@ Without -attempt it is the newest attempt.`,
 		options: []option{
 			instance.option("The instance of a fan-out."),
 			numberOption(&q.Attempt, "attempt", "NUMBER", "The attempt, counted from 1. The default is the newest."),
+			textOption(&q.Part, "part", "NAME", `Of a task with a group or a job as its body: which of its Nomad tasks, as TASK, GROUP/TASK or
+GROUP[INDEX]/TASK. The default is the first main task, of what failed where something did.`),
 			switchOption(&stdout, "stdout", "Only its standard output."),
 			switchOption(&stderr, "stderr", "Only its standard error."),
 			switchOption(&q.Follow, "follow", "Wait for the attempt to begin, and print what it writes until it has ended. One stream: standard output, unless -stderr is given."),

@@ -233,6 +233,9 @@ func writeInstance(b *strings.Builder, t *api.Task, in *api.Instance, children n
 		}
 	}
 	for i := range in.Attempts {
+		if in.Attempts[i].Verdict == "" && (in.Approval != nil || in.Wait != nil) {
+			continue // all of it has been said
+		}
 		writeAttempt(b, &in.Attempts[i], now)
 		if child := in.Attempts[i].Child; child != "" {
 			fmt.Fprintf(b, "         %s\n", children.standing(child))

@@ -241,6 +241,7 @@ func (c *Client) Logs(ctx context.Context, id string, q api.LogQuery) (io.ReadCl
 	if q.Attempt > 0 {
 		query.Set("attempt", strconv.Itoa(q.Attempt))
 	}
+	set(query, "part", q.Part)
 	if q.Stderr {
 		query.Set("stream", "stderr")
 	}
