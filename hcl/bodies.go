@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,9 +31,9 @@ type bodySpec struct {
 
 // part is an attribute of a body that may be computed.
 type part struct {
-	name     string
-	kind     kind
-	required bool
+	name    string
+	kind    kind
+	example string // of one that must be written; empty for the others
 }
 
 const (
@@ -60,7 +61,7 @@ var bodySpecs = []*bodySpec{
 	{
 		kind: workflow.BodyDispatch, words: dispatchWords, placement: []string{"namespace", "region"},
 		parts: []part{
-			{name: "job", kind: kindJobName, required: true}, {name: "meta", kind: kindNames("meta", true)}, {name: "payload", kind: kindSized(workflow.MaxPayloadBytes)},
+			{name: "job", kind: kindJobName, example: `"etl"`}, {name: "meta", kind: kindNames("text", true)}, {name: "payload", kind: kindSized(workflow.MaxPayloadBytes)},
 		},
 		outputs: "The job runs unchanged, so nothing in it writes outputs of Cairn's. Let a task after it read what the job left behind.",
 	},
@@ -91,7 +92,7 @@ var bodySpecs = []*bodySpec{
 	{
 		kind: workflow.BodyHTTP, words: httpWords,
 		parts: []part{
-			{name: "method", kind: kindMethod}, {name: "url", kind: kindURL, required: true}, {name: "headers", kind: kindHeaders},
+			{name: "method", kind: kindMethod}, {name: "url", kind: kindURL, example: `"https://example.com/load"`}, {name: "headers", kind: kindHeaders},
 			{name: "body", kind: kindSized(workflow.MaxHTTPBodyBytes)}, {name: "expect_status", kind: kindStatusCodes},
 			{name: "timeout", kind: kindHTTPTimeout}, {name: "idempotent", kind: kindBool},
 		},
@@ -204,6 +205,8 @@ func (d *decoder) foreign(t *task) {
 		}
 		advice, refused := jobspec.Refused(name)
 		switch {
+		case slices.Contains(t.spec.words.attrs, name) || slices.Contains(t.spec.words.blocks, name):
+			d.errorf(at, "In the wrong place", "%s belongs into the %s block of task %s.", name, t.content.Type, t.name)
 		case refused:
 			d.errorf(at, "Not for a workflow's task", "%s cannot be written here. %s", name, advice)
 		case !jobspec.IsTaskField(name) && name != "dynamic":
@@ -227,13 +230,13 @@ func (d *decoder) foreign(t *task) {
 
 // beside reports the words of Cairn's that make no sense beside the body.
 func (d *decoder) beside(t *task) {
-	own, what := t.block.Body, "task "+t.name+" has no body"
+	own, what, stand := t.block.Body, "task "+t.name+" only joins others", "stand in it"
 	if t.content != nil {
-		what = "The body of task " + t.name + " is " + t.content.Type
+		what, stand = "The body of task "+t.name+" is "+t.content.Type, "stand beside it"
 	}
 	refuse := func(name string, at hcl.Range) {
 		if why := t.spec.refused[name]; why != "" {
-			d.errorf(at, "Not with this body", "%s, so %s cannot be written in it. %s", what, name, why)
+			d.errorf(at, "Not with this body", "%s, so %s cannot %s. %s", what, name, stand, why)
 		}
 	}
 	for _, attr := range attrsInOrder(own) {
@@ -269,20 +272,22 @@ func (d *decoder) decodeContent(t *task) {
 	for _, p := range spec.parts {
 		attr := body.Attributes[p.name]
 		if attr == nil {
-			if p.required {
-				d.errorf(t.content.TypeRange, "Missing argument", "%s of task %s needs %s.", upperFirst(t.content.Type), t.name, p.name)
+			if p.example != "" {
+				d.missing(t, p.name+", such as "+p.name+" = "+p.example)
 			}
 			continue
 		}
 		t.parts[p.name] = &site{
 			name: fmt.Sprintf("`%s.%s` of task %s", t.content.Type, p.name, t.name),
-			expr: attr.Expr, access: accessEach, kind: p.kind, task: t, optional: !p.required,
+			expr: attr.Expr, access: accessEach, kind: p.kind, task: t, optional: p.example == "",
 		}
 	}
 	switch spec.kind {
 	case workflow.BodyJob:
-		if expr := d.required(t, "source"); expr != nil {
-			t.jobFile, _ = d.pathOf(expr, "`job.source` of task "+t.name)
+		if attr := body.Attributes["source"]; attr != nil {
+			t.jobFile, _ = d.pathOf(attr.Expr, "`job.source` of task "+t.name)
+		} else {
+			d.missing(t, `source, the path of a job file, such as source = "etl.nomad.hcl"`)
 		}
 	case workflow.BodyRunWorkflow:
 		d.decodeCall(t)
@@ -292,9 +297,9 @@ func (d *decoder) decodeContent(t *task) {
 		both := body.Attributes["duration"] != nil && body.Attributes["until"] != nil
 		switch {
 		case both:
-			d.errorf(body.Attributes["until"].NameRange, "Two ways to wait", "Wait of task %s has both duration and until. Keep one: how long, or to which moment.", t.name)
+			d.errorf(body.Attributes["until"].NameRange, "Two ways to wait", "The wait of task %s has both duration and until. Keep one: how long, or to which moment.", t.name)
 		case len(t.parts) == 0:
-			d.errorf(t.content.TypeRange, "Missing argument", "Wait of task %s needs duration, such as \"10m\", or until, a moment such as \"2026-01-31T06:00:00Z\".", t.name)
+			d.missing(t, `duration, such as "10m", or until, a moment such as "2026-01-31T06:00:00Z"`)
 		}
 	case workflow.BodyHTTP:
 		d.given(t, output{name: "status", ty: cty.Number, typeText: "number"}, output{name: "body", ty: cty.String, typeText: "string"},
@@ -302,14 +307,14 @@ func (d *decoder) decodeContent(t *task) {
 	}
 }
 
-// required is the expression of an attribute that must be written.
-func (d *decoder) required(t *task, name string) hclsyntax.Expression {
-	attr := t.content.Body.Attributes[name]
-	if attr == nil {
-		d.errorf(t.content.TypeRange, "Missing argument", "%s of task %s needs %s.", upperFirst(t.content.Type), t.name, name)
-		return nil
+// missing reports what a body needs, unless it holds a name that is nothing: then that is probably what was meant.
+func (d *decoder) missing(t *task, what string) {
+	for name := range t.content.Body.Attributes {
+		if !slices.Contains(t.spec.words.attrs, name) {
+			return
+		}
 	}
-	return attr.Expr
+	d.errorf(t.content.TypeRange, "Missing argument", "The %s block of task %s needs %s.", t.content.Type, t.name, what)
 }
 
 // pathOf reads a constant path, below the workflow's folder.
@@ -321,6 +326,9 @@ func (d *decoder) pathOf(expr hclsyntax.Expression, what string) (string, bool) 
 			return at, true
 		}
 		err = fmt.Errorf("the path %w", err)
+	}
+	if errors.As(err, new(dependsError)) {
+		err = fmt.Errorf("%w. Write the path as text", err)
 	}
 	d.errorf(expr.Range(), "Not a path", "%s names a file: %s.", upperFirst(what), strings.TrimSuffix(err.Error(), "."))
 	return "", false

@@ -63,6 +63,7 @@ func (b *bundle) module(own []string, f *findings) *module {
 	if len(own) > 0 {
 		m.dir = path.Dir(own[0])
 	}
+	m.marks = m.mentionsSensitive()
 	m.funcs = newFunctionSets(b, m.dir)
 	before := len(f.list)
 	m.sources, m.bytes = parse(files, f)

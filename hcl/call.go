@@ -53,7 +53,7 @@ func (d *decoder) decodeCall(t *task) {
 		c.broken = c.broken || !ok
 	}
 	if c.name == "" && c.source == "" && !c.broken {
-		d.errorf(t.content.TypeRange, "Missing argument", "Run_workflow of task %s needs name, a workflow of these files, or source, a file or folder with one.", t.name)
+		d.missing(t, "name, a workflow of these files, or source, a file or folder with one")
 		c.broken = true
 	}
 	if attr := body.Attributes["version"]; attr != nil {
@@ -105,13 +105,13 @@ func (b *bundle) connectTask(from *module, t *task, f *findings) {
 	}
 	switch {
 	case len(names) == 0:
-		f.errorf(at, "No workflow", "%s declares no workflow that task %s could run.", upperFirst(c.source), t.name)
+		f.errorf(at, "No workflow", "The files at %s declare no workflow that task %s could run.", c.source, t.name)
 		return
 	case c.name == "" && len(names) > 1:
-		f.errorf(at, "Several workflows", "%s declares several workflows: %s. Write name beside source.", upperFirst(c.source), either(names...))
+		f.errorf(at, "Several workflows", "The files at %s declare several workflows: %s. Write name beside source.", c.source, either(names...))
 		return
 	case m.flow(c.name) == nil && c.source != "":
-		f.errorf(c.nameAt, "Unknown workflow", "%s declares no workflow %s, only %s.%s", upperFirst(c.source), c.name, either(names...), f.suggest(c.name, names))
+		f.errorf(c.nameAt, "Unknown workflow", "The files at %s declare no workflow %s, only %s.%s", c.source, c.name, either(names...), f.suggest(c.name, names))
 		return
 	case m.flow(c.name) == nil:
 		f.errorf(c.nameAt, "Unknown workflow", "No workflow %s is declared in these files, only %s.%s Workflows that are registered are resolved by a server; here, source = \"…\" names the file or folder that declares it.",

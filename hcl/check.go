@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -20,6 +21,7 @@ type checker struct {
 	flow    *flow
 	frame   *frame
 	dynamic map[*site]bool  // policy attributes whose values are not known yet
+	picked  []hcl.Traversal // references that pick an instance by a constant
 	scope   *workflow.Scope // of values that are known, which may be sensitive; nil when none is
 }
 
@@ -33,6 +35,7 @@ func (c *checker) check() {
 		c.param(p)
 	}
 	for _, l := range c.flow.allLocals() {
+		c.splats(l.attr.Expr)
 		m := forValue
 		if anyLocal([]*local{l}, func(l *local) bool { return l.site.refs.nomad }) {
 			m = forBody
@@ -71,6 +74,7 @@ func (c *checker) inTask(s *site, ctx *hcl.EvalContext) *hcl.EvalContext {
 }
 
 func (c *checker) valueIn(s *site, ctx *hcl.EvalContext) (cty.Value, bool) {
+	c.splats(s.expr)
 	v, diags := s.expr.Value(ctx)
 	c.addNew(c.redacted(diags, s.refs))
 	c.probe(s.expr, ctx)
@@ -160,6 +164,7 @@ func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
 	if t.count != nil {
 		if v, ok := c.value(t.count); ok && v.IsKnown() {
 			t.size, _ = whole(v)
+			t.fixed = true
 		}
 	}
 	policy := workflow.DefaultPolicy()
@@ -196,6 +201,9 @@ func (c *checker) forEach(t *task) {
 	t.element = elementType(v)
 	if v.IsKnown() && v.CanIterateElements() {
 		t.size = v.LengthInt()
+		if t.key == nil {
+			t.keys = constantKeys(v)
+		}
 	}
 	if t.forEach.secret {
 		// The elements alone may be sensitive; the keys may not.
@@ -252,6 +260,9 @@ func (c *checker) body(t *task) {
 		if body == nil {
 			continue
 		}
+		for _, expr := range body.Expressions() {
+			c.splats(expr)
+		}
 		c.addNew(c.redacted(body.Check(ctx), s.refs))
 		for _, expr := range body.Expressions() {
 			c.probe(expr, ctx)
@@ -259,6 +270,21 @@ func (c *checker) body(t *task) {
 	}
 	if t.job != nil {
 		c.job(t)
+	}
+}
+
+// clear says once that sensitive values leave Cairn in clear.
+func (c *checker) clear() {
+	for _, t := range c.flow.tasks {
+		secret := t.bodySite != nil && c.flow.holdsSecret(t.bodySite.refs)
+		for _, s := range t.bodyParts() {
+			secret = secret || s.secret
+		}
+		if secret && t.kindOfBody.Cluster() {
+			c.warnf(t.block.LabelRanges[0], "Sensitive, and in clear",
+				"The body of task %s reads sensitive values. Cairn never shows them, but the Nomad job and Consul hold them in clear. Secrets belong into a template block that reads Vault or a Nomad variable.", t.name)
+			return
+		}
 	}
 }
 
@@ -276,7 +302,8 @@ func (c *checker) output(o *output) *workflow.Value {
 	}
 	v, err := convert.Convert(v, o.ty)
 	if err != nil {
-		c.errorf(o.fallback.at(), "Wrong value", "%s must be %s: %s.", upperFirst(o.fallback.name), wantType(o.ty), hide(inPath(err), o.sensitive))
+		err = hide(fmt.Errorf("must be %s: %w", wantType(o.ty), inPath(err)), o.sensitive || o.fallback.secret)
+		c.wrong(o.fallback, err)
 		return nil
 	}
 	if !v.IsWhollyKnown() {

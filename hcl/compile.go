@@ -127,7 +127,9 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 		}
 	}
 	c.walks()
+	c.picks()
 	c.foreignJobs()
+	c.clear()
 	c.graph(def)
 	return def
 }

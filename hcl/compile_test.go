@@ -39,7 +39,11 @@ func TestValidFilesCompileToTheirGoldenDefinitions(t *testing.T) {
 				t.Fatal(diags)
 			}
 			def, diags := Compile(files, c.name)
-			if len(diags) > 0 {
+			var warnings []*expectation
+			for _, file := range files {
+				warnings = append(warnings, expectations(file.Bytes)...)
+			}
+			if compare(t, warnings, diags); t.Failed() {
 				t.Fatal(diags)
 			}
 			def.Files = nil // the golden file stands beside them

@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -60,7 +61,10 @@ func (d *decoder) checkPaths(body *hclsyntax.Body) {
 			}
 			err = fmt.Errorf("the path %w", err)
 		}
-		d.errorf(call.Args[0].Range(), "Not a path", "%s reads a file: %s.", call.Name, strings.TrimSuffix(err.Error(), "."))
+		if errors.As(err, new(dependsError)) {
+			err = fmt.Errorf("%w. Write the path as text; where each instance needs another file, put a map of them into locals", err)
+		}
+		d.errorf(call.Range(), "Not a path", "%s reads a file: %s.", call.Name, strings.TrimSuffix(err.Error(), "."))
 	})
 }
 
@@ -297,7 +301,7 @@ func (d *decoder) constantExpr(expr hclsyntax.Expression, what string, k kind) (
 	v, _ = v.UnmarkDeep()
 	v, err := k.convert(v)
 	if err != nil {
-		d.errorf(expr.Range(), "Wrong value", "%s %s.", upperFirst(what), err)
+		d.errorf(expr.Range(), "Wrong value", "%s %s", upperFirst(what), sentence(err))
 		return cty.NilVal, false
 	}
 	return v, v.IsWhollyKnown()

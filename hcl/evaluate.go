@@ -278,7 +278,7 @@ func (f *frame) failure(s *site, diags hcl.Diagnostics, scope workflow.Scope) er
 	if d.Subject != nil {
 		at = *d.Subject
 	}
-	text := d.Detail
+	text := detailOf(d)
 	switch {
 	case f.readsSecret(s.refs, &scope):
 		text = d.Summary + ". " + withheld

@@ -80,7 +80,7 @@ func (s shelfView) read(v cty.Value) (content []byte, name string, err error) {
 	}
 	file, ok := s.bundle.files[name]
 	if !ok {
-		return nil, "", function.NewArgErrorf(0, "there is no file %s in the workflow's folder.%s", name, didYouMean(name, s.bundle.names))
+		return nil, "", function.NewArgErrorf(0, "there is no file %s in the workflow's folder%s", name, orNear(name, s.bundle.names))
 	}
 	return file.Bytes, name, nil
 }
@@ -213,8 +213,8 @@ func (s shelfView) render(name string, content []byte, vars map[string]cty.Value
 	}
 	for _, t := range expr.Variables() {
 		if _, ok := vars[t.RootName()]; !ok {
-			return cty.NilVal, function.NewArgErrorf(1, "%suses %s, which is not among the names given.%s For the text itself write $${…}",
-				place(rangeOf(t.SourceRange())), t.RootName(), didYouMean(t.RootName(), names))
+			return cty.NilVal, function.NewArgErrorf(1, "%s uses %s, which is not among the names given%s. For the text itself write $${…}",
+				where(t.SourceRange()), t.RootName(), orNear(t.RootName(), names))
 		}
 	}
 	var wrong error
@@ -251,4 +251,12 @@ func templateError(diags hcl.Diagnostics) error {
 		return errors.New(at + strings.TrimSuffix(d.Detail, "."))
 	}
 	return errors.New("it cannot be rendered")
+}
+
+// orNear is didYouMean inside of a sentence.
+func orNear(name string, names []string) string {
+	if hint := didYouMean(name, names); hint != "" {
+		return fmt.Sprintf(" (%s)", lowerFirst(strings.TrimSpace(hint)))
+	}
+	return ""
 }

@@ -60,6 +60,7 @@ type site struct {
 type refs struct {
 	params  []string
 	tasks   []string
+	taskAt  map[string]hcl.Range // the first reference to each
 	locals  []*local
 	outputs []outputRef
 	run     bool
@@ -69,6 +70,7 @@ type refs struct {
 	status  bool // the status of a whole fan-out
 	nomad   bool
 	exit    bool // attempt.exit_code
+	secret  bool // it calls sensitive(), or renders a template that does
 }
 
 // outputRef is one reference to an output, for messages.
@@ -83,6 +85,7 @@ type module struct {
 	dir     string   // their folder: paths in them are taken from there
 	sources []*source
 	broken  bool // a file could not be parsed, so nothing was decoded
+	marks   bool // a file calls sensitive()
 	bytes   map[string][]byte
 	flows   []*flow
 	locals  map[string]*local // of the files
@@ -194,6 +197,8 @@ type task struct {
 	bodySite *site            // of the whole body, made with nomad
 	element  cty.Type         // of each.value, as far as it is known
 	size     int              // how many instances it has, where that is constant
+	fixed    bool             // its count is constant
+	keys     []string         // of its instances, where they are constant
 }
 
 type dependency struct {

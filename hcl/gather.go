@@ -60,13 +60,20 @@ func resolve(dir, written string) (string, error) {
 	return joined, nil
 }
 
+// dependsError is a path that is not constant: what it depends on.
+type dependsError string
+
+func (e dependsError) Error() string {
+	return "it is read when the workflow is submitted, once, so its path cannot depend on " + string(e)
+}
+
 // constantPath evaluates the path that a call or an argument names. The error says why it cannot be one.
 func constantPath(expr hclsyntax.Expression) (string, error) {
 	for _, t := range expr.Variables() {
 		if t.RootName() == "path" {
 			return "", fmt.Errorf("paths are taken from the folder of the file they stand in: leave %s out", traversalText(t))
 		}
-		return "", fmt.Errorf("the file is read when the workflow is submitted, once, so its path cannot depend on %s. Write the path as text; where each instance needs another file, put a map of them into locals", traversalText(t))
+		return "", dependsError(traversalText(t))
 	}
 	v, diags := expr.Value(&hcl.EvalContext{Functions: functionsWithoutFiles()})
 	if diags.HasErrors() {

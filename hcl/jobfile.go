@@ -9,8 +9,10 @@ import (
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/ext/typeexpr"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -41,11 +43,8 @@ func (c *checker) job(t *task) {
 			}
 		}
 	}
-	for _, name := range sortedKeys(vars) {
-		if !slices.Contains(names, name) {
-			c.errorf(keyRange(s, name), "Unknown variable", "The job file %s declares no variable %s.%s", t.jobFile, shorten(name), c.suggest(name, names))
-			return
-		}
+	if !c.jobVariables(t, s, vars, whole) {
+		return
 	}
 	if !whole {
 		for _, name := range names {
@@ -61,14 +60,62 @@ func (c *checker) job(t *task) {
 			diags[i] = &hidden
 		}
 	}
-	for _, d := range diags {
-		if d.Summary == "Missing variable" {
-			d.Detail = strings.TrimSuffix(d.Detail, ".") + fmt.Sprintf(": write vars = { … } in job of task %s.", t.name)
-			d.Subject = t.content.TypeRange.Ptr()
-		}
-	}
 	c.addNew(diags)
 	c.jobType(t)
+}
+
+// jobVariables checks the values given to a job file at the place where they are given.
+func (c *checker) jobVariables(t *task, s *site, vars map[string]cty.Value, whole bool) bool {
+	names, declared := t.job.VariableNames(), c.declaredVariables(t.jobFile)
+	ok := true
+	for _, name := range sortedKeys(vars) {
+		if !slices.Contains(names, name) {
+			c.errorf(keyRange(s, name), "Unknown variable", "The job file %s declares no variable %s.%s", t.jobFile, shorten(name), c.suggest(name, names))
+			ok = false
+		} else if v := declared[name]; v != nil && v.want != cty.NilType {
+			if _, err := convert.Convert(vars[name], v.want); err != nil {
+				err = hide(fmt.Errorf("must be %s: %w", wantType(v.want), inPath(err)), c.flow.readsSecret(s.refs, c.scope))
+				c.errorf(keyRange(s, name), "Wrong variable", "The variable %s of the job file %s", name, sentence(err))
+				ok = false
+			}
+		}
+	}
+	for _, name := range names {
+		v := declared[name]
+		if _, given := vars[name]; whole && !given && v != nil && !v.optional {
+			c.errorf(t.content.TypeRange, "Missing variable", "The job file %s needs a value for its variable %s: write vars = { %s = … } in job of task %s.", t.jobFile, name, name, t.name)
+			ok = false
+		}
+	}
+	return ok
+}
+
+// declaredVariable is what the checks at the place of the call know of a variable of a job file.
+type declaredVariable struct {
+	want     cty.Type // NilType: any
+	optional bool
+}
+
+func (c *checker) declaredVariables(name string) map[string]*declaredVariable {
+	file := c.flow.module.bundle.files[name]
+	parsed, diags := hclsyntax.ParseConfig(file.Bytes, file.Path, hcl.InitialPos)
+	if diags.HasErrors() {
+		return nil
+	}
+	out := map[string]*declaredVariable{}
+	for _, b := range parsed.Body.(*hclsyntax.Body).Blocks {
+		if b.Type != "variable" || len(b.Labels) != 1 {
+			continue
+		}
+		v := &declaredVariable{optional: b.Body.Attributes["default"] != nil}
+		if attr := b.Body.Attributes["type"]; attr != nil {
+			if ty, diags := typeexpr.Type(attr.Expr); !diags.HasErrors() && ty != cty.DynamicPseudoType {
+				v.want = ty
+			}
+		}
+		out[b.Labels[0]] = v
+	}
+	return out
 }
 
 // keyRange is where an element of an object is written.

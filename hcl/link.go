@@ -199,7 +199,7 @@ func (r *resolver) through(s *site) {
 		r.errorf(at, "Not known here", "%s uses local %s, which reads run.status or run.failed_tasks. How a run ends is known in finally tasks only.", upperFirst(s.name), end)
 	}
 	if nomad != "" && s.access&readNomad == 0 {
-		r.errorf(at, "Known only on the worker", "%s uses local %s, whose value is known only on the machine where the task runs. It can stand in the body of a task.", upperFirst(s.name), nomad)
+		r.errorf(at, "Known only on the worker", "%s uses local %s, whose value is known only on the machine where the task runs. It can stand in an inline Nomad task, or in a group.", upperFirst(s.name), nomad)
 	}
 }
 

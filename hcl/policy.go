@@ -60,10 +60,15 @@ func (d *decoder) decodePolicy(t *task) {
 		t.body = d.beneath(t)
 	}
 	body := t.body
+	refused := map[string]string{}
+	if t.spec != nil {
+		refused = t.spec.refused // reported
+	}
 	blocks := map[string]*hclsyntax.Body{"": body}
 	for _, b := range body.Blocks {
-		switch b.Type {
-		case "retry", "on_worker_loss":
+		switch {
+		case refused[b.Type] != "":
+		case b.Type == "retry", b.Type == "on_worker_loss":
 			d.labels(b)
 			if blocks[b.Type] != nil {
 				d.errorf(b.TypeRange, "Duplicate block", "task %s has %s twice. Put everything into one block.", t.name, b.Type)
@@ -101,7 +106,7 @@ func (d *decoder) decodePolicy(t *task) {
 		if workflow.PerTaskAttr(a.path) {
 			allowed = accessTask
 		}
-		if fanOutAttrs[a.path] && !t.fanned() {
+		if fanOutAttrs[a.path] && !t.fanned() || refused[name] != "" && block == "" {
 			continue
 		}
 		if s := t.site(blocks[block], name, allowed, a.kind); s != nil {

@@ -4,8 +4,12 @@
 package hcl
 
 import (
+	"bytes"
 	"errors"
 	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -31,7 +35,7 @@ func (fl *flow) readsSecret(r *refs, scope *workflow.Scope) bool {
 		if r == nil {
 			return false
 		}
-		return slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
+		return r.secret || slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
 			slices.ContainsFunc(r.tasks, func(name string) bool { return fl.taskSecret(name, scope) })
 	}
 	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || direct(l.site.refs) })
@@ -71,6 +75,48 @@ func (fl *flow) taskSecret(name string, scope *workflow.Scope) bool {
 			if v.Sensitive {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// holdsSecret reports whether an expression reads a value that is declared sensitive, and not just something beside it.
+func (fl *flow) holdsSecret(r *refs) bool {
+	direct := func(r *refs) bool {
+		return r.secret || slices.ContainsFunc(r.params, func(name string) bool { return fl.paramByName[name].sensitive }) ||
+			slices.ContainsFunc(r.outputs, func(ref outputRef) bool { return fl.taskByName[ref.task].outputByID[ref.output].sensitive })
+	}
+	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || l.site.refs != nil && direct(l.site.refs) })
+}
+
+// callsSensitive reports whether an expression, or a template that it renders, marks something as sensitive by itself.
+func (m *module) callsSensitive(nodes ...hclsyntax.Node) bool {
+	found := false
+	for _, node := range nodes {
+		hclsyntax.VisitAll(node, func(n hclsyntax.Node) hcl.Diagnostics { //nolint:errcheck // the visitor returns none
+			call, ok := n.(*hclsyntax.FunctionCallExpr)
+			switch {
+			case !ok || found:
+			case call.Name == "sensitive":
+				found = true
+			case call.Name == "templatefile" && len(call.Args) > 0:
+				if written, err := constantPath(call.Args[0]); err == nil {
+					if at, err := resolve(m.dir, written); err == nil {
+						found = bytes.Contains(m.bundle.files[at].Bytes, []byte("sensitive"))
+					}
+				}
+			}
+			return nil
+		})
+	}
+	return found
+}
+
+// mentionsSensitive is a quick look at whether callsSensitive has anything to find.
+func (m *module) mentionsSensitive() bool {
+	for _, name := range m.bundle.names {
+		if bytes.Contains(m.bundle.files[name].Bytes, []byte("sensitive(")) {
+			return true
 		}
 	}
 	return false

@@ -48,7 +48,13 @@ func hasNomadBody(b *hclsyntax.Body) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(b.Blocks, func(b *hclsyntax.Block) bool { return !ownTaskWords[b.Type] })
+	return slices.ContainsFunc(b.Blocks, func(b *hclsyntax.Block) bool {
+		name := b.Type
+		if name == "dynamic" && len(b.Labels) == 1 {
+			name = b.Labels[0]
+		}
+		return !ownTaskWords[name]
+	})
 }
 
 // beneath is what of the defaults reaches a task whose body is no Nomad task, under what it writes itself.

@@ -22,7 +22,13 @@ type Config struct {
 	Elector  Elector
 	// Evaluators makes the evaluator of a definition; it is called once for each definition in use.
 	Evaluators func(*workflow.Definition) (engine.Evaluator, error)
-	Logger     hclog.Logger
+	// Children compiles what a run_workflow of parent starts, and checks its params. run is what is known of the child run;
+	// Workflow and Version are not. An error refuses it for good, and its text is what people read. nil = runs start no
+	// others.
+	Children func(parent *workflow.Definition, body workflow.ChildBody, run workflow.RunValues) (ChildRun, error)
+	// Caller makes the calls of http tasks; nil = they are refused.
+	Caller Caller
+	Logger hclog.Logger
 
 	// MaxInflight bounds the attempts that are with the executor at once, over all runs.
 	MaxInflight int
@@ -87,13 +93,15 @@ const (
 	FaultAfterKill    = "after kill"
 	FaultBeforeSettle = "before settle"
 	FaultAfterSettle  = "after settle"
+	FaultBeforeChild  = "before child" // its parent's attempt is saved
+	FaultAfterChild   = "after child"  // stored, and its parent does not know
 )
 
 // FaultPoints lists every point that Config.Fault is called at.
 func FaultPoints() []string {
 	return []string{
 		FaultBeforeCreate, FaultAfterCreate, FaultBeforeSave, FaultAfterSave, FaultMidway, FaultBeforeStart, FaultAfterStart,
-		FaultBeforeKill, FaultAfterKill, FaultBeforeSettle, FaultAfterSettle,
+		FaultBeforeKill, FaultAfterKill, FaultBeforeSettle, FaultAfterSettle, FaultBeforeChild, FaultAfterChild,
 	}
 }
 

@@ -16,7 +16,11 @@ import (
 
 // load reads a run from the store.
 func (s *Scheduler) load(ctx context.Context, id workflow.RunID) (*engine.Machine, *engine.State, error) {
-	records, def, err := s.cfg.Store.Load(ctx, id)
+	return s.loadFrom(ctx, s.cfg.Store, id)
+}
+
+func (s *Scheduler) loadFrom(ctx context.Context, store Store, id workflow.RunID) (*engine.Machine, *engine.State, error) {
+	records, def, err := store.Load(ctx, id)
 	if err != nil {
 		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
 	}
@@ -66,8 +70,8 @@ func (s *Scheduler) View(ctx context.Context, id workflow.RunID, read func(*engi
 	return read(m, state)
 }
 
-// Notice says why an active run does not get on, for people: its state cannot be saved or loaded, or the executor is in
-// trouble. Empty when it gets on.
+// Notice says why an active run does not get on, for people: its state cannot be saved or loaded, the executor is in trouble,
+// or its workflow has as many runs as it may. Empty when it gets on.
 func (s *Scheduler) Notice(id workflow.RunID) string {
 	r := s.active(id)
 	if r == nil {
@@ -76,8 +80,10 @@ func (s *Scheduler) Notice(id workflow.RunID) string {
 	r.mu.Lock()
 	notice := r.notice
 	r.mu.Unlock()
-	if notice == "" {
-		notice = r.t.attempts.notice(id)
+	for _, ask := range []func(workflow.RunID) string{r.t.attempts.notice, r.t.children.notice, r.t.gates.notice} {
+		if notice == "" {
+			notice = ask(id)
+		}
 	}
 	return notice
 }

@@ -5,6 +5,7 @@ package scheduler
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -44,6 +45,10 @@ type run struct {
 	proceed  bool             // a Continue is due, after the next save
 	failures int              // saves and loads failed in a row
 	awaited  bool             // the admission waits for the run's first load
+	sought   bool             // nobody knows whether there is such a run
+
+	// Guarded by the mutex of the term's gates: whether a child run was told to begin, or to wait with it.
+	told, held bool
 
 	mu      sync.Mutex // guards everything below
 	index   uint64     // grows with every change
@@ -52,13 +57,27 @@ type run struct {
 	shown   uint64 // the index that readers are told, see shownIndex
 	shownAt time.Time
 	notice  string // why it does not get on, for people
+	stand   standing
+	stood   chan struct{} // closed and replaced when stand changes
 }
 
-// message is an event with the channel, if any, that wants to know whether it was saved. The channel has room for the one
-// answer.
+// standing is how a run stands by what is saved of it. The zero value: that is not known yet.
+type standing struct {
+	status     workflow.RunStatus
+	reason     string
+	generation int
+	begun      workflow.Time
+	ended      workflow.Time
+	outputs    map[string]workflow.Value // once it is over
+}
+
+// message is an event with the channel, if any, that wants to know whether it was saved: then it is a verb, which is only
+// stepped if it fits. The channel has room for the one answer.
 type message struct {
 	event engine.Event
 	reply chan<- error
+	// cascaded marks a verb that comes from the run's parent, or from Cairn itself.
+	cascaded bool
 }
 
 // viewing asks the owner to call read between two steps.
@@ -71,6 +90,7 @@ func newRun(t *term, id workflow.RunID) *run {
 	return &run{
 		t: t, id: id, mail: make(chan message, maxBatch), views: make(chan viewing), nudge: make(chan struct{}, 1),
 		over: make(chan struct{}), known: make(chan struct{}), changed: make(chan struct{}),
+		stood: make(chan struct{}),
 	}
 }
 
@@ -93,10 +113,11 @@ func (r *run) drive() {
 	if r.state != nil {
 		close(r.known)
 		r.join()
-		r.enqueue(engine.Event{Kind: engine.Begin})
+		r.publish()
 	} else if !r.load() {
 		return
 	}
+	r.collect() // a run that is over stays only if a verb waits for it
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -132,8 +153,6 @@ func (r *run) collect() {
 		}
 	}
 }
-
-func (r *run) enqueue(e engine.Event) { r.queue = append(r.queue, message{event: e}) }
 
 // arm sets the timer for whatever is due next. An hour is as good as never: the loop turns and arms it again.
 func (r *run) arm(timer *time.Timer) {
@@ -185,14 +204,16 @@ func (r *run) stepAll() {
 		steps++
 	}
 	for _, m := range r.queue {
-		if m.reply != nil {
-			r.replies = append(r.replies, m.reply)
+		if m.reply == nil || r.fits(m) {
+			r.step(m.event)
+			steps++
 		}
-		r.step(m.event)
-		steps++
 	}
 	clear(r.queue)
 	r.queue = r.queue[:0]
+	if r.state.Head.Status == workflow.RunQueued && r.begin() {
+		steps++
+	}
 	for ; steps < 2*maxBatch; steps++ {
 		w, ok := r.t.admission.take(r.member)
 		if !ok {
@@ -209,6 +230,31 @@ func (r *run) stepAll() {
 	if steps > 0 {
 		r.bump()
 	}
+}
+
+// fits answers a verb that does not fit or changes nothing, and reports whether it is to be stepped.
+func (r *run) fits(m message) bool {
+	due, err := r.t.fits(r.machine, r.state, m)
+	if err != nil {
+		m.reply <- err
+		return false
+	}
+	// What a verb would do may have been done a moment ago, and not be saved yet.
+	r.replies = append(r.replies, m.reply)
+	r.must = true
+	return due
+}
+
+// begin begins a queued run if its workflow's other runs let it, or skips it. If neither, it is nudged in time.
+func (r *run) begin() (stepped bool) {
+	begin, skip := r.t.gates.ask(r)
+	switch {
+	case skip != "":
+		r.step(engine.Event{Kind: engine.SkipRun, Reason: skip})
+	case begin:
+		r.step(engine.Event{Kind: engine.Begin})
+	}
+	return begin || skip != ""
 }
 
 // admit steps a grant and keeps its place for the attempt that came of it.
@@ -233,7 +279,7 @@ func (r *run) step(e engine.Event) []engine.Command {
 	case engine.Accepted, engine.Refused, engine.Held, engine.Started:
 		decided = false
 		r.unsaved = append(r.unsaved, e)
-	case engine.Ended:
+	case engine.Ended, engine.ChildPaused, engine.ChildResumed:
 		r.unsaved = append(r.unsaved, e)
 	}
 	for _, c := range commands {
@@ -274,11 +320,60 @@ func (r *run) heed(c engine.Command) {
 // act hands out what was saved.
 func (r *run) act() {
 	for _, c := range r.acts {
-		r.t.attempts.carryOut(c)
+		switch kind := r.bodyOf(c.Attempt); {
+		case kind == workflow.BodyRunWorkflow:
+			r.t.children.carryOut(r, c)
+		case kind == workflow.BodyHTTP:
+			r.t.calls.carryOut(r, c)
+		case kind.Cluster():
+			r.t.attempts.carryOut(c)
+		}
 		r.t.s.cfg.fault(FaultMidway)
 	}
 	clear(r.acts)
 	r.acts = r.acts[:0]
+}
+
+// bodyOf is what an attempt of the run does; a join for what is no attempt of it.
+func (r *run) bodyOf(attempt workflow.AttemptID) workflow.BodyKind {
+	tasks := r.machine.Definition().Tasks
+	if _, n, _, _, err := attempt.Parse(); err == nil && n < len(tasks) {
+		return tasks[n].BodyKind
+	}
+	return workflow.BodyJoin
+}
+
+// parentActive reports whether the run was started by another one that is not over.
+func (r *run) parentActive(in *engine.Input) bool {
+	_, active := r.t.parentOf(in)
+	return active
+}
+
+// publish tells how the run stands, by what is saved.
+func (r *run) publish() {
+	h := &r.state.Head
+	st := standing{status: h.Status, reason: h.Reason, generation: h.Generation, begun: h.StartedAt, ended: h.EndedAt}
+	if h.Status.Terminal() {
+		st.outputs = maps.Clone(h.Outputs)
+	}
+	if h.Status == workflow.RunStopping {
+		r.t.gates.ending(r.id)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if was := &r.stand; was.status == st.status && was.generation == st.generation {
+		return
+	}
+	r.stand = st
+	close(r.stood)
+	r.stood = make(chan struct{})
+}
+
+// stands returns how the run stands, and says when that changes.
+func (r *run) stands() (st standing, changed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stand, r.stood
 }
 
 // serve answers a viewing.

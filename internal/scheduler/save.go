@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // So many observations are kept until a save makes them durable: then the mailbox fills, and executors wait.
@@ -25,7 +26,7 @@ func (r *run) save(ctx context.Context) error {
 		return fmt.Errorf("encode run %s: %w", r.id, err)
 	}
 	done := r.state.Head.Status.Terminal()
-	if len(records) > 0 || done {
+	if len(records) > 0 || done && !r.sought { // who only looked has nothing to say
 		cfg := &r.t.s.cfg
 		cfg.fault(FaultBeforeSave)
 		ctx, cancel := context.WithTimeout(ctx, cfg.CallTimeout)
@@ -34,8 +35,10 @@ func (r *run) save(ctx context.Context) error {
 		if err != nil {
 			return err // says itself what was being done
 		}
+		r.t.wrote.Store(true)
 		cfg.fault(FaultAfterSave)
 	}
+	r.publish()
 	clear(r.unsaved)
 	r.unsaved = r.unsaved[:0]
 	r.must, r.lingers = false, time.Time{}
@@ -81,13 +84,18 @@ func (r *run) load() bool {
 			r.awaited = false
 			r.t.admission.arrive()
 		}
+		if err != nil {
+			r.t.gates.pass(r.id)
+		}
 		switch {
 		case err == nil:
 			return true
 		case r.t.ctx.Err() != nil:
 			return false
 		case errors.Is(err, ErrNotFound):
-			r.t.s.log.Warn("the run is gone from the store", "run", r.id)
+			if !r.sought {
+				r.t.s.log.Warn("the run is gone from the store", "run", r.id)
+			}
 			return false
 		}
 		if !r.trouble("the run's state cannot be loaded", err) {
@@ -116,9 +124,14 @@ func (r *run) tryLoad() error {
 	}
 	r.machine, r.state = m, s
 	r.join()
+	if status := s.Head.Status; status != workflow.RunQueued && !status.Terminal() {
+		r.t.gates.hold(r)
+	}
+	r.publish()
 	outstanding := m.Outstanding(s)
 	for _, c := range outstanding { // before the first want asks for a place
-		if c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt {
+		starts := c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt
+		if starts && r.bodyOf(c.Attempt) != workflow.BodyRunWorkflow { // a parent must not hold what its child waits for
 			r.t.admission.hold(r.member, c.Attempt)
 		}
 	}
@@ -127,13 +140,12 @@ func (r *run) tryLoad() error {
 	}
 	// What is outstanding was saved already: the next save may well be empty, and acts.
 	r.must = true
-	// Begin does nothing unless the run was created and no more. Observations that a failed save took with it come again.
-	again := append([]engine.Event{{Kind: engine.Begin}}, r.unsaved...)
+	// Observations that a failed save took with it come again.
+	for _, e := range r.unsaved {
+		r.queue = append(r.queue, message{event: e})
+	}
 	clear(r.unsaved)
 	r.unsaved = r.unsaved[:0]
-	for _, e := range again {
-		r.enqueue(e)
-	}
 	return nil
 }
 
@@ -199,6 +211,7 @@ func (r *run) leave() {
 	if r.member != nil {
 		r.t.admission.leave(r.member)
 	}
+	r.t.gates.leave(r.id)
 	close(r.over)
 	r.answer(errors.New("the run was left before the change was stored"))
 	r.bump()

@@ -29,8 +29,8 @@ type Scheduler struct {
 	mu       sync.Mutex // guards everything below
 	term     *term      // nil while somebody else leads
 	changed  chan struct{}
-	machines map[string]*engine.Machine // by definition hash, see machine
-	recent   []string                   // hashes in machines, oldest first
+	machines map[string]*compiled // by definition hash, see machine
+	recent   []string             // hashes in machines, oldest first
 }
 
 // New returns a scheduler that does nothing before Run.
@@ -39,7 +39,7 @@ func New(cfg Config) (*Scheduler, error) {
 		return nil, err
 	}
 	return &Scheduler{
-		cfg: cfg, log: cfg.Logger.Named("scheduler"), changed: make(chan struct{}), machines: map[string]*engine.Machine{},
+		cfg: cfg, log: cfg.Logger.Named("scheduler"), changed: make(chan struct{}), machines: map[string]*compiled{},
 	}, nil
 }
 
@@ -129,13 +129,25 @@ func (s *Scheduler) Leader(ctx context.Context) (string, error) {
 // Machines are kept for as many definitions: what an active cluster runs at a time. One that is dropped is made again.
 const keptMachines = 64
 
+// compiled is a definition that is in use.
+type compiled struct {
+	machine *engine.Machine
+	bytes   []byte // of the definition; nil when it was never encoded here
+}
+
+func (s *Scheduler) atHand(hash string) compiled {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.machines[hash]; c != nil {
+		return *c
+	}
+	return compiled{}
+}
+
 // machine returns the machine of a stored definition, making it when it is not at hand.
 func (s *Scheduler) machine(d Definition) (*engine.Machine, error) {
-	s.mu.Lock()
-	m := s.machines[d.Hash]
-	s.mu.Unlock()
-	if m != nil {
-		return m, nil
+	if c := s.atHand(d.Hash); c.machine != nil {
+		return c.machine, nil
 	}
 	def, err := workflow.DecodeDefinition(d.Bytes)
 	if err != nil {
@@ -153,15 +165,43 @@ func (s *Scheduler) newMachine(def *workflow.Definition) (*engine.Machine, error
 	if err != nil {
 		return nil, fmt.Errorf("definition %s: %w", def.Hash, err)
 	}
+	s.keep(def.Hash, compiled{machine: m})
+	return m, nil
+}
+
+// childMachine returns the machine of a child run's definition, and the definition's encoded form: both are made once for
+// all children that have it.
+func (s *Scheduler) childMachine(c ChildRun) (*engine.Machine, []byte, error) {
+	def := c.Definition
+	there := s.atHand(def.Hash)
+	if there.machine == nil {
+		m, err := engine.New(def, c.Evaluator)
+		if err != nil {
+			return nil, nil, fmt.Errorf("definition %s: %w", def.Hash, err)
+		}
+		there.machine = m
+	}
+	if there.bytes == nil {
+		encoded, err := workflow.EncodeDefinition(def)
+		if err != nil {
+			return nil, nil, fmt.Errorf("definition %s: %w", def.Hash, err)
+		}
+		there.bytes = encoded
+		s.keep(def.Hash, there)
+	}
+	return there.machine, there.bytes, nil
+}
+
+// keep has a machine at hand.
+func (s *Scheduler) keep(hash string, c compiled) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.machines[def.Hash] == nil {
+	if s.machines[hash] == nil {
 		if len(s.recent) == keptMachines {
 			delete(s.machines, s.recent[0])
 			s.recent = s.recent[1:]
 		}
-		s.recent = append(s.recent, def.Hash)
+		s.recent = append(s.recent, hash)
 	}
-	s.machines[def.Hash] = m
-	return m, nil
+	s.machines[hash] = &c
 }

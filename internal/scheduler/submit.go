@@ -21,6 +21,7 @@ type Submission struct {
 	ID         workflow.RunID
 	Definition *workflow.Definition
 	Params     map[string]workflow.Value // checked against the definition
+	Given      []string                  // names of the params that were given; the others have their defaults
 	Labels     map[string]string
 	Namespace  string // Cairn's own; empty = "default"
 	// IdempotencyKey makes a repeated submission of the same workflow give the first run; empty = none.
@@ -50,6 +51,12 @@ func (s *Scheduler) NewRunID() workflow.RunID {
 // Submit stores a new run and starts it. It waits, as long as ctx lasts, until this process leads. A submission whose
 // idempotency key is taken by an equal one gives that run; by another one, *KeyTakenError. ErrExists: the ID is taken.
 func (s *Scheduler) Submit(ctx context.Context, sub Submission) (workflow.RunID, error) {
+	return s.submit(ctx, sub, func(m *engine.Machine, in engine.Input) (*engine.State, error) { return m.NewState(in), nil })
+}
+
+func (s *Scheduler) submit(
+	ctx context.Context, sub Submission, first func(*engine.Machine, engine.Input) (*engine.State, error),
+) (workflow.RunID, error) {
 	t, err := s.leading(ctx)
 	if err != nil {
 		return "", fmt.Errorf("submit workflow %s: %w", sub.Definition.Name, err)
@@ -62,7 +69,10 @@ func (s *Scheduler) Submit(ctx context.Context, sub Submission) (workflow.RunID,
 	if err != nil {
 		return "", fmt.Errorf("submit workflow %s: %w", sub.Definition.Name, err)
 	}
-	state := m.NewState(s.input(t, sub))
+	state, err := first(m, s.input(t, sub))
+	if err != nil {
+		return "", fmt.Errorf("submit workflow %s: %w", sub.Definition.Name, err)
+	}
 	records, err := m.EncodeDirty(state)
 	if err != nil {
 		return "", fmt.Errorf("submit workflow %s: %w", sub.Definition.Name, err)
@@ -70,7 +80,7 @@ func (s *Scheduler) Submit(ctx context.Context, sub Submission) (workflow.RunID,
 	in := &state.Input
 	s.cfg.fault(FaultBeforeCreate)
 	create, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	first, err := s.cfg.Store.Create(create, t.epoch, NewRun{
+	taken, err := s.cfg.Store.Create(create, t.epoch, NewRun{
 		ID: in.Run, Workflow: in.Workflow, Namespace: in.Namespace, IdempotencyKey: sub.IdempotencyKey, CreatedAt: in.CreatedAt,
 		Definition: Definition{Hash: sub.Definition.Hash, Bytes: encoded}, Records: records,
 	})
@@ -78,13 +88,14 @@ func (s *Scheduler) Submit(ctx context.Context, sub Submission) (workflow.RunID,
 	s.cfg.fault(FaultAfterCreate)
 	switch {
 	case err == nil:
+		t.wrote.Store(true)
 		s.log.Info("run submitted", "run", in.Run, "workflow", in.Workflow, "by", in.By)
 		r := newRun(t, in.Run)
 		r.machine, r.state = m, state
 		t.start(r)
 		return in.Run, nil
 	case errors.Is(err, ErrExists):
-		return s.sameAsFirst(ctx, first, in, sub.IdempotencyKey, err)
+		return s.sameAsFirst(ctx, taken, in, sub.IdempotencyKey, err)
 	case errors.Is(err, ErrFenced):
 		t.lost(err)
 		return "", fmt.Errorf("submit workflow %s: %w", in.Workflow, err)
@@ -95,7 +106,7 @@ func (s *Scheduler) Submit(ctx context.Context, sub Submission) (workflow.RunID,
 func (s *Scheduler) input(t *term, sub Submission) engine.Input {
 	in := engine.Input{
 		Run: sub.ID, Workflow: sub.Definition.Name, Definition: sub.Definition.Hash, Namespace: sub.Namespace,
-		Params: sub.Params, Labels: sub.Labels, Trigger: "manual", By: sub.By, CreatedAt: t.clock.now(), ScheduledAt: sub.ScheduledAt,
+		Params: sub.Params, Given: sub.Given, Labels: sub.Labels, Trigger: "manual", By: sub.By, CreatedAt: t.clock.now(), ScheduledAt: sub.ScheduledAt,
 	}
 	if in.Run == "" {
 		in.Run = s.NewRunID()
@@ -121,7 +132,7 @@ func (s *Scheduler) sameAsFirst(ctx context.Context, first workflow.RunID, in *e
 		return "", fmt.Errorf("compare with run %s, which has idempotency key %q: %w", first, key, err)
 	}
 	sameValue := func(a, b workflow.Value) bool { return bytes.Equal(a.JSON, b.JSON) && a.Sensitive == b.Sensitive }
-	if there.Input.Definition != in.Definition || !maps.EqualFunc(there.Input.Params, in.Params, sameValue) {
+	if there.Input.Definition != in.Definition || there.Input.CopiedFrom != in.CopiedFrom || !maps.EqualFunc(there.Input.Params, in.Params, sameValue) {
 		return "", &KeyTakenError{Key: key, Run: first}
 	}
 	return first, nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
@@ -30,6 +31,10 @@ type term struct {
 	clock     *clock
 	admission *admission
 	attempts  *attempts
+	children  *children
+	calls     *calls
+	gates     *gates
+	wrote     atomic.Bool    // this leadership has written: the older ones are fenced
 	loads     chan struct{}  // a place for every load under way
 	ready     chan struct{}  // closed when every active run is in runs, or the term is over
 	group     sync.WaitGroup // every goroutine of the term
@@ -48,7 +53,7 @@ func newTerm(ctx context.Context, s *Scheduler, l Leadership) *term {
 		runs: map[workflow.RunID]*run{},
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
-	t.attempts = newAttempts(t, s.cfg.MaxCalls)
+	t.attempts, t.children, t.calls, t.gates = newAttempts(t, s.cfg.MaxCalls), newChildren(t), newCalls(t), newGates(t)
 	return t
 }
 
@@ -135,6 +140,7 @@ func (t *term) takeOver() {
 		if err == nil {
 			slices.Reverse(active) // the oldest first, so that runs of one priority keep their turns
 			t.admission.await(len(active))
+			t.gates.rebuild(active)
 			for _, summary := range active {
 				r := newRun(t, summary.ID)
 				r.awaited = true
@@ -153,19 +159,35 @@ func (t *term) takeOver() {
 	}
 }
 
-// start adds a run and starts its goroutine, unless the run is there already. After the end of the term it only marks the
-// run as over.
-func (t *term) start(r *run) {
+// start adds a run and starts its goroutine, unless the run is there already, and returns the one that is there. After the
+// end of the term it only marks the run as over.
+func (t *term) start(r *run) *run {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
 		close(r.over)
-		return
+		return r
 	}
-	if t.runs[r.id] == nil {
-		t.runs[r.id] = r
-		t.group.Go(r.drive)
+	if there := t.runs[r.id]; there != nil {
+		return there
 	}
+	t.runs[r.id] = r
+	t.group.Go(r.drive)
+	return r
+}
+
+// fence makes sure that nothing an older leadership is late with is written any more. id is a run that is not over.
+func (t *term) fence(ctx context.Context, id workflow.RunID) error {
+	if t.wrote.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, t.s.cfg.CallTimeout)
+	defer cancel()
+	if err := t.s.cfg.Store.Save(ctx, t.epoch, id, nil, false); err != nil {
+		return err
+	}
+	t.wrote.Store(true)
+	return nil
 }
 
 // wait returns when every goroutine of the term has ended.
