@@ -48,7 +48,7 @@ type VerbRequest struct {
 	// declared type is string, the text itself, otherwise an HCL expression. A name stands in one of them.
 	Values map[string]json.RawMessage `json:"values,omitempty"`
 	Texts  map[string]string          `json:"texts,omitempty"`
-	// Generation makes a retry of a run idempotent: it is done when the run has reached that generation.
+	// Generation makes a retry idempotent: it is done when the run has reached that generation.
 	Generation int `json:"generation,omitempty"`
 }
 

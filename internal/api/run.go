@@ -50,6 +50,7 @@ type Parent struct {
 type VerbUsed struct {
 	Verb   string    `json:"verb"`
 	Task   string    `json:"task,omitempty"`
+	Key    string    `json:"key,omitempty"` // of the instance that was meant
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at,omitzero"`

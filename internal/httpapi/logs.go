@@ -184,7 +184,7 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 		what = fmt.Sprintf("instance %q of task %s", *key, query.Task)
 	}
 	none := fmt.Sprintf("it is %s", d.status(i))
-
+	i = d.number(i)
 	newest := 0
 	var in *engine.Instance
 	if begun := s.Instances[n]; i < len(begun) {

@@ -159,8 +159,8 @@ func (f form) check(verb api.Verb, req *api.VerbRequest) error {
 		return badRequest("key names an instance of a task: %s needs the task too", verb)
 	case f.values == "" && given > 0:
 		return badRequest("%s takes no values", verb)
-	case req.Generation != 0 && (verb != api.VerbRetry || req.Task != ""):
-		return badRequest("generation is for the retry of a whole run")
+	case req.Generation != 0 && verb != api.VerbRetry:
+		return badRequest("generation is for retry")
 	case req.Generation < 0:
 		return badRequest("generation counts from 1")
 	}
@@ -185,9 +185,12 @@ func eventOf(m *engine.Machine, s *engine.State, verb api.Verb, req *api.VerbReq
 	}
 	e.Kind, e.Task = f.taskKind, n
 	if req.Key != nil {
-		if e.Instance, err = (document{m, s, n}).find(req.Key); err != nil {
+		d := document{m, s, n}
+		position, err := d.find(req.Key)
+		if err != nil {
 			return e, err
 		}
+		e.Instance = d.number(position)
 	}
 	e.Values, err = handValues(&m.Definition().Tasks[n], f.values, req)
 	return e, err
