@@ -13,7 +13,7 @@ import (
 
 // TakeUp is a stand-in.
 func TakeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
-	return Resume(ctx, cfg, id, kind)
+	return resume(ctx, cfg, id, kind, true)
 }
 
 // Rerun is a stand-in.
