@@ -202,7 +202,7 @@ func checkBodies(run server.NewRun, eval *hcl.Evaluator) hcl.Diagnostics {
 		if !ok || fine[kind] {
 			continue
 		}
-		refused, without, err := server.CheckBody(run.Kind, body)
+		refused, without, err := server.CheckBody(run.Kind, t.BodyKind, body)
 		if err != nil {
 			refused = append(refused, sentence(err))
 		}

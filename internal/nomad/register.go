@@ -15,6 +15,7 @@ import (
 	nomadapi "github.com/hashicorp/nomad/api"
 
 	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // launch registers the job of an attempt whose acceptance is not recorded.
@@ -105,7 +106,11 @@ func (e *Executor) invalid(a *attempt, message string) {
 // reattach takes up an attempt whose acceptance is recorded. What it has been doing is learned from the next list, which
 // asks for all attempts that are taken up at the same time in a few calls.
 func (e *Executor) reattach(ctx context.Context, a *attempt, s engine.Start) error {
-	if job, err := decodeBody(s); s.Body != nil && err == nil {
+	if s.Kind == workflow.BodyDispatch {
+		if err := e.reattachDispatch(ctx, a, s); err != nil {
+			return err
+		}
+	} else if job, err := decodeBody(s); s.Body != nil && err == nil {
 		e.describe(a, s, job)
 	} else if job, err := e.find(ctx, a); err == nil {
 		e.describe(a, s, job)
@@ -196,17 +201,20 @@ func (e *Executor) find(ctx context.Context, a *attempt) (*nomadapi.Job, error) 
 // bar makes sure that a start which has not happened never will: it registers the job stopped. When the job exists, bar
 // adopts it instead and returns false. barred ends the attempt.
 func (e *Executor) bar(ctx context.Context, a *attempt, s engine.Start, reason string) (barred bool, err error) {
-	stone := standIn(s)
+	stone, own := standIn(s), s
+	own.Kind = workflow.BodyTask // of what stands in
 	if job, err := decodeBody(s); err == nil {
 		stone = job
+		complete(stone, e.cfg.Cluster, a.jobID, s)
+	} else {
+		complete(stone, e.cfg.Cluster, a.jobID, own)
 	}
-	complete(stone, e.cfg.Cluster, a.jobID, s)
 	e.describe(a, s, stone)
 	_, err = e.register(ctx, a, tombstone(stone, reason), &e.client.count.tombstones)
 	if answered(err) >= http.StatusInternalServerError {
 		// Nomad may refuse this body for good, as it may have refused the start: with 500, like everything.
 		stone = standIn(s)
-		complete(stone, e.cfg.Cluster, a.jobID, s)
+		complete(stone, e.cfg.Cluster, a.jobID, own)
 		stone.Namespace, stone.Region = ptr(a.realm.namespace), regionOf(a.realm)
 		_, err = e.register(ctx, a, tombstone(stone, reason), &e.client.count.tombstones)
 	}
@@ -338,13 +346,6 @@ func regionOf(r realm) *string {
 		return nil
 	}
 	return ptr(r.region)
-}
-
-// allocations reads all allocations of a job.
-func (e *Executor) allocations(ctx context.Context, r realm, id string) ([]*alloc, error) {
-	var list []*alloc
-	err := e.read(ctx, &e.client.count.looks, r, "/v1/job/"+id+"/allocations", url.Values{"all": {"true"}}, &list)
-	return list, err
 }
 
 // read makes one bounded GET.
