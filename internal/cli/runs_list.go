@@ -26,7 +26,8 @@ func runsListCommand(a *App) *command {
 	var asJSON bool
 	c := &command{
 		synopsis: "List runs, the newest first",
-		about:    "Lists the runs of this user on this machine, those on Nomad too, the newest first.",
+		about: `Lists the runs of this user on this machine, those on Nomad too, the newest first. Runs that another
+run started are listed with -children only.`,
 		examples: []string{"cairn runs list", "cairn runs list -status failed -since 24h"},
 		options: []option{
 			{
@@ -42,6 +43,7 @@ func runsListCommand(a *App) *command {
 				since = d
 				return nil
 			}),
+			switchOption(&q.Children, "children", "Child runs too: those that a task of another run started."),
 			numberOption(&q.Limit, "n", "NUMBER", "At most so many runs; 0 lists all. The default is 20."),
 			switchOption(&asJSON, "json", "Print the list as JSON."),
 		},

@@ -98,7 +98,7 @@ func writeFailure(b *strings.Builder, run *api.Run, f failure) {
 	if a != nil {
 		key := ""
 		if f.instance.Key != nil {
-			key = " -key " + quoteWord(*f.instance.Key)
+			key = " -instance " + quoteWord(*f.instance.Key)
 		}
 		fmt.Fprintf(b, "  All of it: cairn runs logs%s %s %s\n", key, run.ID, f.task.Name)
 	}

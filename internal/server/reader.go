@@ -111,7 +111,7 @@ type stored struct{ explaining }
 // Verb refuses: nobody would act upon it.
 func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) error {
 	return &api.Error{
-		Status: http.StatusConflict, Code: api.CodeConflict,
+		Status: http.StatusConflict, Code: api.CodeNotDriven,
 		Message: fmt.Sprintf("no process drives run %s, so nothing would come of %s: resume it first", id, verb.Kind),
 	}
 }
@@ -193,7 +193,8 @@ func inStore(f folder, id workflow.RunID) (bool, error) {
 type Query struct {
 	Workflow string
 	Status   string
-	Limit    int // 0 = no limit
+	Children bool // child runs too
+	Limit    int  // 0 = no limit
 }
 
 // List returns the runs of the state folder, newest first. What cannot be read is left out, and told in problems.
@@ -232,7 +233,7 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 		return nil, err
 	}
 	defer r.Close()
-	page, err := r.Runs(ctx, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, PerPage: q.Limit})
+	page, err := r.Runs(ctx, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: q.Limit})
 	if err != nil {
 		return nil, fmt.Errorf("list run %s: %w", run.Run, err)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
+	"github.com/cairnflow/cairn/internal/httpcall"
 	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -154,6 +155,10 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 // Resume drives a run whose process has ended. Kind "" takes up the kind the run was started with; another one is refused.
 // Errors: *LockedError, *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
 func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
+	return resume(ctx, cfg, id, kind, false)
+}
+
+func resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, over bool) (*Session, error) {
 	f := folderOf(cfg.StateDir, id)
 	run, err := f.read()
 	if err != nil {
@@ -189,7 +194,7 @@ func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Ses
 	if errors.Is(err, scheduler.ErrNotFound) {
 		err = f.absent(id)
 	}
-	if err == nil && status.Terminal() {
+	if err == nil && status.Terminal() && !over {
 		err = &OverError{Run: id, Status: status}
 	}
 	if err == nil {
@@ -276,6 +281,25 @@ func schedulerConfig(cfg Config, run NewRun) scheduler.Config {
 	sc.MaxInflight = defaultInflight(run.Kind)
 	if cfg.MaxInflight > 0 {
 		sc.MaxInflight = cfg.MaxInflight
+	}
+	sc.Caller = &httpcall.Caller{}
+	sc.Children = func(parent *workflow.Definition, body workflow.ChildBody, run workflow.RunValues) (scheduler.ChildRun, error) {
+		def, eval, diags := hcl.CompileAndOpen(parent.Files, body.Workflow)
+		if diags.HasErrors() {
+			return scheduler.ChildRun{}, errors.New(diags[0].Detail)
+		}
+		given := map[string]hcl.Given{}
+		var names []string
+		for name, v := range body.Params {
+			given[name] = hcl.Given{JSON: v.JSON}
+			names = append(names, name)
+		}
+		run.Workflow, run.Version = def.Name, def.Hash
+		values, diags := hcl.Params(def, given, run)
+		if diags.HasErrors() {
+			return scheduler.ChildRun{}, errors.New(diags[0].Detail)
+		}
+		return scheduler.ChildRun{Definition: def, Params: values, Given: names, Evaluator: eval}, nil
 	}
 	sc.Evaluators = func(def *workflow.Definition) (engine.Evaluator, error) {
 		if run.Evaluator != nil && def.Hash == run.Definition.Hash {
