@@ -21,11 +21,14 @@ type play struct {
 	flow   string   // the blocks inside of workflow "w"; params and files as usual
 	params []string // "k=v", as on the command line
 	// script says how attempts end, by task: "a: exit 1, exit 0 n=3 in 5s; b: lost". The last one is repeated; without any
-	// an attempt exits with 0. Each takes a second unless it says otherwise; "hang" ends only when it is killed.
+	// an attempt exits with 0. Each takes a second unless it says otherwise; "hang" ends only when it is killed, and what
+	// finds "no_room", or is "impossible" everywhere, never starts.
 	script string
 	// do is what people do: "2s: stop", "3s: approve t by=ann n=3", "4s: cancel t[1]". Times count from the start.
 	do  []string
 	see string // what is looked at in the end, separated by blanks: see observe
+	// luck is what the shell draws for every jitter, from 0 to 1.
+	luck float64
 }
 
 // start is the moment at which every play begins.
@@ -57,6 +60,8 @@ type world struct {
 	bodies  map[string]string // newest body by task and instance
 	refused []string          // verbs that did not fit
 	starts  int
+	luck    float64
+	avoided map[string]string // by task and instance: the workers its newest attempt must not run on
 }
 
 // compile compiles a play's workflow and settles its params. A problem is told as text.
@@ -101,7 +106,7 @@ func (p play) outcome() string {
 	}
 	w := &world{
 		def: def, eval: eval, m: m, now: workflow.At(start), script: map[string][]string{}, played: map[string]int{},
-		running: map[workflow.AttemptID]bool{}, bodies: map[string]string{},
+		running: map[workflow.AttemptID]bool{}, bodies: map[string]string{}, luck: p.luck, avoided: map[string]string{},
 	}
 	for _, part := range strings.Split(p.script, ";") {
 		if task, outcomes, ok := strings.Cut(part, ":"); ok {
@@ -159,7 +164,7 @@ func (w *world) play() {
 }
 
 func (w *world) step(e engine.Event) {
-	e.At, e.Epoch = w.now, 1
+	e.At, e.Epoch, e.Random = w.now, 1, w.luck
 	for _, c := range w.m.Step(w.s, e) {
 		switch c.Kind {
 		case engine.Want:
@@ -198,7 +203,7 @@ func (w *world) begin(c engine.Command) {
 	if s.Key != "" {
 		who += "[" + s.Key + "]"
 	}
-	w.bodies[who] = string(s.Body)
+	w.bodies[who], w.avoided[who] = string(s.Body), strings.Join(s.AvoidNodes, ",")
 	outcomes := w.script[who]
 	if outcomes == nil {
 		outcomes = w.script[s.Task]
@@ -208,6 +213,12 @@ func (w *world) begin(c engine.Command) {
 		how = strings.TrimSpace(outcomes[min(w.played[who], len(outcomes)-1)])
 	}
 	w.played[who]++
+	if how == "no_room" || how == "impossible" {
+		w.schedule(0, func(*world) engine.Event {
+			return engine.Event{Kind: engine.Held, Attempt: id, Message: "no worker fits", Impossible: how == "impossible"}
+		})
+		return
+	}
 	w.schedule(0, func(w *world) engine.Event {
 		return engine.Event{Kind: engine.Started, Attempt: id, StartedAt: w.now, Place: engine.Place{Node: "n" + strconv.Itoa(w.starts), Child: s.Child}}
 	})
@@ -407,13 +418,16 @@ func (w *world) look(x string) string {
 		return strings.Join(verdicts, ",")
 	case what == "message" && len(in.Past) > 0:
 		return in.Past[len(in.Past)-1].Message
-	case what == "body" || what == "args":
+	case what == "body" || what == "args" || what == "avoids":
 		who := name
 		if key := w.m.Key(w.s, n, i); key != "" {
 			who += "[" + key + "]"
 		}
-		if what == "args" {
+		switch what {
+		case "args":
 			return argsOf(w.bodies[who])
+		case "avoids":
+			return w.avoided[who]
 		}
 		return w.bodies[who]
 	case strings.HasPrefix(what, "out.") && len(in.Past) > 0:

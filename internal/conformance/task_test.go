@@ -3,6 +3,8 @@
 
 package conformance
 
+import "fmt"
+
 var taskTable = map[string][]check{
 	"What Cairn adds: `depends_on`": {
 		{play: play{flow: task("a", "") + task("b", "depends_on = [task.a]"), see: "b.began"}, want: "1s", but: []string{"depends_on = [task.a]", ""}},
@@ -53,6 +55,14 @@ var taskTable = map[string][]check{
 		{play: play{flow: task("a", "timeout = \"5s\""), script: "a: hang", see: "a a.tries took"}, want: "failed timed_out 5s", but: []string{"5s", "6s"}},
 		{play: play{flow: task("a", "") + finally("f", ""), script: "f: hang", see: "f took"}, want: "failed 1h0m1s", but: []string{"\"f\"", "\"g\""}},
 	},
+	"What Cairn adds: `start_timeout`": {
+		{play: play{flow: task("a", "start_timeout = \"5s\""), script: "a: no_room", see: "a a.tries took"}, want: "failed error 5s", but: []string{"5s", "6s"}},
+		{play: play{flow: task("a", ""), script: "a: impossible", see: "a a.tries took"}, want: "failed error 10m0s", but: []string{"impossible", "no_room"}},
+	},
+	"What Cairn adds: `on_worker_loss { }`": {
+		{with: lossOf("on_worker_loss {\n mode = \"immediate\"\n}"), without: lossOf(""), want: "immediate 5m0s"},
+		{with: lossOf("on_worker_loss {\n stop_after = \"9s\"\n}"), without: lossOf(""), want: "wait_for_stop 9s"},
+	},
 	"What Cairn adds: `deadline`": {
 		{play: play{flow: task("a", "deadline = \"5s\"\nretry {\n max_attempts = 9\n delay = \"1s\"\n backoff = \"constant\"\n jitter = 0\n}"), script: "a: exit 1", see: "a a.tries a.ended"},
 			want: "failed failed,failed,failed 5s", but: []string{"5s", "50s"}},
@@ -64,6 +74,18 @@ var taskTable = map[string][]check{
 	"What Cairn adds: `output \"name\" { }`": {
 		{play: play{flow: task("a", "output \"x\" {\n type = number\n}"), script: "a: exit 0 x=4", see: "a a.out.x"}, want: "succeeded 4", but: []string{"x=4", "y=4"}},
 	},
+}
+
+// lossOf is what a task's policy says of a lost worker.
+func lossOf(more string) func() string {
+	return defined(task("a", more), func(p play) string {
+		def, _, _, problem := p.compile()
+		if problem != "" {
+			return problem
+		}
+		loss := def.Tasks[0].Policy.OnWorkerLoss
+		return fmt.Sprint(loss.Mode, " ", loss.StopAfter)
+	})
 }
 
 // retrying is a task with a retry policy.
@@ -90,6 +112,13 @@ var retryTable = map[string][]check{
 	"retry: `when`": {
 		{play: play{flow: retrying("max_attempts = 3\nwhen = attempt.exit_code != 2"), script: "a: exit 1, exit 2, exit 0", see: "a a.tries"}, want: "failed failed,failed", but: []string{"!= 2", "!= 3"}},
 		{play: play{flow: retrying("max_attempts = 3\nwhen = attempt.duration < 5"), script: "a: exit 1, exit 1 in 6s, exit 0", see: "a.tries"}, want: "failed,failed", but: []string{"< 5", "< 7"}},
+	},
+	"retry: `jitter`": {
+		{play: play{flow: retrying("max_attempts = 2\ndelay = \"10s\"\njitter = 0.5"), luck: 1, script: "a: exit 1, exit 0", see: "took"}, want: "17s", but: []string{"0.5", "0.2"}},
+		{play: play{flow: retrying("max_attempts = 2\ndelay = \"10s\""), luck: 1, script: "a: exit 1, exit 0", see: "took"}, want: "13s", but: []string{"max_attempts", "jitter = 0\nmax_attempts"}},
+	},
+	"retry: `avoid_nodes`": {
+		{play: play{flow: retrying("max_attempts = 3\navoid_nodes = true"), script: "a: exit 1, exit 1, exit 0", see: "a.avoids"}, want: "n1,n2", but: []string{"true", "false"}},
 	},
 	"retry: `max_lost`": {
 		{play: play{flow: retrying("max_lost = 1"), script: "a: lost, lost, exit 0", see: "a a.tries"}, want: "failed lost,lost", but: []string{"max_lost = 1", ""}},

@@ -98,6 +98,3 @@ var workflowTable = map[string][]check{
 		want: "42", but: []string{"n=41", "n=40"},
 	}},
 }
-
-// param is a param block.
-func param(name, inside string) string { return fmt.Sprintf("param %q {\n%s\n}\n", name, inside) }
