@@ -80,6 +80,16 @@ func checks(t *testing.T) map[string][]check {
 			all[key] = list
 		}
 	}
+	for _, r := range rows(t) {
+		if !strings.HasPrefix(r.key, "Functions: ") {
+			continue
+		}
+		list, missing := functionChecks(r)
+		if len(missing) > 0 {
+			t.Errorf("%s: no call of %s to check", r.at, strings.Join(missing, ", "))
+		}
+		all[r.key] = append(all[r.key], list...)
+	}
 	return all
 }
 
