@@ -450,11 +450,15 @@ func shown(v workflow.Value) string {
 func argsOf(body string) string {
 	var job struct {
 		TaskGroups []struct {
-			Tasks []struct{ Config struct{ Args []string } }
+			Tasks []struct{ Config struct{ Args []any } }
 		}
 	}
 	if json.Unmarshal([]byte(body), &job) != nil || len(job.TaskGroups) == 0 || len(job.TaskGroups[0].Tasks) == 0 {
 		return "no job"
 	}
-	return strings.Join(job.TaskGroups[0].Tasks[0].Config.Args, " ")
+	var words []string
+	for _, arg := range job.TaskGroups[0].Tasks[0].Config.Args {
+		words = append(words, fmt.Sprint(arg))
+	}
+	return strings.Join(words, " ")
 }

@@ -4,7 +4,7 @@
 package conformance
 
 // parts are the checks, a file for each group of tables.
-var parts = []map[string][]check{triggerRules, workflowTable, taskTable, paramTable, retryTable, outputsTable}
+var parts = []map[string][]check{triggerRules, workflowTable, taskTable, paramTable, retryTable, outputsTable, valuesTable}
 
 // ab are two tasks that nothing waits for; onAB is what a task below them writes.
 var ab = task("a", "") + task("b", "")

@@ -92,7 +92,7 @@ func TestTablesAreFoundWithTheirHeadings(t *testing.T) {
 	for _, r := range rows {
 		keys = append(keys, r.key+" @ "+r.at)
 	}
-	want := "A: `x` | y @ x.md:5\nB: z @ x.md:14"
+	want := "A: `x` | y @ x.md:5\nB: z @ x.md:15"
 	if got := strings.Join(keys, "\n"); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
