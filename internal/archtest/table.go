@@ -66,6 +66,7 @@ var packages = []row{
 	{folder: "internal/tools", testing: true},
 	{folder: "internal/bench", free: true},
 	{folder: "internal/faults", free: true},
+	{folder: "internal/conformance", free: true},
 }
 
 var (
