@@ -31,7 +31,7 @@ func (s *State) givenOf(tg target) *Given {
 	if tg.i < 0 {
 		return ts.Given
 	}
-	if in := s.record(tg); in != nil {
+	if in := s.record(tg); in != nil && in.Given != nil {
 		return in.Given
 	}
 	return ts.Ahead[tg.i]
@@ -51,7 +51,7 @@ func (m *Machine) fitsByHand(s *State, e Event, tg target) (due bool, err error)
 		return false, tg.unfit(e.Kind, fits)
 	case e.Kind == SucceedTask && tg.i < 0 && task.Shape() != workflow.ShapePlain && !ts.Expanded:
 		return false, misfit("%s is fanned out and its instances are not known yet; skip it, or wait until it begins", tg.what)
-	case s.Head.Ending == EndingSkip:
+	case !over && s.Head.Ending == EndingSkip:
 		return false, misfit("run %s is being skipped", s.Input.Run)
 	}
 	for _, i := range s.tasks[tg.n].waiting.sorted() {
@@ -131,7 +131,7 @@ func (t *turn) giveInstance(tg target, g *Given) {
 	s := t.s
 	ts, in := s.Tasks[tg.n], s.record(tg)
 	switch {
-	case in == nil:
+	case in == nil, ts.Status == workflow.Pending: // it acts when the instance is about to begin
 		if ts.Ahead == nil {
 			ts.Ahead = map[int]*Given{}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/cairnflow/cairn/internal/engine"
@@ -59,6 +60,7 @@ func newWorld(seed uint64, opt Options) *world {
 		seed: seed, limit: maxEvents, r: rand.New(rand.NewPCG(seed, 2)), faults: opt.Faults, verbose: opt.Transcript,
 		def: generate(drawn, opt.Tasks), eval: newEvaluator(), now: epoch0, store: newStore(), stats: NewStats(),
 		fences: map[place]int64{}, flying: map[workflow.AttemptID]int{}, scopes: map[scopeKey]workflow.Scope{},
+		resets: map[int]*resetWant{}, verdicts: map[workflow.AttemptID]workflow.Verdict{}, bodies: map[workflow.AttemptID]string{},
 	}
 	if opt.Events > 0 {
 		w.limit = opt.Events
@@ -83,6 +85,12 @@ func newWorld(seed uint64, opt Options) *world {
 	}
 	if w.profile.rollbacks > 0 {
 		w.store.keep(0)
+	}
+	if w.faults.Verbs && (w.chance(0.5) || slices.ContainsFunc(w.def.Tasks, func(t workflow.Task) bool { return len(t.ExpandRefs) > 0 })) {
+		w.revivals = 1 + w.r.IntN(3)
+	}
+	if w.faults.Crash {
+		w.fragile = w.r.IntN(4)
 	}
 	return w
 }
