@@ -134,6 +134,9 @@ func (r *rewriter) actions(parts []hclsyntax.Expression) []hclsyntax.Expression 
 			add(markIn, at)
 			out = append(out, part)
 			add(markOut, at)
+			if scanner.at == inStringEscape || scanner.at == inRuneEscape {
+				scanner.at-- // the value is what the backslash stands before, and refused there
+			}
 		default:
 			out = append(out, part)
 		}

@@ -104,8 +104,10 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 		return r.traversal(e, sc, moving)
 	case *hclsyntax.TemplateExpr:
 		r.pieces(e)
+		inData := r.inData
+		r.inData = false // a value inside an action may hold what it likes
 		parts, changed := r.exprs(e.Parts, sc, moving)
-		if !changed {
+		if r.inData = inData; !changed {
 			parts = e.Parts
 		}
 		if moving && !r.verbatim && !r.inKey {
