@@ -134,6 +134,9 @@ func (r *rewriter) actions(parts []hclsyntax.Expression) []hclsyntax.Expression 
 			add(markIn, at)
 			out = append(out, part)
 			add(markOut, at)
+			if scanner.at == inStringEscape || scanner.at == inRuneEscape {
+				scanner.at-- // the value is what the backslash stands before, and refused there
+			}
 		default:
 			out = append(out, part)
 		}
@@ -177,7 +180,7 @@ func (r *rewriter) template(b *hclsyntax.Body, sc *scope) *hclsyntax.Body {
 	changed := *data
 	changed.Expr = r.expr(data.Expr, sc, true)
 	if authors {
-		changed.Expr = authorsExpr{changed.Expr}
+		changed.Expr = authorsExpr{asChild(changed.Expr)}
 	}
 	out.Attributes["data"] = &changed
 	return out

@@ -141,7 +141,7 @@ func pathFunc(result cty.Type, impl func(name string) (cty.Value, error)) functi
 func fileBelow(dir, name string) (string, error) {
 	joined := path.Join(dir, name)
 	switch {
-	case name == "" || joined == ".":
+	case name == "" || path.Clean(name) == ".":
 		return "", errors.New("the path names no file")
 	case path.IsAbs(name) || strings.HasPrefix(name, "~"), joined == "..", strings.HasPrefix(joined, "../"):
 		return "", fmt.Errorf("%q is outside of the workflow's folder; a workflow reads the files below it only", name)
