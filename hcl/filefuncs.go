@@ -164,8 +164,6 @@ func (s shelfView) templateFile(funcs map[string]function.Function) function.Fun
 		if dir := path.Dir(name); dir != s.dir {
 			callable = functionsIn(s.bundle, dir, s.mode)
 		}
-		callable = maps.Clone(callable)
-		callable["templatefile"] = refusedFunc("a template cannot render another one. Render both in the workflow and pass one to the other")
 		return s.rendered(name, callable, args[1])
 	}
 	return function.New(&function.Spec{
@@ -231,7 +229,11 @@ func checkTemplate(name string, content []byte, names []string) error {
 	}
 	var wrong error
 	calls(expr, func(call *hclsyntax.FunctionCallExpr) {
-		if _, err := constantPath(call.Args[0]); err != nil && wrong == nil {
+		_, err := constantPath(call.Args[0])
+		if call.Name == "templatefile" {
+			err = errors.New("a template cannot render another one. Render both in the workflow and pass one to the other")
+		}
+		if err != nil && wrong == nil {
 			wrong = function.NewArgErrorf(0, "%s%s: %s", place(rangeOf(call.Range())), call.Name, err)
 		}
 	})
