@@ -218,24 +218,21 @@ func (k *tender) approach(o *childOrder) (over bool, again <-chan struct{}, err 
 		// The parent may have been loaded anew, and not know what it was told.
 		k.told = toldChild{version: o.version}
 	}
-	st, again := k.child.stands()
-	switch {
-	case st.status == "":
-		select {
-		case <-k.child.over:
-			return k.lost(o)
-		default:
-			return false, again, nil
-		}
-	case st.status.Terminal():
-		return k.afterEnd(o, st)
-	}
+	left := false
 	select {
-	case <-k.child.over: // and its end was not saved
-		return k.lost(o)
+	case <-k.child.over: // how it stands does not change any more
+		left = true
 	default:
 	}
-	if o.kill {
+	st, again := k.child.stands()
+	switch {
+	case st.status.Terminal():
+		return k.afterEnd(o, st)
+	case left:
+		return k.lost(o)
+	case st.status == "": // it is being loaded
+		return false, again, nil
+	case o.kill:
 		return false, again, k.stop(o)
 	}
 	if o.Hold {
@@ -505,10 +502,6 @@ func (k *tender) create(o *childOrder) (end *engine.Outcome, err error) {
 
 // compile gives what the child run is made of, or why it cannot be.
 func (k *tender) compile(o *childOrder) (ChildRun, error) {
-	if o.Depth > workflow.MaxRunDepth {
-		return ChildRun{}, fmt.Errorf("it would be a run %d levels deep, and %d is as deep as runs may start runs: does a workflow start itself without end?",
-			o.Depth, workflow.MaxRunDepth)
-	}
 	if o.Body == nil {
 		return ChildRun{}, errors.New("what it starts cannot be evaluated to the same any more as when its start was recorded")
 	}
