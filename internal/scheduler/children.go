@@ -490,7 +490,8 @@ func (k *tender) create(o *childOrder) (end *engine.Outcome, err error) {
 		t.s.log.Info("child run started", "run", in.Run, "workflow", in.Workflow, "parent", k.parent.id, "task", o.Task)
 		r := newRun(t, in.Run)
 		r.machine, r.state = m, state
-		r.told, r.held = true, o.Hold || o.kill // nobody else knows the run yet
+		now := k.current()                          // its parent may have been paused meanwhile
+		r.told, r.held = true, now.Hold || now.kill // nobody else knows the run yet
 		k.child = t.start(r)
 		return nil, nil
 	case errors.Is(err, ErrExists):
