@@ -341,8 +341,22 @@ func TestAPauseMeetsAChildThatIsBeingMade(t *testing.T) {
 	})
 }
 
-// A leader was deposed in the middle of making a child run, and is late with it: the one that has taken over has stopped the
-// run meanwhile.
+// looking is a store that tells when a run was looked for in vain.
+type looking struct {
+	*fakeStore
+	absent func()
+}
+
+func (l looking) Load(ctx context.Context, id workflow.RunID) ([]Record, Definition, error) {
+	records, def, err := l.fakeStore.Load(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		l.absent()
+	}
+	return records, def, err
+}
+
+// A leader was deposed in the middle of making a child run, and is late with it: just after the one that has taken over has
+// looked for the child, and just before it saves that there is none.
 func TestALateCreateOfADeposedLeaderMakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -364,13 +378,15 @@ func TestALateCreateOfADeposedLeaderMakesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		next := newProcess(t, w)
+		next.cfg.Store = looking{(*fakeStore)(next), func() {
+			close(creating)
+			if err := <-old.ended; !errors.Is(err, ErrFenced) {
+				t.Errorf("the deposed leader ended with %v, want to be fenced", err)
+			}
+		}}
 		next.launch()
 		if head := next.wait(id); head.Status != workflow.RunCancelled {
 			t.Errorf("the run is %s, want cancelled", head.Status)
-		}
-		close(creating)
-		if err := <-old.ended; !errors.Is(err, ErrFenced) {
-			t.Errorf("the deposed leader ended with %v, want to be fenced", err)
 		}
 		if len(w.runs) != 1 {
 			t.Errorf("%d runs are stored, want no child", len(w.runs))
