@@ -218,6 +218,7 @@ func TestVerbsReachEveryLevel(t *testing.T) {
 		// A retry by hand goes down to what failed, in the same runs.
 		p.verb(ids[0], engine.Retry)
 		pass(time.Second)
+		synctest.Wait()
 		p.exec.finish(workflow.MakeAttemptID(ids[2], 0, 0, 2), exited(0))
 		succeeded(t, p.wait(ids[0]))
 		p.wants(workflow.RunSucceeded, ids...)
@@ -281,6 +282,7 @@ func TestAChildTakesFewVerbsWhileItsParentGoesOn(t *testing.T) {
 		}
 		// Afterwards the child stands for itself.
 		p.verb(child, engine.Retry)
+		synctest.Wait()
 		p.exec.finish(workflow.MakeAttemptID(child, 0, 0, 2), exited(0))
 		succeeded(t, p.wait(child))
 		// And what was mended is taken up by a retry of the parent.
