@@ -60,8 +60,13 @@ func (b *bundle) module(own []string, f *findings) *module {
 	for i, name := range own {
 		files[i] = b.files[name]
 	}
-	if len(own) > 0 {
-		m.dir = path.Dir(own[0])
+	for i, name := range own {
+		if i == 0 {
+			m.dir = path.Dir(name)
+		}
+		if path.Dir(name) != m.dir {
+			f.errorf(hcl.Range{Filename: name, Start: hcl.InitialPos, End: hcl.InitialPos}, "Another folder", "The files of a workflow stand in one folder, and %s is not in that of %s.", name, own[0])
+		}
 	}
 	m.marks = m.mentionsSensitive()
 	m.funcs = newFunctionSets(b, m.dir)

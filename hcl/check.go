@@ -276,7 +276,7 @@ func (c *checker) body(t *task) {
 // clear says once that sensitive values leave Cairn in clear.
 func (c *checker) clear() {
 	for _, t := range c.flow.tasks {
-		secret := t.bodySite != nil && c.flow.holdsSecret(t.bodySite.refs)
+		secret := t.bodySite != nil && c.flow.readsSecret(t.bodySite.refs, nil)
 		for _, s := range t.bodyParts() {
 			secret = secret || s.secret
 		}

@@ -30,6 +30,7 @@ func TestValidFilesCompileToTheirGoldenDefinitions(t *testing.T) {
 		{"testdata/valid/graph.hcl", "", "graph.json"},
 		{"testdata/valid/policies.hcl", "policies", "policies.json"},
 		{"testdata/valid/policies.hcl", "finally_without_defaults", "finally_without_defaults.json"},
+		{"testdata/valid/bodies", "", "bodies.json"},
 		{"testdata/valid/folder", "one", "folder_one.json"},
 		{"testdata/valid/folder", "two", "folder_two.json"},
 	} {

@@ -61,6 +61,7 @@ type refs struct {
 	params  []string
 	tasks   []string
 	taskAt  map[string]hcl.Range // the first reference to each
+	wholly  []string             // tasks of which more is read than single outputs and statuses
 	locals  []*local
 	outputs []outputRef
 	run     bool

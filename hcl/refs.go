@@ -262,7 +262,11 @@ func (r *resolver) task(s *site, t hcl.Traversal, out *refs) {
 	if _, known := out.taskAt[name]; !known {
 		out.taskAt[name] = t.SourceRange()
 	}
+	single := len(out.outputs)
 	r.taskSteps(target, t, out)
+	if last, _ := stepName(t, len(t)-1); len(out.outputs) == single && last != "status" {
+		out.wholly = appendNew(out.wholly, name)
+	}
 }
 
 func (r *resolver) unknownTask(name string, at hcl.Range) {

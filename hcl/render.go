@@ -52,7 +52,7 @@ func (r *renderer) part(name string) (cty.Value, bool) {
 		r.err = err
 		return cty.NilVal, false
 	}
-	if name != "params" {
+	if name != "params" && name != "vars" {
 		v, _ = v.UnmarkDeep()
 	}
 	return v, !v.IsNull()
@@ -117,12 +117,9 @@ func (r *renderer) nomadJob() any {
 // `nomad job run`.
 func (r *renderer) jobFile() any {
 	vars := map[string]cty.Value{}
-	if v, ok := r.part("vars"); ok {
-		for it := v.ElementIterator(); it.Next(); {
-			k, e := it.Element()
-			vars[k.AsString()] = e
-		}
-	}
+	r.named("vars", func(name string, v cty.Value) {
+		vars[name], _ = v.UnmarkDeep()
+	}, func(string) bool { return false })
 	if r.err != nil {
 		return nil
 	}
@@ -183,28 +180,38 @@ func (r *renderer) dispatch() any {
 
 func (r *renderer) child() any {
 	out := workflow.ChildBody{Workflow: r.task.call.name, Source: r.task.call.source}
-	v, ok := r.part("params")
+	r.named("params", func(name string, v cty.Value) {
+		value, err := fromCty(v)
+		if err != nil {
+			r.err = fmt.Errorf("%sparam %s of workflow %s %w", place(rangeOf(r.task.parts["params"].at())), name, r.task.call.name, err)
+		}
+		if out.Params == nil {
+			out.Params = map[string]workflow.Value{}
+		}
+		out.Params[name] = value
+	}, r.nullable)
+	return out
+}
+
+// named walks the elements of an attribute that holds values by name. Null because a task gave no output is an error, but
+// where it is a value.
+func (r *renderer) named(attr string, visit func(name string, v cty.Value), nullable func(name string) bool) {
+	v, ok := r.part(attr)
 	if !ok {
-		return out
+		return
 	}
-	blame := r.opened.flow.blame(r.task.parts["params"].refs, r.scope)
+	s := r.task.parts[attr]
+	blame := r.opened.flow.blame(s.refs, r.scope)
 	v, marks := v.Unmark()
-	out.Params = make(map[string]workflow.Value, v.LengthInt())
-	for it := v.ElementIterator(); it.Next(); {
+	for it := v.ElementIterator(); it.Next() && r.err == nil; {
 		k, e := it.Element()
 		k, _ = k.Unmark()
-		if plain, _ := e.Unmark(); plain.IsNull() && blame != "" && !r.nullable(k.AsString()) {
-			r.err = fmt.Errorf("%sthe body of task %s: param %s is null where a value is needed.%s", place(rangeOf(r.task.parts["params"].at())), r.task.name, k.AsString(), blame)
-			return nil
+		if plain, _ := e.Unmark(); plain.IsNull() && blame != "" && !nullable(k.AsString()) {
+			r.err = fmt.Errorf("%s%s: %s is null where a value is needed.%s", place(rangeOf(s.at())), s.name, k.AsString(), blame)
+			return
 		}
-		value, err := fromCty(e.WithMarks(marks))
-		if err != nil {
-			r.err = fmt.Errorf("%sparam %s of workflow %s %w", place(rangeOf(r.task.parts["params"].at())), k.AsString(), r.task.call.name, err)
-			return nil
-		}
-		out.Params[k.AsString()] = value
+		visit(k.AsString(), e.WithMarks(marks))
 	}
-	return out
 }
 
 // nullable reports whether null is a value of a param of the child.

@@ -36,7 +36,8 @@ func (fl *flow) readsSecret(r *refs, scope *workflow.Scope) bool {
 			return false
 		}
 		return r.secret || slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
-			slices.ContainsFunc(r.tasks, func(name string) bool { return fl.taskSecret(name, scope) })
+			slices.ContainsFunc(r.wholly, func(name string) bool { return fl.taskSecret(name, "", scope) }) ||
+			slices.ContainsFunc(r.outputs, func(ref outputRef) bool { return fl.taskSecret(ref.task, ref.output, scope) })
 	}
 	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || direct(l.site.refs) })
 }
@@ -63,30 +64,23 @@ func (fl *flow) paramSecret(name string, scope *workflow.Scope) bool {
 	return scope != nil && scope.Shared != nil && scope.Shared.Params[name].Sensitive
 }
 
-func (fl *flow) taskSecret(name string, scope *workflow.Scope) bool {
-	if t := fl.taskByName[name]; t != nil && slices.ContainsFunc(t.outputs, func(o *output) bool { return o.sensitive }) {
+// taskSecret is the same for an output of a task, or any of them.
+func (fl *flow) taskSecret(name, which string, scope *workflow.Scope) bool {
+	meant := func(o string) bool { return which == "" || o == which }
+	if t := fl.taskByName[name]; t != nil && slices.ContainsFunc(t.outputs, func(declared *output) bool { return declared.sensitive && meant(declared.name) }) {
 		return true
 	}
 	if scope == nil || scope.Shared == nil || scope.Shared.Tasks[name] == nil {
 		return false
 	}
 	for _, in := range scope.Shared.Tasks[name].Instances {
-		for _, v := range in.Outputs {
-			if v.Sensitive {
+		for o, v := range in.Outputs {
+			if v.Sensitive && meant(o) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// holdsSecret reports whether an expression reads a value that is declared sensitive, and not just something beside it.
-func (fl *flow) holdsSecret(r *refs) bool {
-	direct := func(r *refs) bool {
-		return r.secret || slices.ContainsFunc(r.params, func(name string) bool { return fl.paramByName[name].sensitive }) ||
-			slices.ContainsFunc(r.outputs, func(ref outputRef) bool { return fl.taskByName[ref.task].outputByID[ref.output].sensitive })
-	}
-	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || l.site.refs != nil && direct(l.site.refs) })
 }
 
 // callsSensitive reports whether an expression, or a template that it renders, marks something as sensitive by itself.

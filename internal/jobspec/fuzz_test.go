@@ -22,9 +22,13 @@ func FuzzBodies(f *testing.F) {
 	for _, path := range files {
 		src := readFile(f, path)
 		f.Add(string(src))
-		if job, body, ok := inlineForm(corpusFile{src: src}); ok {
-			f.Add(string(job.src))
-			f.Add(body)
+		file := corpusFile{src: src}
+		for _, form := range []*bodyForm{&groupForm, &inlineForm} {
+			preamble, pieces, _ := form.pieces(file)
+			for _, p := range pieces {
+				f.Add(string(jobOf(file, preamble, p).src))
+				f.Add(p.body)
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, src string) {

@@ -24,8 +24,10 @@ func CompileGroup(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
 		opts.Own = own
 	}
 	body, diags := compile(b, bodies().grouped, levelGrouped, opts, nil)
-	diags = append(diags, groupProblems(body.body)...)
-	return body, sorted(diags)
+	if !opts.AsNomad {
+		diags = sorted(append(diags, groupProblems(body.body)...))
+	}
+	return body, diags
 }
 
 // groupProblems finds what a Nomad server would refuse, or what would leave Cairn without a verdict, where it can be seen
@@ -63,12 +65,15 @@ func groupProblems(b *hclsyntax.Body) hcl.Diagnostics {
 		}
 	}
 	if sure && !main {
-		diags = append(diags, noMainTask(group.DefRange())...)
+		diags = append(diags, noMainTask(group.DefRange(), len(named))...)
 	}
 	return diags
 }
 
-func noMainTask(at hcl.Range) hcl.Diagnostics {
+func noMainTask(at hcl.Range, tasks int) hcl.Diagnostics {
+	if tasks == 0 {
+		return errorAt(at, "No task", "This group has no task. Write task \"name\" { … } in it for each program that it runs.")
+	}
 	return errorAt(at, "No main task", "Every task of this group has a lifecycle block, so none does the work that the group is for. "+
 		"The group's verdict is that of its main tasks: give it at least one task without lifecycle.")
 }
@@ -92,13 +97,13 @@ func (b *Body) DecodeGroup(ctx *hcl.EvalContext) (*Grouped, hcl.Diagnostics) {
 }
 
 // finishHolder refuses a group whose tasks turned out to be helpers without anybody to help.
-func finishHolder(_ *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {
+func finishHolder(d *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {
 	h := targets[0].Interface().(*groupHolder)
 	isMain := func(t *nomadapi.Task) bool { return t.Lifecycle == nil || t.Lifecycle.Hook == "" }
-	if h.Group == nil || slices.ContainsFunc(h.Group.Tasks, isMain) {
+	if d.asNomad || h.Group == nil || slices.ContainsFunc(h.Group.Tasks, isMain) {
 		return nil
 	}
-	return noMainTask(at)
+	return noMainTask(at, len(h.Group.Tasks))
 }
 
 // Assemble makes the batch job of a group, called name; its tasks keep their names. Everything that identifies an attempt is

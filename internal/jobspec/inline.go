@@ -25,9 +25,10 @@ type Options struct {
 	Known map[string]bool
 	// Tainted reports whether the value of a reference (a local, say) carries run-time text. It may be nil.
 	Tainted func(hcl.Traversal) bool
-	// NomadDefaults keeps Nomad's own default for the change_mode of a template, restart. Otherwise it is noop, because a batch
-	// task that is restarted behind Cairn's back would run twice.
-	NomadDefaults bool
+	// AsNomad takes the body the way Nomad's parser takes a job file, to compare the two. Otherwise the change_mode of a template is
+	// noop by default, because a batch task that is restarted behind Cairn's back would run twice, and a group is an error
+	// that a server would refuse or that has no main task.
+	AsNomad bool
 }
 
 // Body is a checked and rewritten body, ready to be evaluated any number of times, by several goroutines at once.
@@ -156,10 +157,7 @@ func (b *Body) Job(ctx *hcl.EvalContext, name string) (*nomadapi.Job, hcl.Diagno
 }
 
 func (b *Body) decode(ctx *hcl.EvalContext, checking bool) ([]reflect.Value, hcl.Diagnostics) {
-	d := &decoder{checking: checking, changeMode: changeModeNoop}
-	if b.opts.NomadDefaults {
-		d.changeMode = changeModeRestart
-	}
+	d := &decoder{checking: checking, asNomad: b.opts.AsNomad}
 	targets := newTargets(b.schema)
 	d.body(b.body, ctx, b.schema, targets, b.at)
 	return targets, sorted(d.diags)
