@@ -26,12 +26,11 @@ type Report struct {
 // executor sees are nobody's business here. Values that are not known yet may be any text. An error means that the body is
 // no such job.
 func Check(kind workflow.BodyKind, rendered []byte) (Report, error) {
-	if why := refusal(kind); why != "" || !kind.Cluster() {
-		var r Report
-		if why != "" {
-			r.Refused = []string{why}
-		}
-		return r, nil
+	if !kind.Cluster() {
+		return Report{}, nil
+	}
+	if why := refusal(kind); why != "" {
+		return Report{Refused: []string{why}}, nil
 	}
 	b, r, err := parseBody(rendered)
 	if err != nil {
@@ -42,7 +41,7 @@ func Check(kind workflow.BodyKind, rendered []byte) (Report, error) {
 	return r, nil
 }
 
-// refusal says why bodies of a kind cannot run on one machine; empty for those that can.
+// refusal says why the executor does not start bodies of a kind; empty for those that it does.
 func refusal(kind workflow.BodyKind) string {
 	switch kind {
 	case workflow.BodyGroup:
@@ -51,8 +50,10 @@ func refusal(kind workflow.BodyKind) string {
 		return "a job file is Nomad's to run, by its own rules: run with -nomad"
 	case workflow.BodyDispatch:
 		return "a dispatch asks Nomad for a job that is registered there: run with -nomad"
+	case "", workflow.BodyTask:
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("it runs without a worker (%s): no executor starts it", kind)
 }
 
 func (r *Report) refuse(format string, args ...any) {

@@ -213,6 +213,16 @@ func TestAgentDispatchIsKilled(t *testing.T) {
 		t.Errorf("it has a job: %+v", place)
 	}
 
+	nowhere := r.dispatching(workflow.DispatchBody{Job: r.parameterized(&nomadapi.ParameterizedJobConfig{}, script("load", "true", func(task *nomadapi.Task) {
+		task.Constraints = []*nomadapi.Constraint{nomadapi.NewConstraint("${attr.kernel.name}", "=", "plan9")}
+	}))})
+	r.begin(nowhere)
+	if got := r.kind(nowhere.Attempt, engine.Held); !strings.Contains(got.Message, "plan9") || !got.Impossible {
+		t.Errorf("held %q (impossible %t), want that no node fits", got.Message, got.Impossible)
+	}
+	r.kill(nowhere)
+	ofKind(t, r.ended(nowhere.Attempt), engine.OutcomeKilled)
+
 	theirs := r.dispatching(day(parent))
 	r.begin(theirs)
 	r.settleTrap(theirs)

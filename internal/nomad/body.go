@@ -17,6 +17,9 @@ import (
 
 // decodeBody reads the body of a start that is a job: of every kind but dispatch.
 func decodeBody(s engine.Start) (*nomadapi.Job, error) {
+	if s.Kind != "" && !s.Kind.Cluster() {
+		return nil, fmt.Errorf("task %s runs without a worker (%s): no executor starts it", s.Task, s.Kind)
+	}
 	var job nomadapi.Job
 	if err := json.Unmarshal(s.Body, &job); err != nil {
 		return nil, fmt.Errorf("decode the body of task %s: %w", s.Task, err)

@@ -141,9 +141,7 @@ func (s *taskState) started() bool {
 
 // stage classifies the allocation of a group by the evidence of its tasks. A group without a shape has main tasks only.
 func (a *alloc) stage(g *shape) (phase, end) {
-	if g == nil || len(g.tasks) == 0 {
-		g = a.guess()
-	}
+	g = a.full(g)
 	unreachable := a.ClientStatus == clientLost || a.ClientStatus == clientUnknown
 	over := a.over(g)
 	if over || unreachable {
@@ -172,13 +170,19 @@ func (a *alloc) stage(g *shape) (phase, end) {
 	return phasePending, end{}
 }
 
-// guess takes every task that is known for a main task.
-func (a *alloc) guess() *shape {
-	g := &shape{}
-	for _, name := range slices.Sorted(maps.Keys(a.TaskStates)) {
-		g.tasks = append(g.tasks, part{name, roleMain})
+// full is a shape with every task that is known: those of a group whose job is not known are main tasks, those that Nomad
+// adds to a group, as the proxies of Consul, are sidecars.
+func (a *alloc) full(g *shape) *shape {
+	all, added := shape{}, roleMain
+	if g != nil && len(g.tasks) > 0 {
+		all, added = *g, roleSidecar
 	}
-	return g
+	for _, name := range slices.Sorted(maps.Keys(a.TaskStates)) {
+		if !slices.ContainsFunc(all.tasks, func(t part) bool { return t.name == name }) {
+			all.tasks = append(slices.Clip(all.tasks), part{name, added})
+		}
+	}
+	return &all
 }
 
 // terminal: Nomad calls it ended. It does so at the first task that failed, while others still run.
@@ -198,12 +202,7 @@ func (a *alloc) over(g *shape) bool {
 }
 
 // lingers: Nomad calls it over, and so will say nothing of its node, while tasks of it still run.
-func (a *alloc) lingers(g *shape) bool {
-	if g == nil || len(g.tasks) == 0 {
-		g = a.guess()
-	}
-	return a.terminal() && !a.over(g)
-}
+func (a *alloc) lingers(g *shape) bool { return a.terminal() && !a.over(a.full(g)) }
 
 func (a *alloc) started() bool {
 	for _, s := range a.TaskStates {
@@ -266,10 +265,7 @@ func (a *alloc) helperEnd(g *shape) (e end, decided bool) {
 
 // aftermath says which other task failed in a group whose main tasks ended well; empty when none did.
 func (a *alloc) aftermath(g *shape) string {
-	if g == nil {
-		return ""
-	}
-	for _, t := range g.tasks {
+	for _, t := range a.full(g).tasks {
 		s := a.TaskStates[t.name]
 		if t.role == roleMain || s == nil || !s.Failed {
 			continue
@@ -298,9 +294,7 @@ func (a *alloc) times() (started, ended workflow.Time) {
 
 // complaint is the sentence that says why an allocation failed without its program having ended.
 func (a *alloc) complaint(g *shape) string {
-	if g == nil || len(g.tasks) == 0 {
-		g = a.guess()
-	}
+	g = a.full(g)
 	for _, t := range g.tasks {
 		text := a.taskComplaint(t.name)
 		if text != "" && len(g.tasks) > 1 {

@@ -79,6 +79,8 @@ func TestJudgeGroup(t *testing.T) {
 			"failed", `sidecar task "proxy" ended by itself (exit code 0), and Nomad stopped the others with it`},
 		"the sidecar failed when the work was done": {clientFailed, with(tasks{"proxy": {"Started", "Terminated:2", "Not Restarting", "!"}}),
 			"exited 0", `sidecar task "proxy" failed (exit code 2) when the work of the group was done`},
+		"a proxy that Nomad added failed": {clientFailed, with(tasks{"a": killed, "b": killed, "connect-proxy-web": {"Started", "Terminated:1", "Not Restarting", "!"}}),
+			"failed", `sidecar task "connect-proxy-web" ended by itself (exit code 1), and Nomad stopped the others with it`},
 		"killed from outside": {clientComplete, with(tasks{"a": killed, "b": killed}), "read job", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
