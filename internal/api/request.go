@@ -3,7 +3,10 @@
 
 package api
 
-import "fmt"
+import (
+	"encoding/json"
+	"fmt"
+)
 
 // IndexHeader carries the index of a document: given back as `index` with `wait`, the next read blocks until something
 // has changed. An index that went down means that the server began anew: start over from 0.
@@ -12,24 +15,66 @@ const IndexHeader = "X-Cairn-Index"
 // Verb names an operation on a run.
 type Verb string
 
-// The verbs: POST /v1/run/ID/<verb>.
+// The verbs: POST /v1/run/ID/<verb>, answered with the RunEntry of the run as it stands then.
 const (
 	VerbStop      Verb = "stop"
 	VerbTerminate Verb = "terminate"
 	VerbPause     Verb = "pause"
 	VerbResume    Verb = "resume"
-	VerbCancel    Verb = "cancel" // one task or instance
+	VerbRetry     Verb = "retry"   // the run from its failures; with a task, that and everything downstream
+	VerbCancel    Verb = "cancel"  // one task or instance, like all below
+	VerbSkip      Verb = "skip"    // by hand
+	VerbSucceed   Verb = "succeed" // by hand, with outputs
+	VerbApprove   Verb = "approve" // with inputs
+	VerbReject    Verb = "reject"
 )
 
 // Verbs lists every verb.
-func Verbs() []Verb { return []Verb{VerbStop, VerbTerminate, VerbPause, VerbResume, VerbCancel} }
+func Verbs() []Verb {
+	return []Verb{
+		VerbStop, VerbTerminate, VerbPause, VerbResume, VerbRetry, VerbCancel, VerbSkip, VerbSucceed, VerbApprove, VerbReject,
+	}
+}
 
-// VerbRequest is the body of a verb. All of it is optional but Task, for cancel.
+// VerbRequest is the body of a verb.
 type VerbRequest struct {
-	By     string  `json:"by,omitempty"`
-	Reason string  `json:"reason,omitempty"`
-	Task   string  `json:"task,omitempty"` // cancel
-	Key    *string `json:"key,omitempty"`  // cancel: one instance; absent = the whole task
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"` // of an approval it is the comment
+	// Task is needed by cancel, skip, succeed, approve and reject; retry takes it.
+	Task string `json:"task,omitempty"`
+	// Key names one instance of a fan-out; absent = the whole task. An approval is given one by one.
+	Key *string `json:"key,omitempty"`
+	// Values are outputs (succeed) or inputs (approve) by name. Texts are the same as a person types them: where the
+	// declared type is string, the text itself, otherwise an HCL expression. A name stands in one of them.
+	Values map[string]json.RawMessage `json:"values,omitempty"`
+	Texts  map[string]string          `json:"texts,omitempty"`
+	// Generation makes a retry idempotent: it is done when the run has reached that generation.
+	Generation int `json:"generation,omitempty"`
+}
+
+// Plan is the answer of GET /v1/run/ID/retry: what that retry would run again, in declaration order.
+type Plan struct {
+	Tasks []PlannedTask `json:"tasks"`
+}
+
+// PlannedTask is a task that would run.
+type PlannedTask struct {
+	Name      string `json:"name"`
+	Instances int    `json:"instances"` // 0 = not known before it expands
+}
+
+// RerunRequest is the body of POST /v1/run/ID/rerun: a new run of the same definition, answered with its RunEntry. Without
+// From and Only everything runs.
+type RerunRequest struct {
+	By     string   `json:"by,omitempty"`
+	Reason string   `json:"reason,omitempty"`
+	From   []string `json:"from,omitempty"` // these tasks and everything downstream
+	Only   []string `json:"only,omitempty"` // these tasks alone
+	// Params take the place of the run's own, by name: Params as JSON, ParamTexts as a person types them (see
+	// VerbRequest.Texts).
+	Params     map[string]json.RawMessage `json:"params,omitempty"`
+	ParamTexts map[string]string          `json:"param_texts,omitempty"`
+	Key        string                     `json:"key,omitempty"` // idempotency key
 }
 
 // LogQuery names a log: GET /v1/run/ID/logs, with these as query parameters. The answer is the text itself.
@@ -37,9 +82,11 @@ type LogQuery struct {
 	Task    string
 	Key     *string // the instance of a fan-out; nil for a plain task
 	Attempt int     // 0 = the newest
-	Stderr  bool    // stream=stderr; standard output otherwise
-	Follow  bool    // go on until the attempt has ended
-	Tail    int64   // only the last bytes; 0 = all
+	// Part is one of several Nomad tasks in the body: TASK, GROUP/TASK or GROUP[INDEX]/TASK. Empty: the first main task.
+	Part   string
+	Stderr bool  // stream=stderr; standard output otherwise
+	Follow bool  // go on until the attempt has ended
+	Tail   int64 // only the last bytes; 0 = all
 }
 
 // Health is the answer of /v1/agent/health.
@@ -56,6 +103,7 @@ const (
 	CodeNotFound   = "not_found"   // 404
 	CodeBadMethod  = "bad_method"  // 405
 	CodeConflict   = "conflict"    // 409: the verb does not fit the run's state
+	CodeNotDriven  = "not_driven"  // 409: it would fit, but no process drives the run
 	CodeGone       = "gone"        // 410: logs that were collected
 	CodeInvalid    = "invalid"     // 422: Diagnostics say what
 	CodeInternal   = "internal"    // 500

@@ -32,7 +32,28 @@ type Run struct {
 	StartedAt  time.Time                  `json:"started_at,omitzero"`
 	EndedAt    time.Time                  `json:"ended_at,omitzero"`
 	Outputs    map[string]json.RawMessage `json:"outputs"`
-	Tasks      []Task                     `json:"tasks"` // declaration order, finally tasks last
+	// Parent is what started a child run; absent for a run that somebody started.
+	Parent *Parent `json:"parent,omitempty"`
+	// CopiedFrom is the run that this one is a rerun of, where it has results of it; empty otherwise.
+	CopiedFrom string     `json:"copied_from,omitempty"`
+	Verbs      []VerbUsed `json:"verbs,omitempty"` // the newest ones, oldest first
+	Tasks      []Task     `json:"tasks"`           // declaration order, finally tasks last
+}
+
+// Parent is the attempt that started a run.
+type Parent struct {
+	Run     string `json:"run"`
+	Attempt string `json:"attempt"`
+}
+
+// VerbUsed is a verb that somebody used on a run.
+type VerbUsed struct {
+	Verb   string    `json:"verb"`
+	Task   string    `json:"task,omitempty"`
+	Key    string    `json:"key,omitempty"` // of the instance that was meant
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	At     time.Time `json:"at,omitzero"`
 }
 
 // Terminal reports whether the run is over.
@@ -65,12 +86,15 @@ type Trigger struct {
 type Task struct {
 	Name      string                     `json:"name"`
 	Kind      string                     `json:"kind"` // "task" or "finally"
+	Body      string                     `json:"body"` // what it does: "task", "group", "job", "dispatch", "run_workflow", "approval", "wait", "http" or "join"
 	Status    string                     `json:"status"`
 	Reason    string                     `json:"reason"`
 	Recovered bool                       `json:"recovered"` // it failed, and a handler made good for it
 	Outputs   map[string]json.RawMessage `json:"outputs"`   // of a plain task that succeeded; null otherwise
 	StartedAt time.Time                  `json:"started_at,omitzero"`
 	EndedAt   time.Time                  `json:"ended_at,omitzero"`
+	// CopiedFrom is the run that its results were taken from: it did not run in this one.
+	CopiedFrom string `json:"copied_from,omitempty"`
 
 	// Instances has one entry for a plain task, none for a fan-out that is not expanded yet, and is absent when
 	// InstanceCounts is there.
@@ -90,6 +114,32 @@ type Instance struct {
 	EndedAt   time.Time                  `json:"ended_at,omitzero"`
 	RetryAt   time.Time                  `json:"retry_at,omitzero"` // when a waiting instance is tried again
 	Attempts  []Attempt                  `json:"attempts"`          // oldest first; the newest may have no verdict yet
+
+	// Approval is what somebody is asked, while nobody has answered; Wait is the timer that it waits for.
+	Approval *Approval `json:"approval,omitempty"`
+	Wait     *Wait     `json:"wait,omitempty"`
+}
+
+// Approval is a question that is open.
+type Approval struct {
+	Approvers []string   `json:"approvers"` // empty = anybody who may use verbs
+	Since     time.Time  `json:"since,omitzero"`
+	Until     time.Time  `json:"until,omitzero"` // absent = as long as it takes
+	OnTimeout string     `json:"on_timeout"`     // "reject" or "approve"
+	Inputs    []InputAsk `json:"inputs"`
+}
+
+// InputAsk is a value that goes with an approval.
+type InputAsk struct {
+	Name      string          `json:"name"`
+	Type      string          `json:"type"`
+	Default   json.RawMessage `json:"default,omitempty"` // absent = it has to be given
+	Sensitive bool            `json:"sensitive,omitempty"`
+}
+
+// Wait is a timer that runs.
+type Wait struct {
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Attempt is one try of an instance.
@@ -103,7 +153,8 @@ type Attempt struct {
 	Node      string    `json:"node"`
 	JobID     string    `json:"job_id"`
 	AllocID   string    `json:"alloc_id"`
-	PID       int       `json:"pid,omitempty"` // of a local process
+	PID       int       `json:"pid,omitempty"`   // of a local process
+	Child     string    `json:"child,omitempty"` // the run that it started
 	QueuedAt  time.Time `json:"queued_at,omitzero"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
@@ -128,6 +179,7 @@ type RunEntry struct {
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
+	Parent    string    `json:"parent,omitempty"` // the run that started this one
 }
 
 // Runs is a page of runs, newest first. Next is the value of `next` for the page after it; empty on the last.

@@ -75,7 +75,9 @@ func (a *App) Run(args []string) int {
 
 func (a *App) dispatch(args []string) int {
 	commands := a.commands()
-	if name, ok := unknownCommand(args, commands); ok {
+	// A shell that completes a line calls with words of its own, and the line in the environment.
+	completing := a.Getenv("COMP_LINE") != ""
+	if name, ok := unknownCommand(args, commands); ok && !completing {
 		a.errorf("There is no command %q.%s Run \"cairn -h\" for a list.", name, suggestion(name, names(commands)))
 		return exitUsage
 	}
@@ -110,17 +112,25 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"validate":       validateCommand,
 		"fmt":            fmtCommand,
 		"graph":          graphCommand,
+		"plan":           planCommand,
 		"render":         renderCommand,
 		"runs":           runsCommand,
 		"runs list":      runsListCommand,
 		"runs show":      runsShowCommand,
 		"runs logs":      runsLogsCommand,
+		"runs watch":     runsWatchCommand,
 		"runs stop":      runsStopCommand,
 		"runs terminate": runsTerminateCommand,
-		"runs watch":     runsWatchCommand,
 		"runs pause":     runsPauseCommand,
 		"runs resume":    runsResumeCommand,
+		"runs retry":     runsRetryCommand,
+		"runs rerun":     runsRerunCommand,
+		"runs approve":   runsApproveCommand,
+		"runs reject":    runsRejectCommand,
 		"task":           taskCommand,
+		"task retry":     taskRetryCommand,
+		"task skip":      taskSkipCommand,
+		"task succeed":   taskSucceedCommand,
 		"task cancel":    taskCancelCommand,
 		"version":        versionCommand,
 		"supervise":      superviseCommand,

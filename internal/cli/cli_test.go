@@ -180,9 +180,11 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	c := newConsole(t)
 	var b strings.Builder
 	for _, args := range [][]string{
-		{"-h"}, {"run", "-h"}, {"validate", "-h"}, {"fmt", "-h"}, {"graph", "-h"}, {"render", "-h"}, {"runs", "-h"}, {"runs", "list", "-h"},
-		{"runs", "show", "-h"}, {"runs", "logs", "-h"}, {"runs", "watch", "-h"}, {"runs", "stop", "-h"}, {"runs", "terminate", "-h"},
-		{"runs", "pause", "-h"}, {"runs", "resume", "-h"}, {"task", "-h"}, {"task", "cancel", "-h"}, {"version", "-h"},
+		{"-h"}, {"run", "-h"}, {"validate", "-h"}, {"fmt", "-h"}, {"graph", "-h"}, {"plan", "-h"}, {"render", "-h"}, {"runs", "-h"},
+		{"runs", "list", "-h"}, {"runs", "show", "-h"}, {"runs", "logs", "-h"}, {"runs", "watch", "-h"}, {"runs", "stop", "-h"},
+		{"runs", "terminate", "-h"}, {"runs", "pause", "-h"}, {"runs", "resume", "-h"}, {"runs", "retry", "-h"}, {"runs", "rerun", "-h"},
+		{"runs", "approve", "-h"}, {"runs", "reject", "-h"}, {"task", "-h"}, {"task", "retry", "-h"}, {"task", "skip", "-h"},
+		{"task", "succeed", "-h"}, {"task", "cancel", "-h"}, {"version", "-h"},
 	} {
 		r := c.run(args...)
 		if r.code != 0 || r.stderr != "" {
@@ -219,7 +221,9 @@ func TestBadArgumentsSaySo(t *testing.T) {
 		{"validate", "a", "b"},
 		{"graph", "-dot", "-mermaid", "testdata/flow.hcl"},
 		{"graph", "testdata/two.hcl"},
-		{"render", "-key", "eu", "testdata/flow.hcl"},
+		{"plan", "-local", "-nomad", "testdata/flow.hcl"},
+		{"plan", "-nmad", "testdata/flow.hcl"},
+		{"render", "-instance", "eu", "testdata/flow.hcl"},
 		{"render", "-task", "nothing", "testdata/flow.hcl"},
 		{"runs", "list", "extra"},
 		{"runs", "list", "-status", "done"},
@@ -236,6 +240,19 @@ func TestBadArgumentsSaySo(t *testing.T) {
 		{"runs", "logs", "-tail", "-1", "abcdefghijklmnopqrst", "t"},
 		{"runs", "logs", "-tail", "few", "abcdefghijklmnopqrst", "t"},
 		{"runs", "stop", "abcdefghijklmnopqrst"},
+		{"runs", "retry"},
+		{"runs", "retry", "-paln", "abcdefghijklmnopqrst"},
+		{"runs", "rerun", "-param", "x", "abcdefghijklmnopqrst"},
+		{"runs", "rerun", "-from", "", "abcdefghijklmnopqrst"},
+		{"runs", "rerun", "-key", "", "abcdefghijklmnopqrst"},
+		{"runs", "rerun", "abcdefghijklmnopqrst", "load"},
+		{"runs", "approve", "-input", "=x", "abcdefghijklmnopqrst"},
+		{"runs", "approve", "-comment", "a", "-reason", "b", "abcdefghijklmnopqrst"},
+		{"runs", "reject", "-input", "a=b", "abcdefghijklmnopqrst"},
+		{"runs", "approv", "abcdefghijklmnopqrst"},
+		{"task", "succeed", "-output", "rows", "abcdefghijklmnopqrst", "load"},
+		{"task", "retry", "abcdefghijklmnopqrst"},
+		{"task", "skip", "abcdefghijklmnopqrst", "load", "extract"},
 		{"task", "cancel", "abcdefghijklmnopqrst"},
 		{"version", "extra"},
 	} {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/posener/complete"
+
 	"github.com/cairnflow/cairn/hcl"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -47,9 +49,9 @@ type params struct {
 
 type param struct{ name, text string }
 
-func (p *params) options() []option {
+func (p *params) options(a *App) []option {
 	return []option{
-		funcOption("param", "NAME=VALUE", `Set a param. A param of type string takes the text as it is, any other an HCL expression:
+		predicted(funcOption("param", "NAME=VALUE", `Set a param. A param of type string takes the text as it is, any other an HCL expression:
 -param day=2026-01-31 -param 'regions=["eu", "us"]'. May be repeated.`, func(text string) error {
 			name, value, ok := strings.Cut(text, "=")
 			if !ok || name == "" {
@@ -57,12 +59,12 @@ func (p *params) options() []option {
 			}
 			p.texts = append(p.texts, param{name, value})
 			return nil
-		}),
-		funcOption("param-file", "FILE", `Read params from FILE: one NAME = VALUE a line, as in HCL, or a JSON object if its name ends in .json.
+		}), a.predictParams()),
+		predicted(funcOption("param-file", "FILE", `Read params from FILE: one NAME = VALUE a line, as in HCL, or a JSON object if its name ends in .json.
 May be repeated; -param wins over it.`, func(path string) error {
 			p.files = append(p.files, path)
 			return nil
-		}),
+		}), complete.PredictFiles("*")),
 	}
 }
 

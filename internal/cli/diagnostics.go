@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,6 +81,18 @@ func (s source) document(diags hcl.Diagnostics) api.Diagnostics {
 	return out
 }
 
+// reportRemote prints diagnostics that a server found in files that are not here.
+func (a *App) reportRemote(diags []api.Diagnostic, asJSON bool) {
+	var out hcl.Diagnostics
+	for _, d := range diags {
+		out = append(out, hcl.Diagnostic{
+			Severity: d.Severity, Summary: d.Summary, Detail: d.Detail,
+			Range: workflow.Range{File: d.File, Line: d.Line, Column: d.Column},
+		})
+	}
+	a.report(source{}, out, asJSON)
+}
+
 // maxShownDiagnostics bounds what is printed for people: more than a few screens help nobody. JSON has them all.
 const maxShownDiagnostics = 50
 
@@ -103,14 +116,19 @@ func (a *App) report(s source, diags hcl.Diagnostics, asJSON bool) {
 // printJSON writes a document to standard output.
 func (a *App) printJSON(v any) {
 	var b strings.Builder
-	out := json.NewEncoder(&b)
-	out.SetEscapeHTML(false)
-	out.SetIndent("", "  ")
-	if err := out.Encode(v); err != nil {
+	if err := encodeJSON(&b, v); err != nil {
 		a.errorf("The answer cannot be written as JSON: %s", err)
 		return
 	}
 	a.print(b.String())
+}
+
+// encodeJSON writes a document for people to read too.
+func encodeJSON(to io.Writer, v any) error {
+	out := json.NewEncoder(to)
+	out.SetEscapeHTML(false)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
 }
 
 // renderDiagnostic lays a finding out as Terraform does: what, where with the line itself, why and how out of it.

@@ -21,7 +21,7 @@ import (
 
 // view shows a run while it goes on.
 type view interface {
-	show(run *api.Run, now time.Time)
+	show(run *api.Run, children nested, now time.Time)
 	note(text string, now time.Time)
 	tick(now time.Time)
 	end(now time.Time)
@@ -70,8 +70,38 @@ type follower struct {
 }
 
 type reading struct {
+	id  string
 	run *api.Run
 	err error
+}
+
+// kids reads the child runs that are in flight, for as long as they are.
+type kids struct {
+	follower *follower
+	known    nested
+	reading  map[string]bool // ID -> somebody waits for news of it
+	news     chan reading
+}
+
+// attend begins to read the children in flight that nobody reads yet.
+func (k *kids) attend(ctx context.Context, group *sync.WaitGroup, run *api.Run) {
+	for _, id := range childrenOf(run, true) {
+		if k.reading[id] {
+			continue
+		}
+		k.reading[id] = true
+		group.Go(func() { k.follower.poll(ctx, id, k.news) })
+	}
+}
+
+// take keeps what was read of a child. One that is over, or not there yet, is read again when attend finds it in flight.
+func (k *kids) take(r reading) {
+	if r.err == nil {
+		k.known[r.id] = r.run
+	}
+	if r.err != nil || r.run.Terminal() {
+		delete(k.reading, r.id)
+	}
 }
 
 // follow returns the last document of the run: the one after its end, or with an error the newest there is (nil if none).
@@ -83,7 +113,8 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 	defer group.Wait()
 	defer cancel()
 	readings := make(chan reading)
-	group.Go(func() { f.poll(ctx, readings) })
+	group.Go(func() { f.poll(ctx, f.id, readings) })
+	children := &kids{follower: f, known: nested{}, reading: map[string]bool{}, news: make(chan reading)}
 	answers := make(chan string) // of verbs, for people
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
@@ -99,11 +130,15 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 			}
 			last = r.run
 			noticed = f.remark(noticed)
-			f.view.show(last, f.app.Now())
+			children.attend(ctx, &group, last)
+			f.view.show(last, children.known, f.app.Now())
 			if last.Terminal() {
 				f.view.end(f.app.Now())
 				return last, nil
 			}
+		case r := <-children.news:
+			children.take(r)
+			f.view.show(last, children.known, f.app.Now())
 		case s := <-signals:
 			interrupts++
 			verb, text := f.react(s, interrupts)
@@ -122,6 +157,9 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 			f.view.note(text, f.app.Now())
 		case <-ticker.C:
 			noticed = f.remark(noticed)
+			if last != nil {
+				children.attend(ctx, &group, last)
+			}
 			f.view.tick(f.app.Now())
 		case <-f.ended:
 			f.view.end(f.app.Now())
@@ -203,11 +241,11 @@ func (f *follower) ask(ctx context.Context, verb api.Verb, answers chan<- string
 	}
 }
 
-// poll reads the run again whenever it has changed, until it is over.
-func (f *follower) poll(ctx context.Context, out chan<- reading) {
+// poll reads a run again whenever it has changed, until it is over.
+func (f *follower) poll(ctx context.Context, id string, out chan<- reading) {
 	var index uint64
 	for {
-		run, now, err := f.client.Wait(ctx, f.id, index, pollWait)
+		run, now, err := f.client.Wait(ctx, id, index, pollWait)
 		var said *api.Error
 		if errors.As(err, &said) && said.Code == api.CodeNotReady {
 			if !sleep(ctx, retryDelay) {
@@ -219,7 +257,7 @@ func (f *follower) poll(ctx context.Context, out chan<- reading) {
 			return
 		}
 		select {
-		case out <- reading{run, err}:
+		case out <- reading{id, run, err}:
 		case <-ctx.Done():
 			return
 		}
@@ -261,7 +299,7 @@ func (a *App) tails(ctx context.Context, c *client.Client, run *api.Run, failed 
 	const tailBytes = 4 << 10 // a few lines of a usual length
 	for i := range failed {
 		f := &failed[i]
-		if len(f.instance.Attempts) == 0 {
+		if len(f.instance.Attempts) == 0 || childOf(f.instance) != "" {
 			continue
 		}
 		log, err := c.Logs(ctx, run.ID, api.LogQuery{Task: f.task.Name, Key: f.instance.Key, Stderr: true, Tail: tailBytes})

@@ -20,10 +20,14 @@ func graphCommand(a *App) *command {
 		min:       1,
 		max:       1,
 		about: `Prints the graph of the workflow in FILE, with the edges that come from references as well as those of
-depends_on: as text, for Graphviz (-dot), as a Mermaid diagram (-mermaid) or as JSON (-json).`,
+depends_on: as text, for Graphviz (-dot), as a Mermaid diagram (-mermaid) or as JSON (-json).
+
+In the diagrams the shape of a task says what it does: a box is a Nomad task, a diamond an approval, a
+circle a join. Edges into a handler of failures are dotted, those of one_success thick; finally tasks
+stand in a frame of their own, as they follow everything else.`,
 		examples: []string{"cairn graph examples/etl", "cairn graph -dot examples/etl | dot -Tsvg > etl.svg"},
 		options: []option{
-			textOption(&name, "workflow", "NAME", "The workflow to show, where FILE holds several."),
+			predicted(textOption(&name, "workflow", "NAME", "The workflow to show, where FILE holds several."), a.predictWorkflowNames()),
 			switchOption(&dot, "dot", "Print it in the DOT language of Graphviz."),
 			switchOption(&mermaid, "mermaid", "Print it as a Mermaid flowchart, as GitHub draws it."),
 			switchOption(&asJSON, "json", "Print tasks and edges as JSON."),
@@ -60,21 +64,11 @@ depends_on: as text, for Graphviz (-dot), as a Mermaid diagram (-mermaid) or as 
 // textGraph lists the tasks level by level: nobody in a level waits for another one of it.
 func textGraph(def *workflow.Definition, g *workflow.Graph) string {
 	level := levels(def, g)
-	order := make([]int, len(def.Tasks))
+	order := byLevel(def, level)
 	width := 0
-	for n := range order {
-		order[n] = n
+	for n := range def.Tasks {
 		width = max(width, len(taskLabel(&def.Tasks[n])))
 	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		if kx, ky := def.Tasks[x].Kind, def.Tasks[y].Kind; kx != ky {
-			if kx == workflow.KindFinally {
-				return 1
-			}
-			return -1
-		}
-		return level[x] - level[y]
-	})
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", def.Name)
 	finally := false
@@ -129,14 +123,19 @@ func levels(def *workflow.Definition, g *workflow.Graph) []int {
 	return level
 }
 
+// taskLabel names a task, how it fans out, and what it does when that is not running a Nomad task.
 func taskLabel(t *workflow.Task) string {
+	out := t.Name
 	switch t.Shape() {
 	case workflow.ShapeMap:
-		return t.Name + "[for_each]"
+		out += "[for_each]"
 	case workflow.ShapeList:
-		return t.Name + "[count]"
+		out += "[count]"
 	}
-	return t.Name
+	if t.BodyKind != workflow.BodyTask {
+		out += " (" + string(t.BodyKind) + ")"
+	}
+	return out
 }
 
 func predecessors(def *workflow.Definition, g *workflow.Graph, n int) []string {
@@ -156,26 +155,81 @@ func edgeLabel(def *workflow.Definition, g *workflow.Graph, from, to int) string
 	return string(rule)
 }
 
+// look is how a kind of body is drawn.
+type look struct {
+	dot       string // shape
+	open, end string // Mermaid's brackets
+}
+
+func lookOf(kind workflow.BodyKind) look {
+	switch kind {
+	case workflow.BodyGroup:
+		return look{"box3d", "[[", "]]"}
+	case workflow.BodyJob:
+		return look{"component", "[(", ")]"}
+	case workflow.BodyDispatch:
+		return look{"cds", ">", "]"}
+	case workflow.BodyRunWorkflow:
+		return look{"folder", "{{", "}}"}
+	case workflow.BodyApproval:
+		return look{"diamond", "{", "}"}
+	case workflow.BodyWait:
+		return look{"octagon", "([", "])"}
+	case workflow.BodyHTTP:
+		return look{"ellipse", "[/", "/]"}
+	case workflow.BodyJoin:
+		return look{"circle", "((", "))"}
+	}
+	return look{"box", "[", "]"}
+}
+
+// eachKind calls nodes for the normal tasks, then for the finally tasks if there are any.
+func eachKind(def *workflow.Definition, nodes func(kind workflow.TaskKind, tasks []int)) {
+	byKind := map[workflow.TaskKind][]int{}
+	for n := range def.Tasks {
+		byKind[def.Tasks[n].Kind] = append(byKind[def.Tasks[n].Kind], n)
+	}
+	for _, kind := range []workflow.TaskKind{workflow.KindTask, workflow.KindFinally} {
+		if len(byKind[kind]) > 0 {
+			nodes(kind, byKind[kind])
+		}
+	}
+}
+
 func dotGraph(def *workflow.Definition, g *workflow.Graph) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "digraph %q {\n  rankdir = LR\n  node [shape = box]\n", def.Name)
-	for n := range def.Tasks {
-		t := &def.Tasks[n]
-		look := ""
-		if t.Kind == workflow.KindFinally {
-			look = ", style = dashed"
-		} else if t.BodyKind == workflow.BodyJoin {
-			look = ", shape = circle"
+	eachKind(def, func(kind workflow.TaskKind, tasks []int) {
+		indent := "  "
+		if kind == workflow.KindFinally {
+			b.WriteString("  subgraph cluster_finally {\n    label = \"finally\"\n    style = dashed\n")
+			indent = "    "
 		}
-		fmt.Fprintf(&b, "  %q [label = %q%s]\n", t.Name, taskLabel(t), look)
-	}
+		for _, n := range tasks {
+			t := &def.Tasks[n]
+			shape := ""
+			if dot := lookOf(t.BodyKind).dot; dot != "box" {
+				shape = ", shape = " + dot
+			}
+			fmt.Fprintf(&b, "%s%q [label = %q%s]\n", indent, t.Name, taskLabel(t), shape)
+		}
+		if kind == workflow.KindFinally {
+			b.WriteString("  }\n")
+		}
+	})
 	for n := range def.Tasks {
 		for _, p := range g.Predecessors(n) {
-			look := ""
-			if rule := edgeLabel(def, g, p, n); rule != "" {
-				look = fmt.Sprintf(" [label = %q]", rule)
+			style := ""
+			switch rule := edgeLabel(def, g, p, n); {
+			case rule == "":
+			case workflow.TriggerRule(rule).Handler():
+				style = fmt.Sprintf(" [label = %q, style = dotted, color = red]", rule)
+			case rule == string(workflow.OneSuccess):
+				style = fmt.Sprintf(" [label = %q, style = bold]", rule)
+			default:
+				style = fmt.Sprintf(" [label = %q, style = dashed]", rule)
 			}
-			fmt.Fprintf(&b, "  %q -> %q%s\n", def.Tasks[p].Name, def.Tasks[n].Name, look)
+			fmt.Fprintf(&b, "  %q -> %q%s\n", def.Tasks[p].Name, def.Tasks[n].Name, style)
 		}
 	}
 	b.WriteString("}\n")
@@ -185,21 +239,32 @@ func dotGraph(def *workflow.Definition, g *workflow.Graph) string {
 func mermaidGraph(def *workflow.Definition, g *workflow.Graph) string {
 	var b strings.Builder
 	b.WriteString("flowchart LR\n")
-	for n := range def.Tasks {
-		t := &def.Tasks[n]
-		open, end := "[", "]"
-		if t.Kind == workflow.KindFinally {
-			open, end = "{{", "}}"
-		} else if t.BodyKind == workflow.BodyJoin {
-			open, end = "((", "))"
+	eachKind(def, func(kind workflow.TaskKind, tasks []int) {
+		indent := "  "
+		if kind == workflow.KindFinally {
+			b.WriteString("  subgraph finally\n")
+			indent = "    "
 		}
-		// Numbers as IDs: some names are words of the Mermaid language.
-		fmt.Fprintf(&b, "  t%d%s\"%s\"%s\n", n, open, taskLabel(t), end)
-	}
+		for _, n := range tasks {
+			t := &def.Tasks[n]
+			like := lookOf(t.BodyKind)
+			// Numbers as IDs: some names are words of the Mermaid language.
+			fmt.Fprintf(&b, "%st%d%s\"%s\"%s\n", indent, n, like.open, taskLabel(t), like.end)
+		}
+		if kind == workflow.KindFinally {
+			b.WriteString("  end\n")
+		}
+	})
 	for n := range def.Tasks {
 		for _, p := range g.Predecessors(n) {
 			arrow := "-->"
-			if rule := edgeLabel(def, g, p, n); rule != "" {
+			switch rule := edgeLabel(def, g, p, n); {
+			case rule == "":
+			case workflow.TriggerRule(rule).Handler():
+				arrow = "-. " + rule + " .->"
+			case rule == string(workflow.OneSuccess):
+				arrow = "== " + rule + " ==>"
+			default:
 				arrow = "-- " + rule + " -->"
 			}
 			fmt.Fprintf(&b, "  t%d %s t%d\n", p, arrow, n)
@@ -216,7 +281,8 @@ type graphJSON struct {
 
 type graphTask struct {
 	Name        string `json:"name"`
-	Kind        string `json:"kind"`
+	Kind        string `json:"kind"` // "task" or "finally"
+	Body        string `json:"body"`
 	FanOut      bool   `json:"fan_out"`
 	TriggerRule string `json:"trigger_rule"`
 }
@@ -231,7 +297,9 @@ func graphDocument(def *workflow.Definition, g *workflow.Graph) graphJSON {
 	out := graphJSON{Workflow: def.Name, Tasks: []graphTask{}, Edges: []graphEdge{}}
 	for n := range def.Tasks {
 		t := &def.Tasks[n]
-		out.Tasks = append(out.Tasks, graphTask{t.Name, string(t.Kind), t.Shape() != workflow.ShapePlain, string(t.TriggerRule)})
+		out.Tasks = append(out.Tasks, graphTask{
+			t.Name, string(t.Kind), string(t.BodyKind), t.Shape() != workflow.ShapePlain, string(t.TriggerRule),
+		})
 		for _, p := range g.Predecessors(n) {
 			kind := "reference"
 			if slices.Contains(g.Depends(n), p) {

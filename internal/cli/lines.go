@@ -31,6 +31,7 @@ type instanceSeen struct {
 	attempt int    // the newest that was printed as running or over
 	ended   int    // the newest that was printed as over
 	held    string // why it does not start, as last printed
+	waited  int    // the newest whose wait, or open approval, was printed
 	status  string
 }
 
@@ -41,7 +42,7 @@ type line struct {
 }
 
 // show prints what has changed. now dates what has no time of its own.
-func (l *lines) show(run *api.Run, now time.Time) {
+func (l *lines) show(run *api.Run, _ nested, now time.Time) {
 	for _, x := range l.news(run, now) {
 		l.print(x)
 	}
@@ -58,7 +59,7 @@ func (l *lines) news(run *api.Run, now time.Time) []line {
 	}
 	for n := range run.Tasks {
 		if n < len(l.tasks) {
-			news = append(news, l.tasks[n].compare(&run.Tasks[n], now)...)
+			news = append(news, l.tasks[n].compare(run.ID, &run.Tasks[n], now)...)
 		}
 	}
 	slices.SortStableFunc(news, func(a, b line) int { return a.at.Compare(b.at) })
@@ -94,7 +95,7 @@ func runLine(run *api.Run) string {
 	return text
 }
 
-func (s *taskSeen) compare(t *api.Task, now time.Time) []line {
+func (s *taskSeen) compare(run string, t *api.Task, now time.Time) []line {
 	var news []line
 	for i := range t.Instances {
 		if s.instances == nil {
@@ -102,7 +103,7 @@ func (s *taskSeen) compare(t *api.Task, now time.Time) []line {
 		}
 		in := &t.Instances[i]
 		seen := s.instances[in.Index]
-		news = append(news, seen.compare(t, in, now)...)
+		news = append(news, seen.compare(run, t, in, now)...)
 		s.instances[in.Index] = seen
 	}
 	if t.InstanceCounts != nil {
@@ -115,7 +116,11 @@ func (s *taskSeen) compare(t *api.Task, now time.Time) []line {
 		s.status = t.Status
 		// The transitions of a plain task that ran are those of its instance.
 		if api.Over(t.Status) && (isFanOut(t) || len(t.Instances[0].Attempts) == 0) {
-			news = append(news, line{timeOr(t.EndedAt, now), taskLine(t)})
+			at := timeOr(t.EndedAt, now)
+			if t.CopiedFrom != "" {
+				at = now // it ended long before
+			}
+			news = append(news, line{at, taskLine(t)})
 		}
 	}
 	return news
@@ -129,13 +134,16 @@ func taskLine(t *api.Task) string {
 			text += " (" + tally(counts) + ")"
 		}
 	}
+	if t.CopiedFrom != "" {
+		text += ", as in run " + t.CopiedFrom
+	}
 	if t.Reason != "" {
 		text += ": " + clean(t.Reason)
 	}
 	return text
 }
 
-func (s *instanceSeen) compare(t *api.Task, in *api.Instance, now time.Time) []line {
+func (s *instanceSeen) compare(run string, t *api.Task, in *api.Instance, now time.Time) []line {
 	var news []line
 	name := instanceName(t, in)
 	for i := range in.Attempts {
@@ -143,9 +151,15 @@ func (s *instanceSeen) compare(t *api.Task, in *api.Instance, now time.Time) []l
 		who := fmt.Sprintf("%s #%d", name, a.Number)
 		if a.Number > s.attempt && !a.StartedAt.IsZero() {
 			s.attempt, s.held = a.Number, ""
+			if in.Approval != nil || in.Wait != nil {
+				continue
+			}
 			text := who + " running"
 			if a.Node != "" {
 				text += " on " + clean(a.Node)
+			}
+			if a.Child != "" {
+				text += " as run " + a.Child
 			}
 			news = append(news, line{a.StartedAt, text})
 		}
@@ -157,6 +171,14 @@ func (s *instanceSeen) compare(t *api.Task, in *api.Instance, now time.Time) []l
 			s.held = a.Message
 			news = append(news, line{now, fmt.Sprintf("%s %s: %s", who, in.Status, clean(a.Message))})
 		}
+	}
+	if waits := waitsFor(in, now); waits != "" && s.waited != max(1, len(in.Attempts)) {
+		s.waited = max(1, len(in.Attempts))
+		text := name + " " + waits
+		if in.Approval != nil {
+			text += ": " + question{t.Name, in.Key, in.Approval}.command(run)
+		}
+		news = append(news, line{now, text})
 	}
 	if s.status != in.Status {
 		s.status = in.Status
@@ -173,7 +195,7 @@ func attemptLine(who string, t *api.Task, in *api.Instance, a *api.Attempt, newe
 	if !a.StartedAt.IsZero() && !a.EndedAt.IsZero() {
 		text += " after " + lasting(a.EndedAt.Sub(a.StartedAt))
 	}
-	if why := howEnded(a); why != "" && a.Verdict != "succeeded" {
+	if why := howEnded(a); why != "" {
 		text += ": " + why
 	}
 	if newest && in.Status == "waiting" && !in.RetryAt.IsZero() {

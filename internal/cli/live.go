@@ -6,6 +6,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,17 +19,18 @@ type live struct {
 	out    io.Writer
 	screen screen
 
-	run   *api.Run
-	notes []string // talk, below the table, oldest first
-	drawn int      // lines that the last drawing took
+	run      *api.Run
+	children nested
+	notes    []string // talk, below the table, oldest first
+	drawn    int      // lines that the last drawing took
 }
 
 // Notes below the table: more would push the table away.
 const maxNotes = 4
 
 // show draws the table anew.
-func (l *live) show(run *api.Run, now time.Time) {
-	l.run = run
+func (l *live) show(run *api.Run, children nested, now time.Time) {
+	l.run, l.children = run, children
 	l.draw(now, false)
 }
 
@@ -61,7 +63,14 @@ func (l *live) draw(now time.Time, final bool) {
 	if final {
 		height = finalHeight
 	}
-	rows := table(l.run, now, l.screen, width, height-1-len(l.notes))
+	asked := openQuestions(l.run, l.children)
+	if more := len(asked) - maxNotes; more > 0 {
+		asked = append(asked[:maxNotes], fmt.Sprintf("… and %s", count(more, "more approval")))
+	}
+	rows := table(l.run, l.children, now, l.screen, width, height-1-len(l.notes)-len(asked))
+	for _, command := range asked {
+		rows = append(rows, cut("  "+command, width-1))
+	}
 	for _, note := range l.notes {
 		rows = append(rows, l.screen.paint(cut(clean(note), width-1), yellow))
 	}
@@ -101,11 +110,11 @@ const (
 const maxInstanceRows = 6
 
 // table lays a run out for a terminal: a title, then a row for each task and for the instances that deserve one.
-func table(run *api.Run, now time.Time, s screen, width, height int) []string {
+func table(run *api.Run, children nested, now time.Time, s screen, width, height int) []string {
 	out := []string{title(run, now, s, width)}
 	var rows []row
 	for n := range run.Tasks {
-		rows = append(rows, taskRows(&run.Tasks[n], now)...)
+		rows = append(rows, taskRows(&run.Tasks[n], children, now)...)
 	}
 	rows, hidden := fit(rows, max(height-2, 1))
 	nameWidth, tryWidth, nodeWidth := 4, 0, 0
@@ -115,6 +124,14 @@ func table(run *api.Run, now time.Time, s screen, width, height int) []string {
 		nodeWidth = max(nodeWidth, utf8.RuneCountInString(r.node))
 	}
 	nameWidth, nodeWidth = min(nameWidth, max(width*2/5, 10)), min(nodeWidth, max(width/5, 6))
+	if slices.ContainsFunc(rows, func(r row) bool { return r.note != "" }) {
+		// Why something waits or failed comes first: on a narrow terminal the node and the try make room for it.
+		for _, column := range []*int{&nodeWidth, &tryWidth} {
+			if width-nameWidth-statusWidth-tryWidth-nodeWidth-timeWidth-2*columnGaps < minNote {
+				*column = 0
+			}
+		}
+	}
 	for _, r := range rows {
 		out = append(out, r.lay(s, width-1, nameWidth, tryWidth, nodeWidth))
 	}
@@ -140,8 +157,16 @@ func title(run *api.Run, now time.Time, s screen, width int) string {
 	return s.paint(text, bold) + s.paint(run.Status, statusStyle(run.Status)) + cut(rest, left-len(run.Status))
 }
 
-// statusWidth is the longest status: "succeeded", "cancelled", "recovered".
-const statusWidth = 9
+const (
+	// statusWidth is the longest status: "succeeded", "cancelled", "recovered".
+	statusWidth = 9
+	// timeWidth is "12m05s".
+	timeWidth = 6
+	// columnGaps is how many gaps of two columns a row has at most.
+	columnGaps = 7
+	// minNote is how much of a note has to be seen.
+	minNote = 24
+)
 
 // lay puts a row into its columns. What does not fit is cut from the right, but never wrapped: drawing again in place
 // counts on one line being one line.
@@ -164,7 +189,7 @@ func (r row) lay(s screen, width, nameWidth, tryWidth, nodeWidth int) string {
 	for _, c := range []struct {
 		text    string
 		columns int
-	}{{r.try, tryWidth}, {r.node, nodeWidth}, {r.time, 6}} {
+	}{{r.try, tryWidth}, {r.node, nodeWidth}, {r.time, timeWidth}} {
 		if c.columns > 0 {
 			put("", 2, plain)
 			put(c.text, c.columns, plain)
@@ -225,14 +250,15 @@ func rankOf(status string) int {
 }
 
 // taskRows are the row of a task and, below a fan-out, those of its instances that run, wait or failed.
-func taskRows(t *api.Task, now time.Time) []row {
+func taskRows(t *api.Task, children nested, now time.Time) []row {
 	if !isFanOut(t) {
-		r := instanceRow(&t.Instances[0], now)
+		in := &t.Instances[0]
+		r := instanceRow(in, children, now)
 		r.name, r.status, r.rank = t.Name, t.Status, rankOf(t.Status)
 		if r.note == "" {
 			r.note = clean(t.Reason)
 		}
-		return []row{recovered(t, r)}
+		return append([]row{recovered(t, r)}, childRows(in, children, now)...)
 	}
 	counts := countsOf(t)
 	total, over := 0, 0
@@ -268,7 +294,7 @@ func taskRows(t *api.Task, now time.Time) []row {
 			left++
 			continue
 		}
-		r := instanceRow(in, now)
+		r := instanceRow(in, children, now)
 		r.name = "  " + clean(*in.Key)
 		rows = append(rows, r)
 	}
@@ -278,7 +304,29 @@ func taskRows(t *api.Task, now time.Time) []row {
 	return rows
 }
 
+// maxChildTasks is how many tasks a child run may have for being drawn below the task that started it.
+const maxChildTasks = 8
+
+// childRows are those of a small child run that goes on, or failed.
+func childRows(in *api.Instance, children nested, now time.Time) []row {
+	child := children[childOf(in)]
+	if child == nil || len(child.Tasks) > maxChildTasks || child.Terminal() && child.Status != "failed" {
+		return nil
+	}
+	var rows []row
+	for n := range child.Tasks {
+		t := &child.Tasks[n]
+		own := taskRows(t, nil, now)[:1] // one level, and no instances
+		own[0].name = "  " + own[0].name
+		rows = append(rows, own...)
+	}
+	return rows
+}
+
 func recovered(t *api.Task, r row) row {
+	if t.CopiedFrom != "" {
+		r.note = strings.TrimSuffix("of run "+t.CopiedFrom+"; "+r.note, "; ")
+	}
 	if t.Recovered {
 		r.rank = rankDone
 		r.note = strings.TrimSuffix("recovered; "+r.note, "; ")
@@ -286,8 +334,15 @@ func recovered(t *api.Task, r row) row {
 	return r
 }
 
-func instanceRow(in *api.Instance, now time.Time) row {
+func instanceRow(in *api.Instance, children nested, now time.Time) row {
 	r := row{status: in.Status, rank: rankOf(in.Status), note: clean(in.Reason)}
+	if waits := waitsFor(in, now); waits != "" {
+		r.note = waits
+		if in.Approval != nil && !in.Approval.Since.IsZero() {
+			r.time = lasting(now.Sub(in.Approval.Since))
+		}
+		return r
+	}
 	if len(in.Attempts) == 0 {
 		return r
 	}
@@ -307,8 +362,12 @@ func instanceRow(in *api.Instance, now time.Time) row {
 		}
 	case a.Verdict == "" && a.Message != "":
 		r.note = clean(a.Message)
+	case a.Verdict == "" && a.Child != "":
+		r.note = children.standing(a.Child)
 	case r.note == "" && a.Verdict != "succeeded":
 		r.note = howEnded(a)
+	case r.note == "":
+		r.note = clean(a.Message)
 	}
 	return r
 }

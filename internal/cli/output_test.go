@@ -35,7 +35,7 @@ func TestLostOutputIsSaidOnceAndFails(t *testing.T) {
 		{1, []string{"render", "-task", "load", "testdata/flow.hcl"}},
 		{1, []string{"runs", "list", "-json"}},
 		{1, []string{"runs", "show", id}},
-		{1, []string{"runs", "logs", "-key", "eu", id, "extract"}},
+		{1, []string{"runs", "logs", "-instance", "eu", id, "extract"}},
 		{1, []string{"run", "-h"}},
 		{2, []string{"run", "-local", "-json", "testdata/invalid/broken.hcl"}},
 		{6, []string{"run", "-local", "-json", "testdata/flow.hcl"}},

@@ -76,9 +76,9 @@ func TestWhatIsSaidOfARunThatIsOver(t *testing.T) {
 		{"runs", "logs", "-attempt", "1", id, "flaky"},
 		{"runs", "logs", id, "flaky"},
 		{"runs", "logs", "-attempt", "3", id, "flaky"},
-		{"runs", "logs", "-key", "eu", id, "extract"},
+		{"runs", "logs", "-instance", "eu", id, "extract"},
 		{"runs", "logs", id, "extract"},
-		{"runs", "logs", "-key", "mars", id, "extract"},
+		{"runs", "logs", "-instance", "mars", id, "extract"},
 		{"runs", "logs", id, "joined"},
 		{"runs", "logs", id, "never"},
 		{"runs", "watch", id},
@@ -320,7 +320,7 @@ func TestAnotherProcessDrivesTheRun(t *testing.T) {
 	var b strings.Builder
 	for _, args := range [][]string{
 		{"runs", "show", id}, {"runs", "pause", id}, {"runs", "pause", id}, {"runs", "resume", id}, {"runs", "logs", id, "after"},
-		{"task", "cancel", "-key", "x", id, "forever"}, {"runs", "stop", "-reason", "enough", id},
+		{"task", "cancel", "-instance", "x", id, "forever"}, {"runs", "stop", "-reason", "enough", id},
 	} {
 		r := c.run(args...)
 		b.WriteString("$ cairn " + strings.Join(args, " ") + "\n" + c.steady(r.all(t)) + "\n")

@@ -17,8 +17,8 @@ import (
 
 func runsLogsCommand(a *App) *command {
 	q := api.LogQuery{}
-	var key string
-	var stderr, stdout, keyed bool
+	var instance instanceFlag
+	var stderr, stdout bool
 	tail := -1 // everything
 	c := &command{
 		synopsis:  "Print what a task wrote",
@@ -28,15 +28,14 @@ func runsLogsCommand(a *App) *command {
 		about: `Prints what an attempt of a task wrote: its standard output, then its standard error, or one of them.
 Without -attempt it is the newest attempt.`,
 		examples: []string{
-			"cairn runs logs 3kq6t2dlxyvm2hd4wq3a extract -key eu",
+			"cairn runs logs 3kq6t2dlxyvm2hd4wq3a extract -instance eu",
 			"cairn runs logs -follow -stderr 3kq6t2dlxyvm2hd4wq3a load",
 		},
 		options: []option{
-			funcOption("key", "KEY", "The instance of a fan-out.", func(text string) error {
-				key, keyed = text, true
-				return nil
-			}),
+			instance.option("The instance of a fan-out."),
 			numberOption(&q.Attempt, "attempt", "NUMBER", "The attempt, counted from 1. The default is the newest."),
+			textOption(&q.Part, "part", "NAME", `Of a task with a group or a job as its body: which of its Nomad tasks, as TASK, GROUP/TASK or
+GROUP[INDEX]/TASK. The default is the first main task, of what failed where something did.`),
 			switchOption(&stdout, "stdout", "Only its standard output."),
 			switchOption(&stderr, "stderr", "Only its standard error."),
 			switchOption(&q.Follow, "follow", "Wait for the attempt to begin, and print what it writes until it has ended. One stream: standard output, unless -stderr is given."),
@@ -49,16 +48,13 @@ Without -attempt it is the newest attempt.`,
 				return nil
 			}),
 		},
-		predict: a.predictRuns(),
+		predict: a.predictRunAndTask(),
 	}
 	c.run = func(args []string) int {
 		if q.Attempt < 0 {
 			return c.usageError("-attempt counts from 1")
 		}
-		if keyed {
-			q.Key = &key
-		}
-		q.Task = args[1]
+		q.Task, q.Key = args[1], instance.key
 		r, id, code := a.open(args[0])
 		if r == nil {
 			return code

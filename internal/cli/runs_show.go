@@ -73,7 +73,8 @@ prints the run document, the same that "cairn run -json" prints.`,
 		case !run.Terminal():
 			driver = fmt.Sprintf("nobody: cairn run -%s -resume %s goes on with it", r.Kind, id)
 		}
-		a.print(runText(run, driver, a.Now(), a.screenOf(a.Stdout)))
+		children := readChildren(context.Background(), r.Client, run)
+		a.print(runText(run, children, driver, a.Now(), a.screenOf(a.Stdout)))
 		return exitOK
 	}
 	return c
@@ -102,7 +103,7 @@ func (a *App) showInstances(c *client.Client, id string, q client.InstancesQuery
 	var b strings.Builder
 	t := &api.Task{Name: q.Task}
 	for i := range all.Instances {
-		writeInstance(&b, t, &all.Instances[i], a.Now(), a.screenOf(a.Stdout))
+		writeInstance(&b, t, &all.Instances[i], nil, a.Now(), a.screenOf(a.Stdout))
 	}
 	if b.Len() == 0 {
 		a.say("Task %s has no such instances.", q.Task)
@@ -112,7 +113,7 @@ func (a *App) showInstances(c *client.Client, id string, q client.InstancesQuery
 }
 
 // runText shows a run to people. driver says who drives it; empty when it is over.
-func runText(run *api.Run, driver string, now time.Time, out screen) string {
+func runText(run *api.Run, children nested, driver string, now time.Time, out screen) string {
 	var b strings.Builder
 	field := func(name, value string) {
 		if value != "" {
@@ -127,6 +128,10 @@ func runText(run *api.Run, driver string, now time.Time, out screen) string {
 	}
 	field("Status", status)
 	field("Driven by", driver)
+	if run.Parent != nil {
+		field("Started by", "a task of run "+run.Parent.Run)
+	}
+	field("Rerun of", run.CopiedFrom)
 	field("Definition", run.Definition)
 	if run.Generation > 1 {
 		field("Generation", fmt.Sprint(run.Generation))
@@ -142,14 +147,37 @@ func runText(run *api.Run, driver string, now time.Time, out screen) string {
 	if len(run.Params) > 0 {
 		b.WriteString("\nParams:\n" + outputLines(run.Params))
 	}
+	if len(run.Verbs) > 0 {
+		b.WriteString("\nVerbs:\n" + verbLines(run.Verbs))
+	}
 	b.WriteString("\nTasks:\n")
 	for n := range run.Tasks {
-		writeTask(&b, &run.Tasks[n], now, out)
+		writeTask(&b, &run.Tasks[n], children, now, out)
+	}
+	if asked := openQuestions(run, children); len(asked) > 0 {
+		b.WriteString("\nTo approve:\n  " + strings.Join(asked, "\n  ") + "\n")
 	}
 	if len(run.Outputs) > 0 {
 		b.WriteString("\nOutputs:\n" + outputLines(run.Outputs))
 	}
 	return b.String()
+}
+
+// verbLines are what people did to a run.
+func verbLines(verbs []api.VerbUsed) string {
+	var rows [][]string
+	for _, v := range verbs {
+		what := v.Verb
+		if v.Task != "" {
+			what += " " + v.Task
+		}
+		who := "by " + clean(v.By)
+		if v.By == "" {
+			who = ""
+		}
+		rows = append(rows, []string{moment(v.At), what, who, clean(v.Reason)})
+	}
+	return columns(rows)
 }
 
 // moment is a time for people, in their zone.
@@ -160,9 +188,9 @@ func moment(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05 MST")
 }
 
-func writeTask(b *strings.Builder, t *api.Task, now time.Time, out screen) {
+func writeTask(b *strings.Builder, t *api.Task, children nested, now time.Time, out screen) {
 	if !isFanOut(t) {
-		writeInstance(b, t, &t.Instances[0], now, out)
+		writeInstance(b, t, &t.Instances[0], children, now, out)
 		if t.Recovered {
 			b.WriteString("      recovered by a handler\n")
 		}
@@ -181,22 +209,59 @@ func writeTask(b *strings.Builder, t *api.Task, now time.Time, out screen) {
 	}
 	for i := range t.Instances {
 		var one strings.Builder
-		writeInstance(&one, t, &t.Instances[i], now, out)
+		writeInstance(&one, t, &t.Instances[i], children, now, out)
 		b.WriteString(indent(one.String(), "    ") + "\n")
 	}
 }
 
-func writeInstance(b *strings.Builder, t *api.Task, in *api.Instance, now time.Time, out screen) {
+func writeInstance(b *strings.Builder, t *api.Task, in *api.Instance, children nested, now time.Time, out screen) {
 	fmt.Fprintf(b, "  %s  %s", instanceName(t, in), out.paint(in.Status, statusStyle(in.Status)))
-	if in.Reason != "" {
-		b.WriteString("  " + clean(in.Reason))
+	why := clean(in.Reason)
+	if waits := waitsFor(in, now); waits != "" {
+		why = waits
+	}
+	if why != "" {
+		b.WriteString("  " + why)
 	}
 	b.WriteString("\n")
+	if t.CopiedFrom != "" {
+		fmt.Fprintf(b, "      as it ended in run %s\n", t.CopiedFrom)
+	}
+	if in.Approval != nil {
+		for _, line := range askLines(in.Approval) {
+			b.WriteString("      " + line + "\n")
+		}
+	}
 	for i := range in.Attempts {
+		if in.Attempts[i].Verdict == "" && (in.Approval != nil || in.Wait != nil) {
+			continue // all of it has been said
+		}
 		writeAttempt(b, &in.Attempts[i], now)
+		newest := i == len(in.Attempts)-1
+		if child := in.Attempts[i].Child; child != "" && (newest || in.Attempts[i+1].Child != child) { // else it was taken up again
+			fmt.Fprintf(b, "         %s\n", children.standing(child))
+			if newest {
+				writeChild(b, children[child], out)
+			}
+		}
 	}
 	if len(in.Outputs) > 0 {
 		b.WriteString(indent(outputLines(in.Outputs), "      ") + "\n")
+	}
+}
+
+// writeChild lists the tasks of a child run.
+func writeChild(b *strings.Builder, child *api.Run, out screen) {
+	if child == nil || len(child.Tasks) > maxChildTasks {
+		return
+	}
+	for n := range child.Tasks {
+		t := &child.Tasks[n]
+		fmt.Fprintf(b, "           %s  %s", t.Name, out.paint(t.Status, statusStyle(t.Status)))
+		if t.Reason != "" {
+			b.WriteString("  " + clean(t.Reason))
+		}
+		b.WriteString("\n")
 	}
 }
 
@@ -220,7 +285,7 @@ func writeAttempt(b *strings.Builder, a *api.Attempt, now time.Time) {
 	if a.Node != "" {
 		b.WriteString(" on " + clean(a.Node))
 	}
-	if why := howEnded(a); why != "" && a.Verdict != "succeeded" {
+	if why := howEnded(a); why != "" {
 		b.WriteString(": " + why)
 	}
 	b.WriteString("\n")

@@ -5,7 +5,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/server"
@@ -33,81 +35,162 @@ func runsPauseCommand(a *App) *command {
 
 func runsResumeCommand(a *App) *command {
 	return verbCommand(a, api.VerbResume, "Let a paused run go on",
-		`Lets a paused run start tasks again. A run whose process has ended is another matter: "cairn run
--resume ID" goes on with that.`)
+		`Lets a paused run start tasks again. If nobody drives the run, this process does until it has ended,
+whether the run was paused or its process has gone away.`)
 }
 
 // verbCommand is a command that uses one verb on one run.
 func verbCommand(a *App, verb api.Verb, synopsis, about string) *command {
-	var reason string
-	var asJSON bool
+	var v verbFlags
 	return &command{
 		synopsis:  synopsis,
 		arguments: "ID",
 		min:       1,
 		max:       1,
 		about:     about,
-		options: []option{
-			textOption(&reason, "reason", "TEXT", "Why, for whoever looks at the run later."),
-			switchOption(&asJSON, "json", "Print how the run stands then, as JSON."),
-		},
-		predict: a.predictRuns(),
-		run: func(args []string) int {
-			return a.useVerb(args[0], verb, api.VerbRequest{By: a.user(), Reason: reason}, asJSON)
-		},
+		options:   v.options(),
+		predict:   a.predictRuns(),
+		run:       func(args []string) int { return a.useVerb(args[0], verb, v.request(a), v.json) },
 	}
 }
 
-// useVerb uses a verb on a run, through the process that drives it.
-func (a *App) useVerb(id string, verb api.Verb, req api.VerbRequest, asJSON bool) int {
-	r, full, code := a.open(id)
+// verbFlags are what every verb takes.
+type verbFlags struct {
+	reason string
+	json   bool
+}
+
+func (v *verbFlags) options() []option {
+	return []option{
+		textOption(&v.reason, "reason", "TEXT", "Why, for whoever looks at the run later."),
+		switchOption(&v.json, "json", "Print how the run stands then, as JSON."),
+	}
+}
+
+func (v *verbFlags) request(a *App) api.VerbRequest {
+	return api.VerbRequest{By: a.user(), Reason: v.reason}
+}
+
+// instanceFlag is the option -instance: absent, or the key of one element of a fan-out.
+type instanceFlag struct{ key *string }
+
+func (i *instanceFlag) option(usage string) option {
+	return funcOption("instance", "KEY", usage, func(text string) error {
+		i.key = &text
+		return nil
+	})
+}
+
+// pairs collects an option that is given as NAME=VALUE, several times.
+type pairs map[string]string
+
+func (p *pairs) option(name, usage string) option {
+	return funcOption(name, "NAME=VALUE", usage, func(text string) error {
+		k, v, ok := strings.Cut(text, "=")
+		if !ok || k == "" {
+			return fmt.Errorf("-%s %s: want NAME=VALUE", name, text)
+		}
+		if *p == nil {
+			*p = pairs{}
+		}
+		(*p)[k] = v
+		return nil
+	})
+}
+
+// useVerb uses a verb on a run: through the process that drives it, else by driving it until it has ended, if the verb makes
+// work.
+func (a *App) useVerb(text string, verb api.Verb, req api.VerbRequest, asJSON bool) int {
+	r, id, code := a.open(text)
 	if r == nil {
 		return code
 	}
 	defer r.Close()
+	return a.useVerbOn(r, id, verb, req, asJSON)
+}
+
+func (a *App) useVerbOn(r *server.Reader, id workflow.RunID, verb api.Verb, req api.VerbRequest, asJSON bool) int {
 	if r.PID == 0 {
-		run, err := r.Run(context.Background(), string(full))
+		run, err := r.Run(context.Background(), string(id))
 		switch {
 		case err != nil:
 			return a.broken(err)
-		case !run.Terminal():
-			return a.undriven(r.Kind, run, verb, req, asJSON)
+		case run.Terminal():
+			// Whether the verb fits is for the answer to say.
+		case verb == api.VerbPause:
+			a.errorf("Nobody drives run %s, so nothing of it starts anyway. Go on with it: cairn run -%s -resume %s", id, r.Kind, id)
+			return exitFailed
+		case verb == api.VerbResume:
+			return a.takeUp(r.Kind, run, verb, req, asJSON) // driving it is what is asked for, paused or not
 		}
-		// It is over: the answer to the verb says so in the same words as everywhere.
+		var said *api.Error
+		entry, err := r.Verb(context.Background(), string(id), verb, req)
+		if errors.As(err, &said) && said.Code == api.CodeNotDriven {
+			return a.takeUp(r.Kind, run, verb, req, asJSON)
+		}
+		return a.answer(entry, err, asJSON)
 	}
-	entry, err := r.Verb(context.Background(), string(full), verb, req)
-	if err != nil {
+	entry, err := r.Verb(context.Background(), string(id), verb, req)
+	return a.answer(entry, err, asJSON)
+}
+
+// answer prints what a verb came to.
+func (a *App) answer(entry api.RunEntry, err error, asJSON bool) int {
+	switch {
+	case err != nil:
 		return a.broken(err)
-	}
-	if asJSON {
+	case asJSON:
 		a.printJSON(entry)
-		return exitOK
+	default:
+		a.print(fmt.Sprintf("Run %s is %s.\n", entry.ID, because(entry.Status, entry.Reason)))
 	}
-	a.print(fmt.Sprintf("Run %s is %s.\n", entry.ID, because(entry.Status, entry.Reason)))
 	return exitOK
 }
 
-// undriven uses a verb on a run that no process drives: this one does, until the run has ended.
-func (a *App) undriven(kind server.Kind, run *api.Run, verb api.Verb, req api.VerbRequest, asJSON bool) int {
-	if verb != api.VerbStop && verb != api.VerbTerminate {
-		a.errorf("Nobody drives run %s, so nothing of it starts anyway. Go on with it: cairn run -%s -resume %s", run.ID, kind, run.ID)
-		return exitFailed
-	}
+// takeUp uses a verb on a run that no process drives, and drives it until it has ended.
+func (a *App) takeUp(kind server.Kind, run *api.Run, verb api.Verb, req api.VerbRequest, asJSON bool) int {
 	cfg, err := a.serverConfig()
 	if err != nil {
 		return a.broken(err)
 	}
-	a.say("Nobody drives run %s: this process does until it has ended.", run.ID)
-	session, err := server.Resume(context.Background(), cfg, workflow.RunID(run.ID), kind)
 	f := &runFlags{json: asJSON}
+	session, err := server.TakeUp(context.Background(), cfg, workflow.RunID(run.ID), kind)
 	if err != nil {
 		return a.startFailed(cfg, f, err)
 	}
-	if _, err := session.Client().Verb(context.Background(), run.ID, verb, req); err != nil {
-		a.errorf("%s", sentence(err))
+	// A child run is driven with its parent, which is what is followed then.
+	before, err := session.Client().Run(context.Background(), string(session.Run))
+	if err != nil {
+		return max(a.broken(err), a.closed(session))
 	}
-	if code := a.drive(session, f, run); code != exitCancelled {
-		return code
+	entry, err := session.Client().Verb(context.Background(), run.ID, verb, req)
+	var said *api.Error
+	switch {
+	case err == nil && api.RunOver(entry.Status): // recorded for the next retry
+		if err := session.Close(); err != nil {
+			return a.broken(err)
+		}
+		if code := a.answer(entry, nil, asJSON); code != exitOK {
+			return code
+		}
+		a.say("It is recorded, and acts when the run is retried: cairn runs retry %s", run.ID)
+		return exitOK
+	case errors.As(err, &said) && said.Code == api.CodeConflict && verb == api.VerbResume: // it is not paused
+	case err != nil:
+		return max(a.broken(err), a.closed(session))
 	}
-	return exitOK // what was asked for
+	a.say("Nobody drives run %s: this process does until it has ended.", run.ID)
+	code := a.drive(session, f, before)
+	if code == exitCancelled && (verb == api.VerbStop || verb == api.VerbTerminate) {
+		return exitOK // what was asked for
+	}
+	return code
+}
+
+// closed ends a session that is not followed.
+func (a *App) closed(s *server.Session) int {
+	if err := s.Close(); err != nil {
+		return a.broken(err)
+	}
+	return exitOK
 }

@@ -95,10 +95,12 @@ func writeFailure(b *strings.Builder, run *api.Run, f failure) {
 	for _, l := range f.tail {
 		b.WriteString("  | " + l + "\n")
 	}
-	if a != nil {
+	if a != nil && a.Child != "" {
+		fmt.Fprintf(b, "  More about it: cairn runs show %s\n", a.Child)
+	} else if a != nil {
 		key := ""
 		if f.instance.Key != nil {
-			key = " -key " + quoteWord(*f.instance.Key)
+			key = " -instance " + quoteWord(*f.instance.Key)
 		}
 		fmt.Fprintf(b, "  All of it: cairn runs logs%s %s %s\n", key, run.ID, f.task.Name)
 	}

@@ -22,7 +22,7 @@ that is wrong with it at once. Nothing is started and nothing outside the folder
 Exit codes: 0 valid (there may be warnings), 2 invalid.`,
 		examples: []string{"cairn validate examples/etl", "cairn validate -json nightly.hcl"},
 		options: []option{
-			textOption(&name, "workflow", "NAME", "The workflow to check, where FILE holds several; all of them otherwise."),
+			predicted(textOption(&name, "workflow", "NAME", "The workflow to check, where FILE holds several; all of them otherwise."), a.predictWorkflowNames()),
 			switchOption(&asJSON, "json", `Print {"diagnostics": […]} on standard output.`),
 		},
 		predict: predictWorkflow,

@@ -65,7 +65,7 @@ func busy() *api.Run {
 func TestTheTableFitsItsTerminal(t *testing.T) {
 	var b strings.Builder
 	for _, size := range []struct{ width, height int }{{100, 30}, {60, 30}, {100, 8}, {20, 5}, {1, 1}} {
-		rows := table(busy(), second(10), screen{}, size.width, size.height)
+		rows := table(busy(), nil, second(10), screen{}, size.width, size.height)
 		for _, row := range rows {
 			if n := utf8.RuneCountInString(row); n > max(size.width-1, 0) {
 				t.Errorf("%dx%d: a row has %d columns: %q", size.width, size.height, n, row)
@@ -80,8 +80,8 @@ func TestTheTableFitsItsTerminal(t *testing.T) {
 }
 
 func TestColoursAreOnlyPaint(t *testing.T) {
-	plainRows := strings.Join(table(busy(), second(10), screen{}, 100, 30), "\n")
-	painted := strings.Join(table(busy(), second(10), screen{color: true}, 100, 30), "\n")
+	plainRows := strings.Join(table(busy(), nil, second(10), screen{}, 100, 30), "\n")
+	painted := strings.Join(table(busy(), nil, second(10), screen{color: true}, 100, 30), "\n")
 	if !strings.Contains(painted, "\x1b[32msucceeded\x1b[0m") {
 		t.Errorf("no colour in:\n%q", painted)
 	}
@@ -104,8 +104,8 @@ func TestLinesTellEachTransitionOnce(t *testing.T) {
 	run := busy()
 	var out bytes.Buffer
 	l := &lines{out: &out}
-	l.show(run, second(10))
-	l.show(run, second(11)) // nothing new
+	l.show(run, nil, second(10))
+	l.show(run, nil, second(11)) // nothing new
 	// Between two readings an attempt failed, another one began and ended, and the fan-out went on.
 	again := &run.Tasks[2]
 	again.Status, again.Instances[0].Status = "succeeded", "succeeded"
@@ -113,7 +113,7 @@ func TestLinesTellEachTransitionOnce(t *testing.T) {
 		api.Attempt{Number: 2, Verdict: "succeeded", Node: "worker-3", StartedAt: second(12), EndedAt: second(13)})
 	run.Tasks[3].Instances[0].Attempts[0].Message = "no node has 32000 MB of memory"
 	run.Tasks[5].InstanceCounts = map[string]int{"succeeded": 500, "pending": 500}
-	l.show(run, second(14))
+	l.show(run, nil, second(14))
 	l.note("Ctrl-C: stopping.", second(15))
 	for n := range run.Tasks {
 		if !api.Over(run.Tasks[n].Status) {
@@ -131,7 +131,7 @@ func TestLinesTellEachTransitionOnce(t *testing.T) {
 		}
 	}
 	run.Status, run.Reason, run.EndedAt = "cancelled", "stopped by ada", second(16)
-	l.show(run, second(17))
+	l.show(run, nil, second(17))
 	goldenInside(t, "lines.txt", out.String())
 }
 
@@ -143,7 +143,7 @@ func TestLinesAfterAResumeTellOnlyNews(t *testing.T) {
 	work := &run.Tasks[1]
 	work.Status, work.Instances[0].Status = "succeeded", "succeeded"
 	work.Instances[0].Attempts[0].Verdict, work.Instances[0].Attempts[0].EndedAt = "succeeded", second(9) // while nobody looked
-	l.show(run, second(20))
+	l.show(run, nil, second(20))
 	if want := "12:00:09 work #1 succeeded after 7.0s\n"; out.String() != want {
 		t.Errorf("got:\n%swant:\n%s", out.String(), want)
 	}

@@ -161,6 +161,7 @@ func (c *Client) Wait(ctx context.Context, id string, index uint64, wait time.Du
 type RunsQuery struct {
 	Workflow string
 	Status   string
+	Children bool   // child runs too
 	Next     string // of the page before
 	PerPage  int    // 0 = the server's choice
 }
@@ -171,6 +172,9 @@ func (c *Client) Runs(ctx context.Context, q RunsQuery) (api.Runs, error) {
 	set(query, "workflow", q.Workflow)
 	set(query, "status", q.Status)
 	set(query, "next", q.Next)
+	if q.Children {
+		query.Set("children", "true")
+	}
 	if q.PerPage > 0 {
 		query.Set("per_page", strconv.Itoa(q.PerPage))
 	}
@@ -208,6 +212,22 @@ func (c *Client) Verb(ctx context.Context, id string, verb api.Verb, req api.Ver
 	return out, err
 }
 
+// RetryPlan returns what a retry of a run, or of one of its tasks, would run again.
+func (c *Client) RetryPlan(ctx context.Context, id, task string) (api.Plan, error) {
+	query := url.Values{}
+	set(query, "task", task)
+	var out api.Plan
+	_, err := c.call(ctx, callTimeout, http.MethodGet, runPath(id, "/"+string(api.VerbRetry)), query, nil, &out)
+	return out, err
+}
+
+// Rerun starts a new run of the definition of a run that is over, and returns how that stands.
+func (c *Client) Rerun(ctx context.Context, id string, req api.RerunRequest) (api.RunEntry, error) {
+	var out api.RunEntry
+	_, err := c.call(ctx, callTimeout, http.MethodPost, runPath(id, "/rerun"), nil, req, &out)
+	return out, err
+}
+
 // Logs opens a log; the caller closes it. A log that is followed has no timeout but ctx.
 func (c *Client) Logs(ctx context.Context, id string, q api.LogQuery) (io.ReadCloser, error) {
 	query := url.Values{}
@@ -218,6 +238,7 @@ func (c *Client) Logs(ctx context.Context, id string, q api.LogQuery) (io.ReadCl
 	if q.Attempt > 0 {
 		query.Set("attempt", strconv.Itoa(q.Attempt))
 	}
+	set(query, "part", q.Part)
 	if q.Stderr {
 		query.Set("stream", "stderr")
 	}

@@ -32,6 +32,9 @@ func Document(m *engine.Machine, s *engine.State) *api.Run {
 		StartedAt:  s.Head.StartedAt.Time(),
 		EndedAt:    s.Head.EndedAt.Time(),
 		Outputs:    runOutputs(def, s),
+		Parent:     parent(&s.Input),
+		CopiedFrom: string(s.Input.CopiedFrom),
+		Verbs:      verbsUsed(s.Head.Verbs),
 		Tasks:      make([]api.Task, len(def.Tasks)),
 	}
 	for name, label := range s.Input.Labels {
@@ -41,6 +44,41 @@ func Document(m *engine.Machine, s *engine.State) *api.Run {
 		run.Tasks[n] = document{m, s, n}.task()
 	}
 	return run
+}
+
+// parent is what started a child run.
+func parent(in *engine.Input) *api.Parent {
+	if in.Parent == "" {
+		return nil
+	}
+	return &api.Parent{Run: parentRun(in), Attempt: string(in.Parent)}
+}
+
+// parentRun is the run of the attempt that started this one; empty when somebody did.
+func parentRun(in *engine.Input) string {
+	run, _, _, _, err := in.Parent.Parse()
+	if err != nil {
+		return "" // there is none
+	}
+	return string(run)
+}
+
+func verbsUsed(verbs []engine.Verb) []api.VerbUsed {
+	var out []api.VerbUsed
+	for _, v := range verbs {
+		out = append(out, api.VerbUsed{Verb: verbName(v.Kind), Task: v.Task, Key: v.Key, By: v.By, Reason: v.Reason, At: v.At.Time()})
+	}
+	return out
+}
+
+// verbName is the verb of the API that an event comes from.
+func verbName(kind engine.EventKind) string {
+	for verb, f := range forms {
+		if f.event == kind || f.taskKind == kind {
+			return string(verb)
+		}
+	}
+	return string(kind)
 }
 
 func params(def *workflow.Definition, s *engine.State) map[string]json.RawMessage {
@@ -104,11 +142,14 @@ func (d document) task() api.Task {
 	out := api.Task{
 		Name:      d.def().Name,
 		Kind:      string(d.def().Kind),
+		Body:      string(d.def().BodyKind),
 		Status:    string(t.Status),
 		Reason:    d.reason(),
 		Recovered: d.m.Recovered(d.s, d.n),
 		StartedAt: t.BeganAt.Time(),
 		EndedAt:   t.EndedAt.Time(),
+
+		CopiedFrom: string(t.CopiedFrom),
 	}
 	size := d.size()
 	if size > api.MaxInstances {
@@ -127,41 +168,28 @@ func (d document) task() api.Task {
 
 func (d document) counts(size int) map[string]int {
 	out := map[string]int{}
-	begun := d.s.Instances[d.n]
-	for _, in := range begun {
-		out[string(in.Status)]++
-	}
-	if rest := size - len(begun); rest > 0 {
-		out[string(d.rest())] += rest
+	for position := range size {
+		out[string(d.status(position))]++
 	}
 	return out
 }
 
-// rest is the status of the instances that have no record.
-func (d document) rest() workflow.Status {
-	t := d.state()
-	switch {
-	case t.Rest != "":
-		return t.Rest
-	case t.Status.Terminal() && d.def().Shape() == workflow.ShapePlain:
-		return t.Status // skipped, omitted or cancelled before anything began, or a join
-	}
-	return workflow.Pending
-}
+// number is the instance at a position of the task.
+func (d document) number(position int) int { return d.m.NumberAt(d.s, d.n, position) }
 
-func (d document) status(i int) workflow.Status {
-	if begun := d.s.Instances[d.n]; i < len(begun) {
-		return begun[i].Status
-	}
-	return d.rest()
+func (d document) status(position int) workflow.Status {
+	return d.m.InstanceStatus(d.s, d.n, d.number(position))
 }
 
 // key is nil for the instance of a plain task.
-func (d document) key(i int) *string {
-	if d.def().Shape() == workflow.ShapePlain {
+func (d document) key(position int) *string {
+	key := strconv.Itoa(position)
+	switch x := d.s.Expansions[d.n]; {
+	case d.def().Shape() == workflow.ShapePlain:
 		return nil
+	case x != nil:
+		key = x.Keys[position]
 	}
-	key := d.m.Key(d.s, d.n, i)
 	return &key
 }
 
@@ -191,19 +219,32 @@ func (d document) reason() string {
 // maxNamed is how many names a sentence holds.
 const maxNamed = 3
 
-func (d document) instance(i int) api.Instance {
-	out := api.Instance{Key: d.key(i), Index: i, Status: string(d.status(i)), Attempts: []api.Attempt{}}
-	begun := d.s.Instances[d.n]
-	if i >= len(begun) {
-		if d.key(i) == nil {
+func (d document) instance(position int) api.Instance {
+	i := d.number(position)
+	out := api.Instance{Key: d.key(position), Index: position, Status: string(d.status(position)), Attempts: []api.Attempt{}}
+	if out.Status == string(workflow.Succeeded) {
+		out.Outputs = d.outputs(i)
+	}
+	if i >= len(d.s.Instances[d.n]) {
+		if out.Key == nil {
 			out.Reason, out.EndedAt = d.reason(), d.state().EndedAt.Time()
+		} else if out.Status == string(workflow.Pending) {
+			out.Reason = d.turn()
 		}
 		return out
 	}
-	in := begun[i]
+	in := d.s.Instances[d.n][i]
 	out.Reason, out.EndedAt = in.Reason, in.EndedAt.Time()
-	if in.Status == workflow.Waiting {
+	switch {
+	case in.Status == workflow.Waiting && in.Current == nil:
 		out.RetryAt = in.RetryAt.Time()
+	case in.Status == workflow.Waiting:
+		out.Approval, out.Wait = d.asks(in.Current)
+	case in.Status == workflow.Queued && out.Reason == "":
+		out.Reason = d.place()
+	}
+	if out.Key == nil && out.Reason == "" {
+		out.Reason = d.state().Reason
 	}
 	for k := range in.Past {
 		out.Attempts = append(out.Attempts, ended(&in.Past[k]))
@@ -217,18 +258,58 @@ func (d document) instance(i int) api.Instance {
 			break
 		}
 	}
-	if in.Status == workflow.Succeeded {
-		out.Outputs = d.outputs(in)
-	}
 	return out
 }
 
-// outputs are the declared outputs of an instance that succeeded: what it wrote, its defaults, or null.
-func (d document) outputs(in *engine.Instance) map[string]json.RawMessage {
-	var written map[string]workflow.Value
-	if len(in.Past) > 0 {
-		written = in.Past[len(in.Past)-1].Outputs
+// turn is why an instance of a task that goes on has not begun.
+func (d document) turn() string {
+	t := d.state()
+	if t.Status.Terminal() || !t.Expanded || t.MaxParallel == 0 {
+		return ""
 	}
+	return fmt.Sprintf("waits for its turn: max_parallel of the task is %d", t.MaxParallel)
+}
+
+// place is why an instance that could run has not started.
+func (d document) place() string {
+	switch d.s.Head.Status {
+	case workflow.RunPausing, workflow.RunPaused:
+		return "the run is paused"
+	}
+	return "waits for a free place"
+}
+
+// asks is what an attempt of the engine's own waits for.
+func (d document) asks(c *engine.Current) (*api.Approval, *api.Wait) {
+	if d.def().BodyKind == workflow.BodyWait {
+		return nil, &api.Wait{Until: c.Due.Time()}
+	}
+	if d.def().BodyKind != workflow.BodyApproval {
+		return nil, nil
+	}
+	out := &api.Approval{
+		Approvers: append([]string{}, c.Approvers...), Since: c.StartedAt.Time(), Until: c.Due.Time(), OnTimeout: string(c.OnTimeout),
+		Inputs: []api.InputAsk{},
+	}
+	for _, o := range d.def().Outputs {
+		if o.Name == "by" || o.Name == "comment" { // what the answer itself gives
+			continue
+		}
+		ask := api.InputAsk{Name: o.Name, Type: o.Type.Text, Sensitive: o.Sensitive}
+		if o.Default != nil {
+			ask.Default = shown(*o.Default, o.Sensitive)
+		}
+		out.Inputs = append(out.Inputs, ask)
+	}
+	return out, nil
+}
+
+// outputs are the declared outputs of an instance that succeeded: what it has of its own, its defaults, or null.
+func (d document) outputs(i int) map[string]json.RawMessage {
+	if len(d.def().Outputs) == 0 && d.def().BodyKind == workflow.BodyJoin {
+		return nil
+	}
+	written := d.m.Written(d.s, d.n, i)
 	out := make(map[string]json.RawMessage, len(d.def().Outputs))
 	for _, o := range d.def().Outputs {
 		v, ok := written[o.Name]
@@ -252,6 +333,7 @@ func ended(a *engine.Attempt) api.Attempt {
 		JobID:       a.Place.JobID,
 		AllocID:     a.Place.AllocID,
 		PID:         a.Place.PID,
+		Child:       string(a.Place.Child),
 		QueuedAt:    a.QueuedAt.Time(),
 		StartedAt:   a.StartedAt.Time(),
 		EndedAt:     a.EndedAt.Time(),
@@ -277,6 +359,7 @@ func (d document) current(i int, in *engine.Instance) api.Attempt {
 		JobID:     c.Place.JobID,
 		AllocID:   c.Place.AllocID,
 		PID:       c.Place.PID,
+		Child:     string(c.Place.Child),
 		QueuedAt:  in.QueuedAt.Time(),
 		StartedAt: c.StartedAt.Time(),
 	}
@@ -293,5 +376,6 @@ func entry(in *engine.Input, h *engine.Head) api.RunEntry {
 		CreatedAt: in.CreatedAt.Time(),
 		StartedAt: h.StartedAt.Time(),
 		EndedAt:   h.EndedAt.Time(),
+		Parent:    parentRun(in),
 	}
 }

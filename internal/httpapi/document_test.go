@@ -101,6 +101,7 @@ func TestTheRunDocumentIsTheOneOfTheContract(t *testing.T) {
     {
       "name": "extract",
       "kind": "task",
+      "body": "task",
       "status": "succeeded",
       "reason": "",
       "recovered": false,

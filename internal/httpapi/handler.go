@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -29,8 +32,10 @@ type Runs interface {
 	View(ctx context.Context, id workflow.RunID, read func(*engine.Machine, *engine.State) error) error
 	// Notice says why a run does not get on, for people; empty when it does.
 	Notice(id workflow.RunID) string
-	// Verb feeds a verb to a run and returns once it is saved. ErrConflict: the run is over.
+	// Verb feeds a verb to a run and returns once it is saved. *engine.Misfit: it does not fit (any more).
 	Verb(ctx context.Context, id workflow.RunID, verb engine.Event) error
+	// Rerun starts a new run of the definition of a run that is over. *engine.Misfit: that is not possible.
+	Rerun(ctx context.Context, r scheduler.Rerun) (workflow.RunID, error)
 	// Changes blocks until the index of a run differs from the one given, or ctx ends, and returns the index then. No index
 	// is 0.
 	Changes(ctx context.Context, id workflow.RunID, index uint64) (uint64, error)
@@ -61,8 +66,8 @@ const (
 	maxPage     = 1000
 )
 
-// maxBody bounds the body of a request: verbs are small.
-const maxBody = 64 << 10
+// maxBody bounds the body of a request: the values of one task, or the params of a run, with room around them.
+const maxBody = 2 * workflow.MaxTaskOutputBytes
 
 // callTimeout bounds what a request may take apart from blocking reads and logs.
 const callTimeout = 30 * time.Second
@@ -70,15 +75,18 @@ const callTimeout = 30 * time.Second
 // New returns the handler of /v1/….
 func New(c Config) http.Handler {
 	h := &handler{Config: c, mux: http.NewServeMux()}
-	h.serve("GET", "/v1/agent/health", h.health)
-	h.serve("GET", "/v1/runs", h.list)
-	h.serve("GET", "/v1/run/{id}", h.show)
-	h.serve("GET", "/v1/run/{id}/instances", h.instances)
-	h.serve("GET", "/v1/run/{id}/logs", h.logs)
+	h.serve("/v1/agent/health", methods{"GET": h.health})
+	h.serve("/v1/runs", methods{"GET": h.list})
+	h.serve("/v1/run/{id}", methods{"GET": h.show})
+	h.serve("/v1/run/{id}/instances", methods{"GET": h.instances})
+	h.serve("/v1/run/{id}/logs", methods{"GET": h.logs})
+	h.serve("/v1/run/{id}/rerun", methods{"POST": h.rerun})
 	for _, verb := range api.Verbs() {
-		h.serve("POST", "/v1/run/{id}/"+string(verb), func(w http.ResponseWriter, r *http.Request) error {
-			return h.verb(w, r, verb)
-		})
+		on := methods{"POST": func(w http.ResponseWriter, r *http.Request) error { return h.verb(w, r, verb) }}
+		if verb == api.VerbRetry {
+			on["GET"] = h.retryPlan
+		}
+		h.serve("/v1/run/{id}/"+string(verb), on)
 	}
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, &api.Error{
@@ -94,18 +102,24 @@ type handler struct {
 	mux *http.ServeMux
 }
 
-// serve routes one method of a path, and answers the others with what would be right.
-func (h *handler) serve(method, path string, do func(http.ResponseWriter, *http.Request) error) {
-	h.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
-		if err := do(w, r); err != nil {
-			h.fail(w, r, err)
-		}
-	})
+// methods are what a path answers to.
+type methods map[string]func(http.ResponseWriter, *http.Request) error
+
+// serve routes the methods of a path, and answers the others with what would be right.
+func (h *handler) serve(path string, on methods) {
+	for method, do := range on {
+		h.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
+			if err := do(w, r); err != nil {
+				h.fail(w, r, err)
+			}
+		})
+	}
+	names := slices.Sorted(maps.Keys(on))
 	h.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Allow", method)
+		w.Header().Set("Allow", strings.Join(names, ", "))
 		h.fail(w, r, &api.Error{
 			Status: http.StatusMethodNotAllowed, Code: api.CodeBadMethod,
-			Message: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, method, r.Method),
+			Message: fmt.Sprintf("%s takes %s, not %s", r.URL.Path, listed(names), r.Method),
 		})
 	})
 }
@@ -113,8 +127,11 @@ func (h *handler) serve(method, path string, do func(http.ResponseWriter, *http.
 // fail answers with an error. What is not said for callers is logged, and they are told so.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var out *api.Error
+	var misfit *engine.Misfit
 	switch {
 	case errors.As(err, &out):
+	case errors.As(err, &misfit):
+		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: misfit.Text}
 	case errors.Is(err, scheduler.ErrNotFound):
 		out = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "there is no run " + r.PathValue("id")}
 	case errors.Is(err, scheduler.ErrConflict):

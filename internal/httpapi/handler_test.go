@@ -34,6 +34,7 @@ type runs struct {
 	index   uint64
 	changed chan struct{}
 	verbs   []engine.Event
+	reruns  []scheduler.Rerun
 	logs    func(scheduler.LogRequest) (io.ReadCloser, error)
 	notice  string
 	waiting chan struct{} // told of each blocking read that begins to wait; nil = nobody wants to know
@@ -60,6 +61,14 @@ func (r *runs) Leading() bool                { return true }
 func (r *runs) Verb(_ context.Context, _ workflow.RunID, e engine.Event) error {
 	r.change(func() { r.verbs = append(r.verbs, e) })
 	return nil
+}
+
+func (r *runs) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, error) {
+	if !r.state.Head.Status.Terminal() {
+		return "", &engine.Misfit{Text: "it is not over"}
+	}
+	r.change(func() { r.reruns = append(r.reruns, re) })
+	return r.state.Input.Run, nil
 }
 
 func (r *runs) change(do func()) {
@@ -146,7 +155,21 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{"unknown key", "GET", run + "/logs?task=extract&key=us", "", 404, "not_found", `task extract has no instance "us"; it has "eu"`},
 		{"unknown attempt", "GET", run + "/logs?task=extract&attempt=2", "", 404, "not_found", `instance "eu" of task extract has no attempt 2: the newest is 1`},
 		{"verb with an unknown field", "POST", run + "/stop", `{"why":"x"}`, 400, "bad_request", `the request is not what stop takes: json: unknown field "why"`},
-		{"verb too large", "POST", run + "/stop", strings.Repeat(" ", 70000), 400, "bad_request", "the request is larger than 65536 bytes"},
+		{"verb too large", "POST", run + "/stop", strings.Repeat(" ", 600000), 400, "bad_request", "the request is larger than 524288 bytes"},
+		{"rerun with an unknown field", "POST", run + "/rerun", `{"form":["x"]}`, 400, "bad_request", `the request is not what rerun takes: json: unknown field "form"`},
+		{"rerun from an unknown task", "POST", run + "/rerun", `{"from":["load"]}`, 404, "not_found", `run abcdefghijklmnopqrst has no task "load"; it has extract`},
+		{"rerun with a param given twice", "POST", run + "/rerun", `{"params":{"day":1},"param_texts":{"day":"1"}}`, 400, "bad_request", "param day is given twice: in params and in param_texts"},
+		{"retry by a method that is neither", "PUT", run + "/retry", "", 405, "bad_method", run + "/retry takes GET and POST, not PUT"},
+		{"retry of an instance of nothing", "POST", run + "/retry", `{"key":"eu"}`, 400, "bad_request", "key names an instance of a task: retry needs the task too"},
+		{"retry plan of a run that succeeded", "GET", run + "/retry", "", 409, "conflict", "run abcdefghijklmnopqrst is succeeded; retry is for runs that are failed, cancelled or skipped"},
+		{"skip names no task", "POST", run + "/skip", `{}`, 400, "bad_request", "skip needs the name of a task"},
+		{"approve names no task", "POST", run + "/approve", `{}`, 400, "bad_request", "approve needs the name of a task"},
+		{"skip takes no values", "POST", run + "/skip", `{"task":"extract","values":{"rows":1}}`, 400, "bad_request", "skip takes no values"},
+		{"stop takes no values", "POST", run + "/stop", `{"texts":{"rows":"1"}}`, 400, "bad_request", "stop takes no values"},
+		{"an output is given twice", "POST", run + "/succeed", `{"task":"extract","values":{"rows":1},"texts":{"rows":"1"}}`, 400, "bad_request", "output rows is given twice: in values and in texts"},
+		{"generation of a stop", "POST", run + "/stop", `{"generation":2}`, 400, "bad_request", "generation is for retry"},
+		{"negative generation", "POST", run + "/retry", `{"generation":-2}`, 400, "bad_request", "generation counts from 1"},
+		{"children is no truth", "GET", "/v1/runs?children=few", "", 400, "bad_request", "children=few: want true or false"},
 		{"stop names a task", "POST", run + "/stop", `{"task":"extract"}`, 400, "bad_request", "stop is for a whole run and takes no task"},
 		{"cancel names no task", "POST", run + "/cancel", ``, 400, "bad_request", "cancel needs the name of a task"},
 		{
@@ -352,63 +375,6 @@ func TestANoticeIsTheReasonOfARunThatDoesNotGetOn(t *testing.T) {
 	run, _, err := get[api.Run](serve(t, r), runPath)
 	if err != nil || run.Reason != r.notice {
 		t.Errorf("reason %q, %v; want the notice", run.Reason, err)
-	}
-}
-
-func TestVerbsFitOrSayWhatWould(t *testing.T) {
-	statuses := []workflow.RunStatus{"queued", "running", "pausing", "paused", "stopping", "succeeded", "failed", "cancelled", "skipped"}
-	// + acts, = done already, . refused; in the order of statuses.
-	for verb, want := range map[api.Verb]string{
-		api.VerbStop:      "++++=..=.",
-		api.VerbTerminate: "+++++..=.",
-		api.VerbPause:     ".+==.....",
-		api.VerbResume:    ".=++.....",
-	} {
-		got := ""
-		for _, status := range statuses {
-			m, s := nightly(t)
-			s.Head.Status = status
-			r := newRuns(m, s)
-			res, err := serve(t, r).do("POST", runPath+"/"+string(verb), api.VerbRequest{By: "ada", Reason: "x"})
-			if err == nil {
-				res.Body.Close()
-			}
-			var said *api.Error
-			switch {
-			case err == nil && len(r.verbs) == 1 && r.verbs[0].By == "ada" && r.verbs[0].Reason == "x":
-				got += "+"
-			case err == nil && len(r.verbs) == 0:
-				got += "="
-			case errors.As(err, &said) && said.Code == api.CodeConflict && len(r.verbs) == 0:
-				got += "."
-			default:
-				t.Errorf("%s on a run that is %s: %v, %d events", verb, status, err, len(r.verbs))
-			}
-		}
-		if got != want {
-			t.Errorf("%s: got %s, want %s", verb, got, want)
-		}
-	}
-}
-
-func TestCancelNamesTheTaskOrTheInstance(t *testing.T) {
-	m, s := nightly(t)
-	s.Head.Status, s.Tasks[0].Status, s.Instances[0][0].Status = workflow.RunRunning, workflow.Running, workflow.Running
-	r := newRuns(m, s)
-	srv := serve(t, r)
-	for _, key := range []*string{nil, ptr("eu")} {
-		res, err := srv.do("POST", runPath+"/cancel", api.VerbRequest{Task: "extract", Key: key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		res.Body.Close()
-	}
-	want := []engine.Event{
-		{Kind: engine.CancelTask, Task: 0, Instance: -1},
-		{Kind: engine.CancelTask, Task: 0, Instance: 0},
-	}
-	if diff := cmp.Diff(want, r.verbs); diff != "" {
-		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }
 

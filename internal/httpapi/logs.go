@@ -31,7 +31,7 @@ type target struct {
 
 // logs answers /v1/run/ID/logs with the text. With follow it waits for the attempt to begin and goes on to its end.
 func (h *handler) logs(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "task", "key", "attempt", "stream", "follow", "tail"); err != nil {
+	if err := unknown(r, "task", "key", "attempt", "part", "stream", "follow", "tail"); err != nil {
 		return err
 	}
 	id, err := runID(r)
@@ -85,7 +85,7 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request) error {
 
 func logQuery(r *http.Request) (api.LogQuery, error) {
 	query := r.URL.Query()
-	out := api.LogQuery{Task: query.Get("task")}
+	out := api.LogQuery{Task: query.Get("task"), Part: query.Get("part")}
 	if out.Task == "" {
 		return out, badRequest("logs needs the name of a task: task=NAME")
 	}
@@ -167,6 +167,9 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 	}
 	d := document{m, s, n}
 	over := s.Head.Status.Terminal()
+	if kind := d.def().BodyKind; !kind.Cluster() && kind != workflow.BodyRunWorkflow {
+		return target{none: notFound("task %s writes no log: it is of kind %s", query.Task, kind)}, nil
+	}
 	if d.def().Shape() != workflow.ShapePlain && !d.state().Expanded {
 		none := notFound("task %s has no instances: it is %s", query.Task, d.state().Status)
 		return target{none: none, later: !over && !d.state().Status.Terminal()}, nil
@@ -176,9 +179,12 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 		return target{}, err
 	}
 	what := "task " + query.Task
+	later := !over && !d.status(i).Terminal()
 	if key := d.key(i); key != nil {
 		what = fmt.Sprintf("instance %q of task %s", *key, query.Task)
 	}
+	none := fmt.Sprintf("it is %s", d.status(i))
+	i = d.number(i)
 	newest := 0
 	var in *engine.Instance
 	if begun := s.Instances[n]; i < len(begun) {
@@ -189,16 +195,18 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 	if want == 0 {
 		want = newest
 	}
-	later := !over && !d.status(i).Terminal()
 	switch {
 	case newest == 0:
-		return target{none: notFound("%s has no attempt, and so no log: it is %s", what, d.status(i)), later: later}, nil
+		return target{none: notFound("%s has no attempt, and so no log: %s", what, none), later: later}, nil
 	case want > newest:
 		return target{none: notFound("%s has no attempt %d: the newest is %d", what, want, newest), later: later}, nil
+	case d.def().BodyKind == workflow.BodyRunWorkflow:
+		return target{none: d.logsOfChild(what, in, want)}, nil
 	}
 	t := target{ended: true, req: scheduler.LogRequest{
 		Attempt: workflow.MakeAttemptID(s.Input.Run, n, i, want),
 		Task:    query.Task,
+		Part:    query.Part,
 		Stderr:  query.Stderr,
 		Follow:  query.Follow,
 		Tail:    query.Tail,
@@ -214,7 +222,24 @@ func find(m *engine.Machine, s *engine.State, query api.LogQuery) (target, error
 	return t, nil
 }
 
-// find returns the number of the instance with a key.
+// logsOfChild says where the logs are of an attempt that is a run.
+func (d document) logsOfChild(what string, in *engine.Instance, number int) error {
+	var child workflow.RunID
+	if in.Current != nil && in.Number == number {
+		child = in.Current.Place.Child
+	}
+	for k := range in.Past {
+		if in.Past[k].Number == number {
+			child = in.Past[k].Place.Child
+		}
+	}
+	if child == "" {
+		return notFound("%s is a run of another workflow, which has not begun", what)
+	}
+	return notFound("%s writes no log itself, as it is run %s; ask for the log of one of that run's tasks: cairn runs logs %s TASK", what, child, child)
+}
+
+// find returns the position of the instance with a key.
 func (d document) find(key *string) (int, error) {
 	name, size := d.def().Name, d.size()
 	if d.def().Shape() == workflow.ShapePlain {

@@ -18,12 +18,16 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// list answers /v1/runs: newest first, filtered by workflow and status.
+// list answers /v1/runs: newest first, filtered by workflow and status; child runs too if children says so.
 func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "workflow", "status", "next", "per_page"); err != nil {
+	if err := unknown(r, "workflow", "status", "children", "next", "per_page"); err != nil {
 		return err
 	}
 	query := r.URL.Query()
+	children, err := flag(r, "children")
+	if err != nil {
+		return err
+	}
 	size, err := number(r, "per_page", defaultPage, 1, maxPage)
 	if err != nil {
 		return err
@@ -34,7 +38,7 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	summaries, err := h.Runs.List(ctx, scheduler.Filter{Workflow: query.Get("workflow")})
+	summaries, err := h.Runs.List(ctx, scheduler.Filter{Workflow: query.Get("workflow"), Children: children})
 	if err != nil {
 		return err
 	}
@@ -82,7 +86,7 @@ func summary(s scheduler.Summary) (api.RunEntry, error) {
 	if err := json.Unmarshal(s.Head, &head); err != nil {
 		return api.RunEntry{}, fmt.Errorf("read the head of run %s: %w", s.ID, err)
 	}
-	in := engine.Input{Run: s.ID, Workflow: s.Workflow, Namespace: s.Namespace, CreatedAt: s.CreatedAt}
+	in := engine.Input{Run: s.ID, Workflow: s.Workflow, Namespace: s.Namespace, Parent: s.Parent, CreatedAt: s.CreatedAt}
 	return entry(&in, &head), nil
 }
 

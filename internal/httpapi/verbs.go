@@ -10,48 +10,33 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 
+	"github.com/cairnflow/cairn/hcl"
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// rule says when a verb fits. done are the statuses in which it has been done already: repeating it changes nothing.
-type rule struct {
-	event engine.EventKind
-	fits  []workflow.RunStatus
-	done  []workflow.RunStatus
+// form is what the request of a verb holds beside who and why.
+type form struct {
+	event    engine.EventKind // on the run
+	taskKind engine.EventKind // on a task or instance; empty = the verb is for a whole run
+	values   string           // what Values are; empty = it takes none
 }
 
-var rules = map[api.Verb]rule{
-	api.VerbStop: {
-		event: engine.Stop,
-		fits:  []workflow.RunStatus{workflow.RunQueued, workflow.RunRunning, workflow.RunPausing, workflow.RunPaused},
-		done:  []workflow.RunStatus{workflow.RunStopping, workflow.RunCancelled},
-	},
-	api.VerbTerminate: {
-		event: engine.Terminate,
-		fits: []workflow.RunStatus{
-			workflow.RunQueued, workflow.RunRunning, workflow.RunPausing, workflow.RunPaused, workflow.RunStopping,
-		},
-		done: []workflow.RunStatus{workflow.RunCancelled},
-	},
-	api.VerbPause: {
-		event: engine.Pause,
-		fits:  []workflow.RunStatus{workflow.RunRunning},
-		done:  []workflow.RunStatus{workflow.RunPausing, workflow.RunPaused},
-	},
-	api.VerbResume: {
-		event: engine.Resume,
-		fits:  []workflow.RunStatus{workflow.RunPausing, workflow.RunPaused},
-		done:  []workflow.RunStatus{workflow.RunRunning},
-	},
+var forms = map[api.Verb]form{
+	api.VerbStop:      {event: engine.Stop},
+	api.VerbTerminate: {event: engine.Terminate},
+	api.VerbPause:     {event: engine.Pause},
+	api.VerbResume:    {event: engine.Resume},
+	api.VerbRetry:     {event: engine.Retry, taskKind: engine.RetryTask},
+	api.VerbCancel:    {taskKind: engine.CancelTask},
+	api.VerbSkip:      {taskKind: engine.SkipTask},
+	api.VerbSucceed:   {taskKind: engine.SucceedTask, values: "output"},
+	api.VerbApprove:   {taskKind: engine.Approve, values: "input"},
+	api.VerbReject:    {taskKind: engine.Reject},
 }
-
-// cancellable are the statuses in which a task or instance can be cancelled.
-var cancellable = []workflow.Status{workflow.Queued, workflow.Waiting, workflow.Starting, workflow.Running}
 
 // verb answers the verbs: it checks that the verb fits, feeds it to the run, and says how the run stands then.
 func (h *handler) verb(w http.ResponseWriter, r *http.Request, verb api.Verb) error {
@@ -62,20 +47,22 @@ func (h *handler) verb(w http.ResponseWriter, r *http.Request, verb api.Verb) er
 	if err != nil {
 		return err
 	}
-	req, err := verbRequest(r, verb)
-	if err != nil {
+	var req api.VerbRequest
+	if err := decodeRequest(r, string(verb), &req); err != nil {
+		return err
+	}
+	if err := forms[verb].check(verb, &req); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	event := engine.Event{By: req.By, Reason: req.Reason}
+	var event engine.Event
 	due := false
 	err = h.Runs.View(ctx, id, func(m *engine.Machine, s *engine.State) error {
-		if verb == api.VerbCancel {
-			due, err = cancelTask(m, s, req, &event)
-		} else {
-			due, err = runVerb(s, verb, &event)
+		if event, err = eventOf(m, s, verb, &req); err != nil {
+			return err
 		}
+		due, err = m.Fits(s, event)
 		return err
 	})
 	if err != nil {
@@ -86,8 +73,13 @@ func (h *handler) verb(w http.ResponseWriter, r *http.Request, verb api.Verb) er
 			return err
 		}
 	}
+	return h.stands(ctx, w, r, id)
+}
+
+// stands answers with how a run stands.
+func (h *handler) stands(ctx context.Context, w http.ResponseWriter, r *http.Request, id workflow.RunID) error {
 	var out api.RunEntry
-	err = h.Runs.View(ctx, id, func(_ *engine.Machine, s *engine.State) error {
+	err := h.Runs.View(ctx, id, func(_ *engine.Machine, s *engine.State) error {
 		out = entry(&s.Input, &s.Head)
 		return nil
 	})
@@ -98,81 +90,144 @@ func (h *handler) verb(w http.ResponseWriter, r *http.Request, verb api.Verb) er
 	return nil
 }
 
-// verbRequest reads the body of a verb; an empty one is fine unless a task must be named.
-func verbRequest(r *http.Request, verb api.Verb) (api.VerbRequest, error) {
-	var req api.VerbRequest
+// retryPlan answers GET /v1/run/ID/retry: what a retry would run.
+func (h *handler) retryPlan(w http.ResponseWriter, r *http.Request) error {
+	if err := unknown(r, "task"); err != nil {
+		return err
+	}
+	id, err := runID(r)
+	if err != nil {
+		return err
+	}
+	req := api.VerbRequest{Task: r.URL.Query().Get("task")}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	out := api.Plan{Tasks: []api.PlannedTask{}}
+	err = h.Runs.View(ctx, id, func(m *engine.Machine, s *engine.State) error {
+		event, err := eventOf(m, s, api.VerbRetry, &req)
+		if err != nil {
+			return err
+		}
+		planned, err := m.RetryPlan(s, event)
+		for _, p := range planned {
+			out.Tasks = append(out.Tasks, api.PlannedTask{Name: p.Task, Instances: p.Instances})
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	h.reply(w, r, http.StatusOK, out)
+	return nil
+}
+
+// decodeRequest reads the body of a request; an empty one leaves out as it is.
+func decodeRequest(r *http.Request, what string, out any) error {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return req, badRequest("the request is larger than %d bytes", maxBody)
+		return badRequest("the request is larger than %d bytes", maxBody)
 	case err != nil:
-		return req, fmt.Errorf("read the request: %w", err)
+		return fmt.Errorf("read the request: %w", err)
+	case len(body) == 0:
+		return nil
 	}
-	if len(body) > 0 {
-		dec := json.NewDecoder(strings.NewReader(string(body)))
-		dec.DisallowUnknownFields()
-		if err := dec.Decode(&req); err != nil {
-			return req, badRequest("the request is not what %s takes: %s", verb, err)
+	dec := json.NewDecoder(strings.NewReader(string(body)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(out); err != nil {
+		return badRequest("the request is not what %s takes: %s", what, err)
+	}
+	return nil
+}
+
+// check refuses a request that lacks what its verb needs, or holds what it does not take.
+func (f form) check(verb api.Verb, req *api.VerbRequest) error {
+	given := len(req.Values) + len(req.Texts)
+	switch {
+	case f.taskKind == "" && (req.Task != "" || req.Key != nil):
+		return badRequest("%s is for a whole run and takes no task", verb)
+	case f.event == "" && req.Task == "":
+		return badRequest("%s needs the name of a task", verb)
+	case req.Task == "" && req.Key != nil:
+		return badRequest("key names an instance of a task: %s needs the task too", verb)
+	case f.values == "" && given > 0:
+		return badRequest("%s takes no values", verb)
+	case req.Generation != 0 && verb != api.VerbRetry:
+		return badRequest("generation is for retry")
+	case req.Generation < 0:
+		return badRequest("generation counts from 1")
+	}
+	for name := range req.Texts {
+		if _, both := req.Values[name]; both {
+			return badRequest("%s %s is given twice: in values and in texts", f.values, name)
 		}
 	}
-	switch {
-	case verb == api.VerbCancel && req.Task == "":
-		return req, badRequest("cancel needs the name of a task")
-	case verb != api.VerbCancel && (req.Task != "" || req.Key != nil):
-		return req, badRequest("%s is for a whole run and takes no task", verb)
-	}
-	return req, nil
+	return nil
 }
 
-func runVerb(s *engine.State, verb api.Verb, event *engine.Event) (due bool, err error) {
-	rule, status := rules[verb], s.Head.Status
-	event.Kind = rule.event
-	switch {
-	case slices.Contains(rule.fits, status):
-		return true, nil
-	case slices.Contains(rule.done, status):
-		return false, nil
+// eventOf is what a verb means for the run as it stands.
+func eventOf(m *engine.Machine, s *engine.State, verb api.Verb, req *api.VerbRequest) (engine.Event, error) {
+	f := forms[verb]
+	e := engine.Event{Kind: f.event, By: req.By, Reason: req.Reason, Generation: req.Generation, Instance: -1}
+	if req.Task == "" {
+		return e, nil
 	}
-	return false, conflict("run %s is %s; %s is for runs that are %s", s.Input.Run, status, verb, either(rule.fits))
-}
-
-func cancelTask(m *engine.Machine, s *engine.State, req api.VerbRequest, event *engine.Event) (due bool, err error) {
 	n, err := taskNumber(m, s, req.Task)
 	if err != nil {
-		return false, err
+		return e, err
 	}
-	d := document{m, s, n}
-	what, status := "task "+req.Task, s.Tasks[n].Status
-	event.Kind, event.Task, event.Instance = engine.CancelTask, n, -1
+	e.Kind, e.Task = f.taskKind, n
 	if req.Key != nil {
-		i, err := d.find(req.Key)
+		d := document{m, s, n}
+		position, err := d.find(req.Key)
 		if err != nil {
-			return false, err
+			return e, err
 		}
-		what, status, event.Instance = fmt.Sprintf("instance %q of task %s", *req.Key, req.Task), d.status(i), i
+		e.Instance = d.number(position)
 	}
-	switch {
-	case slices.Contains(cancellable, status):
-		return true, nil
-	case status == workflow.Cancelled:
-		return false, nil
-	}
-	return false, conflict("%s is %s; cancel is for what is %s", what, status, either(cancellable))
+	e.Values, err = handValues(&m.Definition().Tasks[n], f.values, req)
+	return e, err
 }
 
-func conflict(format string, args ...any) error {
-	return &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: fmt.Sprintf(format, args...)}
-}
-
-func either[S ~string](names []S) string {
-	out := string(names[0])
-	for i, name := range names[1:] {
-		if i == len(names)-2 {
-			out += " or " + string(name)
-		} else {
-			out += ", " + string(name)
+// handValues are the values of a request as JSON. What has the wrong type is the engine's to refuse.
+func handValues(t *workflow.Task, what string, req *api.VerbRequest) (map[string]workflow.Value, error) {
+	if len(req.Values)+len(req.Texts) == 0 {
+		return nil, nil
+	}
+	out := map[string]workflow.Value{}
+	for name, v := range req.Values {
+		out[name] = workflow.Value{JSON: v}
+	}
+	for name, text := range req.Texts {
+		o := outputOf(t, name)
+		if o == nil {
+			out[name] = workflow.Value{JSON: json.RawMessage("null")} // the engine says what there is
+			continue
+		}
+		v, err := hcl.Given{Text: text}.Value(o.Type.Text)
+		if err != nil && o.Sensitive {
+			err = errors.New("is not valid; because it is sensitive, the reason is not shown")
+		}
+		if err != nil {
+			return nil, badRequest("%s %s of task %s %s", what, name, t.Name, err)
+		}
+		out[name] = workflow.Value{JSON: v}
+	}
+	for name, v := range out {
+		if o := outputOf(t, name); o != nil && o.Sensitive {
+			v.Sensitive = true
+			out[name] = v
 		}
 	}
-	return out
+	return out, nil
+}
+
+func outputOf(t *workflow.Task, name string) *workflow.Output {
+	for i := range t.Outputs {
+		if t.Outputs[i].Name == name {
+			return &t.Outputs[i]
+		}
+	}
+	return nil
 }

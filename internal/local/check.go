@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/agext/levenshtein"
+
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // Report is what a local run makes of a task body before anything is started.
@@ -20,9 +22,16 @@ type Report struct {
 	Ignored []string
 }
 
-// Check looks at a rendered task body (the JSON of a Nomad job, Start.Body): what a local run on this machine cannot run and
-// what it ignores. Values that are not known yet may be any text. An error means that the body is no such job.
-func Check(rendered []byte) (Report, error) {
+// Check looks at the rendered body of a task: what a local run on this machine cannot run and what it ignores. Bodies that no
+// executor sees are nobody's business here. Values that are not known yet may be any text. An error means that the body is
+// no such job.
+func Check(kind workflow.BodyKind, rendered []byte) (Report, error) {
+	if !kind.Cluster() {
+		return Report{}, nil
+	}
+	if why := refusal(kind); why != "" {
+		return Report{Refused: []string{why}}, nil
+	}
 	b, r, err := parseBody(rendered)
 	if err != nil {
 		return r, err
@@ -30,6 +39,21 @@ func Check(rendered []byte) (Report, error) {
 	e := newEnvironment(newHost(), b, attemptFolder{dir: "/attempt", task: "task"}, nil)
 	render(b, e, &r)
 	return r, nil
+}
+
+// refusal says why the executor does not start bodies of a kind; empty for those that it does.
+func refusal(kind workflow.BodyKind) string {
+	switch kind {
+	case workflow.BodyGroup:
+		return "a group runs its tasks side by side on a Nomad client, which a local run is not: make each of them a task of the workflow, or run with -nomad"
+	case workflow.BodyJob:
+		return "a job file is Nomad's to run, by its own rules: run with -nomad"
+	case workflow.BodyDispatch:
+		return "a dispatch asks Nomad for a job that is registered there: run with -nomad"
+	case "", workflow.BodyTask:
+		return ""
+	}
+	return fmt.Sprintf("it runs without a worker (%s): no executor starts it", kind)
 }
 
 func (r *Report) refuse(format string, args ...any) {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 func TestWhatCannotRunHereIsRefused(t *testing.T) {
@@ -57,7 +58,7 @@ func TestWhatCannotRunHereIsRefused(t *testing.T) {
 		{"several allocations", raw(map[string]any{"group.Count": 3}), []string{"count 3"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := Check(bodyOf(t, c.body))
+			r, err := Check(workflow.BodyTask, bodyOf(t, c.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +112,7 @@ func TestWhatHasNoEffectHereIsNamedOnce(t *testing.T) {
 		"group.Constraints": one, "group.Spreads": []any{map[string]any{}}, "group.Services": []any{}, "job.NodePool": "x", "job.Priority": 70,
 		"job.Datacenters": []any{"dc1"}, "job.Constraints": one,
 	})
-	r, err := Check(body)
+	r, err := Check(workflow.BodyTask, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +124,36 @@ func TestWhatHasNoEffectHereIsNamedOnce(t *testing.T) {
 	wantExit(t, o, 0)
 }
 
+func TestKindsThatNeedNomadAreRefused(t *testing.T) {
+	for kind, want := range map[workflow.BodyKind]string{
+		workflow.BodyGroup: "a group runs its tasks side by side", workflow.BodyJob: "a job file is Nomad's to run",
+		workflow.BodyDispatch: "a dispatch asks Nomad for a job", workflow.BodyTask: "",
+		workflow.BodyApproval: "", workflow.BodyWait: "", workflow.BodyHTTP: "", workflow.BodyRunWorkflow: "", workflow.BodyJoin: "",
+	} {
+		body := []byte("{}")
+		if kind == workflow.BodyTask {
+			body = rawExec("true", nil)
+		}
+		r, err := Check(kind, body)
+		if err != nil || !strings.HasPrefix(r.Message(), want) || (want == "") != (r.Message() == "") {
+			t.Errorf("%s: refused %q (%v), want %q", kind, r.Refused, err, want)
+		}
+		if want == "" {
+			continue
+		}
+		if !strings.Contains(r.Message(), "-nomad") {
+			t.Errorf("%s: %q does not name the way out", kind, r.Message())
+		}
+		o, _ := runOne(t, rawExec("true", nil), func(s *engine.Start) { s.Kind = kind })
+		if o.Kind != engine.OutcomeInvalid || o.Message != r.Message() || o.StartedAt != 0 {
+			t.Errorf("%s: started: got %+v, want invalid with %q", kind, o, r.Message())
+		}
+	}
+}
+
 func TestABodyThatIsNoJobIsAnError(t *testing.T) {
 	for _, body := range []string{"", "[]", `{"TaskGroups":[]}`, `{"TaskGroups":[{"Tasks":[{},{}]}]}`, `{"TaskGroups":[{"Tasks":[{"Driver":5}]}]}`} {
-		if r, err := Check([]byte(body)); err == nil {
+		if r, err := Check(workflow.BodyTask, []byte(body)); err == nil {
 			t.Errorf("%s: no error, report %+v", body, r)
 		}
 		o, _ := runOne(t, []byte(body+" "), nil)

@@ -218,6 +218,9 @@ func (e *Executor) ask(ctx context.Context, r request) (reply, error) {
 
 // render makes the command of an attempt, or says why there is none.
 func (e *Executor) render(s engine.Start) (*spec, string) {
+	if why := refusal(s.Kind); why != "" {
+		return nil, why
+	}
 	if s.Body == nil {
 		return nil, "its body cannot be rendered again as it was when the attempt was recorded"
 	}

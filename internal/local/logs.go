@@ -51,6 +51,9 @@ func openLog(ctx context.Context, dir string, req scheduler.LogRequest, over fun
 	if req.Task == "" || strings.ContainsAny(req.Task, "/\x00") {
 		return nil, fmt.Errorf("open log of attempt %s: %q is no task", req.Attempt, req.Task)
 	}
+	if req.Part != "" && req.Part != req.Task {
+		return nil, fmt.Errorf("open log of attempt %s: %w: it has one task, %s, and no %s", req.Attempt, scheduler.ErrNotFound, req.Task, req.Part)
+	}
 	f := attemptFolder{dir: filepath.Join(dir, attemptsDir, string(req.Attempt)), task: req.Task}
 	file, err := os.OpenInRoot(dir, filepath.Join(attemptsDir, string(req.Attempt), f.log(req.Stderr)))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -35,6 +35,7 @@ type Executor struct {
 	reports  []*attempt // with events to report, in order
 	reported chan struct{}
 	purges   purgeQueue
+	parents  families
 }
 
 var _ scheduler.Executor = (*Executor)(nil)
@@ -51,7 +52,8 @@ type attempt struct {
 	// Guarded by Executor.mu.
 	start       engine.Start // without its body once accepted
 	realm       realm
-	mains       []string
+	groups      []shape // of its job; empty until that is known
+	whole       bool    // its job is not Cairn's own: an existing job file, or the child of a dispatch
 	killTimeout time.Duration
 	accepted    uint64
 	unsure      bool // an earlier start may have reached Nomad
@@ -68,6 +70,11 @@ type attempt struct {
 	look        bool      // its allocations are to be read
 	doubt       bool      // a list did not name its job
 	whyHeld     bool      // its evaluations are to be read
+	mayBeOver   bool      // whole only: something has happened since Nomad last said that it would still place something
+	deadSince   time.Time // whole only: since when Nomad calls the job dead, with nothing having happened since
+	dead        bool      // whole only: Nomad will place nothing more
+	lingering   bool      // the nodes of its lingering allocations are to be asked for
+	barring     barring   // dispatch only
 	outcome     *engine.Outcome
 	place       engine.Place
 	tending     bool
@@ -130,8 +137,11 @@ func (e *Executor) Start(ctx context.Context, s engine.Start) error {
 	a.unsure = a.unsure || e.age(s) > freshIntent
 	a.start = s
 	e.mu.Unlock()
-	if s.Accepted != 0 {
+	switch {
+	case s.Accepted != 0:
 		return e.reattach(ctx, a, s)
+	case s.Kind == workflow.BodyDispatch:
+		return e.launchDispatch(ctx, a, s)
 	}
 	return e.launch(ctx, a, s)
 }
@@ -179,7 +189,11 @@ func (e *Executor) Kill(ctx context.Context, s engine.Start) error {
 		accepted = true
 	}
 	if !accepted {
-		barred, err := e.bar(ctx, a, s, tombKilled)
+		bar := e.bar
+		if s.Kind == workflow.BodyDispatch {
+			bar = e.barDispatch
+		}
+		barred, err := bar(ctx, a, s, tombKilled)
 		if err != nil || barred {
 			return err
 		}
@@ -218,16 +232,25 @@ func (e *Executor) attempt(s engine.Start) (*attempt, error) {
 		a = &attempt{
 			id: s.Attempt, jobID: id, start: s, turn: make(chan struct{}, 1), changed: make(chan struct{}, 1),
 			realm: e.realmOf(s, nil), allocs: map[string]*alloc{},
-			killTimeout: defaultKillTimeout,
+			killTimeout: defaultKillTimeout, mayBeOver: true,
+			whole:   s.Kind == workflow.BodyJob || s.Kind == workflow.BodyDispatch,
+			barring: barring{since: time.Now()},
 		}
-		e.attempts[s.Attempt], e.jobs[id] = a, a
+		if s.Kind == workflow.BodyDispatch && s.Place.JobID != "" {
+			a.jobID = s.Place.JobID
+		}
+		e.attempts[s.Attempt], e.jobs[a.jobID] = a, a
 	}
 	return a, nil
 }
 
-// realmOf says where an attempt's job belongs: the body may name its own namespace and region.
 func (e *Executor) realmOf(s engine.Start, job *nomadapi.Job) realm {
-	r := realm{region: e.cfg.Region, namespace: s.Namespace}
+	return realmOf(e.cfg.Region, s, job)
+}
+
+// realmOf says where an attempt's job belongs: the body may name its own namespace and region.
+func realmOf(region string, s engine.Start, job *nomadapi.Job) realm {
+	r := realm{region: region, namespace: s.Namespace}
 	if job != nil && job.Namespace != nil && *job.Namespace != "" {
 		r.namespace = *job.Namespace
 	}
@@ -245,10 +268,12 @@ func (e *Executor) describe(a *attempt, s engine.Start, job *nomadapi.Job) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	a.realm = e.realmOf(s, job)
-	a.mains = mains(job.TaskGroups[0])
-	a.killTimeout = killTimeout(job.TaskGroups[0])
+	a.portray(job)
 	e.watchRealm(a.realm)
 }
+
+// portray notes what judging needs of the attempt's job. The caller holds mu.
+func (a *attempt) portray(job *nomadapi.Job) { a.groups, a.killTimeout = shapes(job), killTimeout(job) }
 
 // take waits for the attempt's turn: its starts and kills go one by one.
 func (a *attempt) take(ctx context.Context) error {
@@ -279,12 +304,18 @@ func (e *Executor) accept(a *attempt, index uint64) {
 	e.advance(a)
 }
 
+// hasJob: the job ID is that of a job, not only the beginning of what a dispatch would have made. The caller holds mu.
+func (a *attempt) hasJob() bool { return a.start.Kind != workflow.BodyDispatch || a.accepted != 0 }
+
 // finish records how the attempt ended, once, and tells. The caller holds mu.
 func (e *Executor) finish(a *attempt, o *engine.Outcome, of *alloc) {
 	if a.outcome != nil {
 		return
 	}
-	a.outcome, a.place = o, engine.Place{JobID: a.jobID}
+	a.outcome, a.place = o, engine.Place{}
+	if a.hasJob() {
+		a.place.JobID = a.jobID
+	}
 	if of != nil {
 		a.place.Node, a.place.AllocID = of.NodeName, of.ID
 	}
@@ -345,13 +376,17 @@ func (a *attempt) apply(next *alloc) (changed bool) {
 	}
 	a.allocs[next.ID] = next
 	a.missing = time.Time{}
+	a.stirs()
 	return true
 }
+
+// stirs notes that something has happened to the job, after which it may be over, or not any more. The caller holds mu.
+func (a *attempt) stirs() { a.mayBeOver, a.deadSince, a.dead = true, time.Time{}, false }
 
 // facts collects what judging needs. The caller holds mu.
 func (e *Executor) facts(a *attempt) *facts {
 	f := &facts{
-		mains: a.mains, job: a.job, tombstone: a.tombstone, killed: a.killed,
+		groups: a.groups, whole: a.whole, dead: a.dead, job: a.job, tombstone: a.tombstone, killed: a.killed,
 		immediate: a.start.OnWorkerLoss.Mode == workflow.Immediate,
 		cause:     a.cause, settled: a.settledJob,
 		waited: !a.lostSince.IsZero() && !time.Now().Before(e.lossEnds(a)),

@@ -4,7 +4,6 @@
 package nomad
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"strconv"
@@ -111,89 +110,6 @@ func printable(r rune) rune {
 	return r
 }
 
-// decodeBody reads the body of a start.
-func decodeBody(s engine.Start) (*nomadapi.Job, error) {
-	var job nomadapi.Job
-	if err := json.Unmarshal(s.Body, &job); err != nil {
-		return nil, fmt.Errorf("decode the body of task %s: %w", s.Task, err)
-	}
-	if len(job.TaskGroups) != 1 || len(job.TaskGroups[0].Tasks) == 0 {
-		return nil, fmt.Errorf("the body of task %s has %d groups: want one group with a task", s.Task, len(job.TaskGroups))
-	}
-	return &job, nil
-}
-
-// complete makes a body the job of one attempt: it sets everything that is Cairn's.
-func complete(job *nomadapi.Job, cluster, id string, s engine.Start) {
-	job.ID, job.Name = &id, ptr(jobName(s))
-	job.Type = ptr(nomadapi.JobTypeBatch)
-	if job.Namespace == nil {
-		job.Namespace = ptr(s.Namespace)
-	}
-	if job.Priority == nil && s.Priority > 0 {
-		job.Priority = ptr(s.Priority)
-	}
-	if len(job.Datacenters) == 0 {
-		job.Datacenters = []string{"*"}
-	}
-	for _, node := range s.AvoidNodes {
-		job.Constraints = append(job.Constraints, nomadapi.NewConstraint("${node.unique.name}", "!=", node))
-	}
-	job.Meta = withMeta(job.Meta, metaOf(cluster, s))
-	for _, group := range job.TaskGroups {
-		completeGroup(group, s)
-	}
-	if strings.Contains(s.Key, "${") {
-		job.Meta[metaDollar] = "$"
-	}
-}
-
-func metaOf(cluster string, s engine.Start) map[string]string {
-	return map[string]string{
-		metaCluster:    cluster,
-		metaEpoch:      strconv.FormatUint(s.Epoch, 10),
-		metaRun:        string(s.Run),
-		metaTask:       s.Task,
-		metaInstance:   strconv.Itoa(s.Instance),
-		metaAttempt:    strconv.Itoa(s.Number),
-		metaGeneration: strconv.Itoa(s.Generation),
-		metaFence:      strconv.FormatInt(s.Fence, 10),
-		metaDefinition: s.Definition,
-		metaBody:       s.BodyHash,
-	}
-}
-
-// completeGroup hands retries over to Cairn: one try, no replacement but the one that Nomad cannot be kept from.
-func completeGroup(group *nomadapi.TaskGroup, s engine.Start) {
-	if group.Name == nil {
-		group.Name = ptr(s.Task)
-	}
-	group.Count = ptr(1)
-	group.RestartPolicy = &nomadapi.RestartPolicy{Attempts: ptr(0), Mode: ptr("fail")}
-	group.ReschedulePolicy = &nomadapi.ReschedulePolicy{Attempts: ptr(0), Unlimited: ptr(false)}
-	group.Disconnect = nil
-	if s.OnWorkerLoss.Mode != workflow.Immediate {
-		group.Disconnect = &nomadapi.DisconnectStrategy{
-			StopOnClientAfter: ptr(stopAfter(s)),
-			Replace:           ptr(false),
-		}
-	}
-	for _, task := range group.Tasks {
-		if task.Name == "" {
-			task.Name = s.Task
-		}
-		task.RestartPolicy = nil
-		task.Env = withMeta(task.Env, envOf(s))
-		for _, t := range task.Templates {
-			// Nomad's own default restarts the task whenever the data changes. The decoder of bodies leaves it unset or at
-			// noop unless the author wrote one.
-			if t.ChangeMode == nil || *t.ChangeMode == "" {
-				t.ChangeMode = ptr(changeModeNoop)
-			}
-		}
-	}
-}
-
 func envOf(s engine.Start) map[string]string {
 	return map[string]string{
 		"CAIRN_RUN_ID":       string(s.Run),
@@ -235,32 +151,6 @@ func tombstone(job *nomadapi.Job, reason string) *nomadapi.Job {
 func standIn(s engine.Start) *nomadapi.Job {
 	task := &nomadapi.Task{Name: s.Task, Driver: "raw_exec", Config: map[string]any{"command": "/bin/false"}}
 	return &nomadapi.Job{TaskGroups: []*nomadapi.TaskGroup{{Name: ptr(s.Task), Tasks: []*nomadapi.Task{task}}}}
-}
-
-// mains returns the names of the tasks whose end is the attempt's end: the leader if there is one, else all that run to
-// their own end.
-func mains(group *nomadapi.TaskGroup) []string {
-	var all []string
-	for _, t := range group.Tasks {
-		if t.Leader {
-			return []string{t.Name}
-		}
-		if t.Lifecycle == nil || t.Lifecycle.Empty() {
-			all = append(all, t.Name)
-		}
-	}
-	return all
-}
-
-// killTimeout is the longest time any task of the group is given to end after its signal.
-func killTimeout(group *nomadapi.TaskGroup) time.Duration {
-	longest := defaultKillTimeout
-	for _, t := range group.Tasks {
-		if t.KillTimeout != nil {
-			longest = max(longest, *t.KillTimeout)
-		}
-	}
-	return longest
 }
 
 func stopAfter(s engine.Start) time.Duration {

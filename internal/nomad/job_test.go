@@ -180,7 +180,7 @@ func TestMainTasks(t *testing.T) {
 	if diff := cmp.Diff([]string{"a", "b"}, mains(group)); diff != "" {
 		t.Errorf("main tasks (-want +got):\n%s", diff)
 	}
-	if got := killTimeout(group); got != time.Minute {
+	if got := killTimeout(&nomadapi.Job{TaskGroups: []*nomadapi.TaskGroup{group}}); got != time.Minute {
 		t.Errorf("kill timeout %s, want a minute", got)
 	}
 	group.Tasks[1].Leader = true

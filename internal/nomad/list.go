@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -165,6 +166,7 @@ func (e *Executor) wentBack(r realm, index uint64) bool {
 		return false
 	}
 	e.regions[r.region] = index
+	e.parents.sought = time.Time{}
 	for _, a := range e.attempts {
 		if a.realm.region == r.region {
 			a.accepted = min(a.accepted, index)
@@ -181,7 +183,7 @@ func (e *Executor) wentBack(r realm, index uint64) bool {
 }
 
 func (e *Executor) listPage(ctx context.Context, r realm, ids []string) error {
-	var in nomadapi.JobStatusesRequest
+	in := nomadapi.JobStatusesRequest{IncludeChildren: true} // of dispatches
 	for _, id := range ids {
 		in.Jobs = append(in.Jobs, nomadapi.NamespacedID{ID: id, Namespace: r.namespace})
 	}
@@ -207,7 +209,9 @@ func (e *Executor) listPage(ctx context.Context, r realm, ids []string) error {
 			a.missing = time.Time{}
 			a.look = a.look || a.differs(status)
 			a.stopped(status.Stop)
-			a.whyHeld = len(status.Allocs) == 0 && a.held == ""
+			a.whyHeld = a.held == "" && (len(status.Allocs) == 0 || a.whole && a.waits())
+			a.mayBeOver = true
+			a.lingering = a.lingers()
 		} else {
 			// No proof of anything: of jobs that were changed by one entry of Nomad's log, as by the clients' updates of
 			// many tasks that end together, this list names one only.
@@ -265,7 +269,7 @@ func (e *Executor) seek(ctx context.Context, a *attempt) error {
 	now := time.Now()
 	switch {
 	case stub != nil && stub.ID == a.jobID:
-		a.missing, a.whyHeld = time.Time{}, a.held == ""
+		a.missing, a.whyHeld, a.mayBeOver = time.Time{}, a.held == "", true
 		a.stopped(stub.Stop)
 	case !leader || index < a.accepted:
 		return fmt.Errorf("job %s is not found, but nobody vouches for that (leader %t, index %d)", a.jobID, leader, index)
@@ -282,4 +286,11 @@ func (e *Executor) seek(ctx context.Context, a *attempt) error {
 		e.finish(a, o, nil)
 	}
 	return nil
+}
+
+// allocations reads all allocations of a job.
+func (e *Executor) allocations(ctx context.Context, r realm, id string) ([]*alloc, error) {
+	var list []*alloc
+	err := e.read(ctx, &e.client.count.looks, r, "/v1/job/"+id+"/allocations", url.Values{"all": {"true"}}, &list)
+	return list, err
 }

@@ -4,7 +4,6 @@
 package nomad
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +21,6 @@ import (
 
 	nomadapi "github.com/hashicorp/nomad/api"
 
-	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
@@ -59,8 +57,7 @@ func (e *Executor) openLog(ctx context.Context, req scheduler.LogRequest) (io.Re
 	if req.Stderr {
 		l.stream = "stderr"
 	}
-	var err error
-	if l.realm, l.alloc, err = e.logPlace(ctx, req); err != nil {
+	if err := l.locate(ctx); err != nil {
 		return nil, err
 	}
 	if !req.Follow {
@@ -86,65 +83,20 @@ func (e *Executor) openLog(ctx context.Context, req scheduler.LogRequest) (io.Re
 	return f.run(ctx, cancel, body), nil
 }
 
-// logPlace finds the allocation whose log is meant.
-func (e *Executor) logPlace(ctx context.Context, req scheduler.LogRequest) (realm, string, error) {
-	r := realm{region: e.cfg.Region, namespace: nomadapi.DefaultNamespace}
-	id := req.Place.AllocID
-	e.mu.Lock()
-	a := e.attempts[req.Attempt]
-	if a != nil {
-		r = a.realm
-		for _, alloc := range a.allocs {
-			if id == "" {
-				id = alloc.ID
-			}
-		}
-	}
-	e.mu.Unlock()
-	if id != "" {
-		return r, id, nil
-	}
-	name := req.Place.JobID
-	if name == "" {
-		var err error
-		if name, err = jobID(e.cfg.Cluster, req.Attempt, req.Task); err != nil {
-			return r, "", fmt.Errorf("find the log: %w", err)
-		}
-	}
-	if a == nil {
-		job, err := e.find(ctx, &attempt{jobID: name, realm: r})
-		if answered(err) == http.StatusNotFound {
-			return r, "", fmt.Errorf("%w: Nomad does not know job %s", scheduler.ErrNotFound, name)
-		}
-		if err != nil {
-			return r, "", fmt.Errorf("find the log: %w", err)
-		}
-		r = e.realmOf(engine.Start{}, job)
-	}
-	allocs, err := e.allocations(ctx, r, name)
-	if err != nil {
-		return r, "", fmt.Errorf("find the log: %w", err)
-	}
-	if len(allocs) == 0 {
-		return r, "", fmt.Errorf("%w: job %s has not been placed", scheduler.ErrNotFound, name)
-	}
-	first := slices.MinFunc(allocs, func(x, y *alloc) int { return cmp.Compare(x.CreateIndex, y.CreateIndex) })
-	return r, first.ID, nil
-}
-
 // log is one stream of one allocation.
 type log struct {
 	exec   *Executor
 	req    scheduler.LogRequest
 	realm  realm
 	alloc  string
+	task   string // Nomad's
 	stream string
 }
 
 func (l *log) open(ctx context.Context, follow bool, origin string, offset int64) (io.ReadCloser, error) {
 	l.exec.client.count.logReads.Add(1)
 	body, err := l.exec.client.open(ctx, l.realm, "/v1/client/fs/logs/"+l.alloc, url.Values{
-		"task": {l.req.Task}, "type": {l.stream}, "follow": {strconv.FormatBool(follow)},
+		"task": {l.task}, "type": {l.stream}, "follow": {strconv.FormatBool(follow)},
 		"plain": {strconv.FormatBool(!follow)}, "origin": {origin}, "offset": {strconv.FormatInt(offset, 10)},
 	})
 	return body, l.explain(err)
@@ -163,7 +115,7 @@ func (l *log) explain(err error) error {
 	return fmt.Errorf("read the log: %w", err)
 }
 
-// over reports whether the allocation has ended on its client, waiting for a change after index for a while.
+// over reports whether the task has ended on its client, waiting for a change after index for a while.
 func (l *log) over(ctx context.Context, index uint64) (bool, uint64, error) {
 	var found *nomadapi.Allocation
 	var meta *nomadapi.QueryMeta
@@ -182,6 +134,10 @@ func (l *log) over(ctx context.Context, index uint64) (bool, uint64, error) {
 		return false, index, err
 	}
 	over := found.ClientStatus == clientComplete || found.ClientStatus == clientFailed || found.ClientStatus == clientLost
+	if state := found.TaskStates[l.task]; state != nil {
+		// Of several tasks this one may be over before, or, where another failed, after Nomad calls the allocation over.
+		over = state.State == taskDead || found.ClientStatus == clientLost
+	}
 	if meta.LastIndex < index {
 		return over, 0, nil
 	}
@@ -248,7 +204,7 @@ func (f *follower) sizes(ctx context.Context) (map[int]int64, error) {
 	}
 	sizes := map[int]int64{}
 	for _, info := range list {
-		number, ours := strings.CutPrefix(info.Name, f.req.Task+"."+f.stream+".")
+		number, ours := strings.CutPrefix(info.Name, f.task+"."+f.stream+".")
 		if file, err := strconv.Atoi(number); ours && err == nil {
 			sizes[file] = info.Size
 		}

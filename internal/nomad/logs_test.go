@@ -4,6 +4,7 @@
 package nomad
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -151,15 +152,21 @@ func TestAgentLogsThatAreNotThere(t *testing.T) {
 // release lets a script go on that waits for the file "go".
 func release(t *testing.T, r *rig, s engine.Start) {
 	t.Helper()
-	r.kind(s.Attempt, engine.Started)
-	place := r.kind(s.Attempt, engine.Started).Place
+	touch(t, r.kind(s.Attempt, engine.Started).Place.AllocID, "work")
+}
+
+// touch makes the file "go" in the folder that the tasks of an allocation share.
+func touch(t *testing.T, allocID, task string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	api := cluster.Nomad(t).Client() // the executor's own client cannot upgrade its connections
 	defer api.Close()
-	found, _, err := api.Allocations().Info(place.AllocID, nil)
+	found, _, err := api.Allocations().Info(allocID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = api.Allocations().Exec(r.ctx(), found, "work", false,
+	_, err = api.Allocations().Exec(ctx, found, task, false,
 		[]string{"/bin/sh", "-c", `touch "$NOMAD_ALLOC_DIR/data/go"`}, strings.NewReader(""), io.Discard, io.Discard, nil, nil)
 	if err != nil {
 		t.Fatal(err)

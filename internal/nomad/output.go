@@ -91,8 +91,10 @@ func (e *Executor) readFiles(ctx context.Context, f files, o *engine.Outcome) er
 
 // main is the task whose standard output is the attempt's. The caller holds mu.
 func (a *attempt) main() string {
-	if len(a.mains) > 0 {
-		return a.mains[0]
+	if len(a.groups) > 0 {
+		if mains := a.groups[0].named(roleMain); len(mains) > 0 {
+			return mains[0]
+		}
 	}
 	return a.start.Task
 }

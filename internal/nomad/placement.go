@@ -36,7 +36,11 @@ func (e *Executor) evaluated(a *attempt, ev *evaluation) {
 		e.advance(a)
 		return
 	}
-	if len(a.allocs) > 0 || a.outcome != nil || a.cause != nil {
+	if a.whole && a.outcome == nil { // the last one that ends may leave the job over
+		a.stirs()
+		e.advance(a)
+	}
+	if !a.waits() || a.outcome != nil || a.cause != nil {
 		return
 	}
 	why, impossible := held(ev)
@@ -47,6 +51,14 @@ func (e *Executor) evaluated(a *attempt, ev *evaluation) {
 			Place: engine.Place{JobID: a.jobID},
 		})
 	}
+}
+
+// waits reports whether the job, or a group of it, waits for a place. The caller holds mu.
+func (a *attempt) waits() bool {
+	if a.whole {
+		return !a.toldStart
+	}
+	return len(a.allocs) == 0
 }
 
 // askWhyHeld reads the evaluations of a job that is not placed, for what the event stream has not told.
@@ -75,9 +87,18 @@ func held(ev *evaluation) (why string, impossible bool) {
 	if len(ev.FailedTGAllocs) == 0 {
 		return "", false
 	}
-	group := slices.Min(slices.Collect(maps.Keys(ev.FailedTGAllocs)))
-	m := ev.FailedTGAllocs[group]
-	return placement(m), hopeless(m)
+	groups := slices.Sorted(maps.Keys(ev.FailedTGAllocs))
+	var parts []string
+	for _, group := range groups {
+		m := ev.FailedTGAllocs[group]
+		text := placement(m)
+		if len(groups) > 1 {
+			text = fmt.Sprintf("group %q: %s", group, text)
+		}
+		parts = append(parts, text)
+		impossible = impossible || hopeless(m) // without that group the job never ends
+	}
+	return strings.Join(parts, "; "), impossible
 }
 
 // hopeless reports that every node is out of question, not merely full. No node at all in the pool and datacenters asked for

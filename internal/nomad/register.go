@@ -15,6 +15,7 @@ import (
 	nomadapi "github.com/hashicorp/nomad/api"
 
 	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // launch registers the job of an attempt whose acceptance is not recorded.
@@ -33,12 +34,12 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 		_, err := e.bar(ctx, a, s, tombUnknown)
 		return err
 	}
-	complaint, err := e.validate(ctx, a.realm, bodyKey{s.Definition, s.Task}, job)
+	refusal, err := e.validate(ctx, a.realm, bodyKey{s.Definition, s.Task}, job)
 	switch {
 	case err != nil:
 		return e.troubled(fmt.Errorf("validate job %s: %w", a.jobID, err), a.unsure)
-	case complaint != "":
-		e.invalid(a, complaint)
+	case refusal != "":
+		e.invalid(a, refusal)
 		return nil
 	}
 	index, err := e.register(ctx, a, job, &e.client.count.registers)
@@ -105,7 +106,11 @@ func (e *Executor) invalid(a *attempt, message string) {
 // reattach takes up an attempt whose acceptance is recorded. What it has been doing is learned from the next list, which
 // asks for all attempts that are taken up at the same time in a few calls.
 func (e *Executor) reattach(ctx context.Context, a *attempt, s engine.Start) error {
-	if job, err := decodeBody(s); s.Body != nil && err == nil {
+	if s.Kind == workflow.BodyDispatch {
+		if err := e.reattachDispatch(ctx, a, s); err != nil {
+			return err
+		}
+	} else if job, err := decodeBody(s); s.Body != nil && err == nil {
 		e.describe(a, s, job)
 	} else if job, err := e.find(ctx, a); err == nil {
 		e.describe(a, s, job)
@@ -196,17 +201,20 @@ func (e *Executor) find(ctx context.Context, a *attempt) (*nomadapi.Job, error) 
 // bar makes sure that a start which has not happened never will: it registers the job stopped. When the job exists, bar
 // adopts it instead and returns false. barred ends the attempt.
 func (e *Executor) bar(ctx context.Context, a *attempt, s engine.Start, reason string) (barred bool, err error) {
-	stone := standIn(s)
+	stone, own := standIn(s), s
+	own.Kind = workflow.BodyTask // of what stands in
 	if job, err := decodeBody(s); err == nil {
 		stone = job
+		complete(stone, e.cfg.Cluster, a.jobID, s)
+	} else {
+		complete(stone, e.cfg.Cluster, a.jobID, own)
 	}
-	complete(stone, e.cfg.Cluster, a.jobID, s)
 	e.describe(a, s, stone)
 	_, err = e.register(ctx, a, tombstone(stone, reason), &e.client.count.tombstones)
 	if answered(err) >= http.StatusInternalServerError {
 		// Nomad may refuse this body for good, as it may have refused the start: with 500, like everything.
 		stone = standIn(s)
-		complete(stone, e.cfg.Cluster, a.jobID, s)
+		complete(stone, e.cfg.Cluster, a.jobID, own)
 		stone.Namespace, stone.Region = ptr(a.realm.namespace), regionOf(a.realm)
 		_, err = e.register(ctx, a, tombstone(stone, reason), &e.client.count.tombstones)
 	}
@@ -262,8 +270,8 @@ type validation struct {
 // maxValid bounds what is remembered of validations. Forgetting costs one call.
 const maxValid = 10_000
 
-// validate has Nomad check the first body of each task and definition. complaint is what makes it invalid.
-func (e *Executor) validate(ctx context.Context, r realm, key bodyKey, job *nomadapi.Job) (complaint string, err error) {
+// validate has Nomad check the first body of each task and definition. refusal is what makes it invalid.
+func (e *Executor) validate(ctx context.Context, r realm, key bodyKey, job *nomadapi.Job) (refusal string, err error) {
 	for {
 		e.mu.Lock()
 		v := e.valid[key]
@@ -288,9 +296,9 @@ func (e *Executor) validate(ctx context.Context, r realm, key bodyKey, job *noma
 	}
 }
 
-func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *validation, job *nomadapi.Job) (complaint string, err error) {
+func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *validation, job *nomadapi.Job) (refusal string, err error) {
 	defer func() {
-		v.ok = err == nil && complaint == ""
+		v.ok = err == nil && refusal == ""
 		e.mu.Lock()
 		if !v.ok && e.valid[key] == v {
 			delete(e.valid, key)
@@ -309,15 +317,21 @@ func (e *Executor) validateFirst(ctx context.Context, r realm, key bodyKey, v *v
 		resp, _, err = e.client.api.Jobs().Validate(job, r.write(ctx, secret))
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return "", err
-	case len(resp.ValidationErrors) > 0:
-		return "Nomad refuses the job: " + oneLine(strings.Join(resp.ValidationErrors, "; ")), nil
-	case resp.Error != "":
-		return "Nomad refuses the job: " + oneLine(resp.Error), nil
 	}
-	return "", nil
+	return complaint(resp), nil
+}
+
+// complaint is what makes a job invalid by Nomad's word; empty when it is not.
+func complaint(resp *nomadapi.JobValidateResponse) string {
+	switch {
+	case len(resp.ValidationErrors) > 0:
+		return "Nomad refuses the job: " + oneLine(strings.Join(resp.ValidationErrors, "; "))
+	case resp.Error != "":
+		return "Nomad refuses the job: " + oneLine(resp.Error)
+	}
+	return ""
 }
 
 func deref[T any](p *T) (v T) {
@@ -332,13 +346,6 @@ func regionOf(r realm) *string {
 		return nil
 	}
 	return ptr(r.region)
-}
-
-// allocations reads all allocations of a job.
-func (e *Executor) allocations(ctx context.Context, r realm, id string) ([]*alloc, error) {
-	var list []*alloc
-	err := e.read(ctx, &e.client.count.looks, r, "/v1/job/"+id+"/allocations", url.Values{"all": {"true"}}, &list)
-	return list, err
 }
 
 // read makes one bounded GET.

@@ -29,11 +29,11 @@ type Rendering struct {
 	Body       []byte
 }
 
-// Render returns the job that the first attempt of an instance becomes, as `nomad job run -json` accepts it.
-func Render(r Rendering) ([]byte, error) {
+// start is the first attempt of the instance.
+func (r Rendering) start() engine.Start {
 	task := &r.Definition.Tasks[r.Task]
 	sum := sha256.Sum256(r.Body)
-	s := engine.Start{
+	return engine.Start{
 		Attempt:      workflow.MakeAttemptID(r.Run, r.Task, r.Instance, 1),
 		Run:          r.Run,
 		Workflow:     r.Definition.Name,
@@ -50,23 +50,45 @@ func Render(r Rendering) ([]byte, error) {
 		Fence:        1,
 		Body:         r.Body,
 		BodyHash:     hex.EncodeToString(sum[:]),
+		Kind:         task.BodyKind,
 		OnWorkerLoss: task.Policy.OnWorkerLoss,
+	}
+}
+
+// job is the job of the first attempt.
+func (r Rendering) job(cluster string) (*nomadapi.Job, error) {
+	s := r.start()
+	switch {
+	case !s.Kind.Cluster():
+		return nil, fmt.Errorf("task %s runs without a worker (%s): it becomes no job", s.Task, s.Kind)
+	case s.Kind == workflow.BodyDispatch:
+		return nil, fmt.Errorf("task %s dispatches a job that exists: Nomad makes the job, from what is registered when the task starts", s.Task)
 	}
 	job, err := decodeBody(s)
 	if err != nil {
 		return nil, err
 	}
-	id, err := jobID(RenderedCluster, s.Attempt, s.Task)
+	id, err := jobID(cluster, s.Attempt, s.Task)
 	if err != nil {
 		return nil, err
 	}
-	complete(job, RenderedCluster, id, s)
+	complete(job, cluster, id, s)
+	return job, nil
+}
+
+// Render returns the job that the first attempt of an instance becomes, as `nomad job run -json` accepts it. Tasks that become
+// no job of their own are errors.
+func Render(r Rendering) ([]byte, error) {
+	job, err := r.job(RenderedCluster)
+	if err != nil {
+		return nil, err
+	}
 	var b bytes.Buffer
 	out := json.NewEncoder(&b)
 	out.SetEscapeHTML(false) // for people to read
 	out.SetIndent("", "  ")
 	if err := out.Encode(map[string]*nomadapi.Job{"Job": job}); err != nil {
-		return nil, fmt.Errorf("encode the job of task %s: %w", s.Task, err)
+		return nil, fmt.Errorf("encode the job of task %s: %w", r.Definition.Tasks[r.Task].Name, err)
 	}
 	return b.Bytes(), nil
 }

@@ -279,3 +279,22 @@ func awaitComplete(t *testing.T, r *rig, id string) {
 		query.WaitIndex = meta.LastIndex
 	}
 }
+
+// parameterized registers a job to be dispatched, and returns its ID.
+func (r *rig) parameterized(p *nomadapi.ParameterizedJobConfig, task *nomadapi.Task) string {
+	r.t.Helper()
+	r.tick++
+	id := fmt.Sprintf("etl-%s-%d", r.run, r.tick)
+	job := &nomadapi.Job{
+		ID: &id, Name: &id, Type: ptr(nomadapi.JobTypeBatch), Datacenters: []string{"*"}, ParameterizedJob: p,
+		TaskGroups: []*nomadapi.TaskGroup{{
+			Name: ptr("work"), Tasks: []*nomadapi.Task{task},
+			RestartPolicy:    &nomadapi.RestartPolicy{Attempts: ptr(0), Mode: ptr("fail")},
+			ReschedulePolicy: &nomadapi.ReschedulePolicy{Attempts: ptr(0), Unlimited: ptr(false)},
+		}},
+	}
+	if _, _, err := r.api().Jobs().Register(job, nil); err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}

@@ -77,8 +77,14 @@ func TestAgentStopThatIsTrappedIsNoSuccess(t *testing.T) {
 // settleTrap waits until the script of an attempt has said "on": its trap is set.
 func (r *rig) settleTrap(s engine.Start) {
 	r.t.Helper()
+	r.settlePart(s, "")
+}
+
+// settlePart waits for that of one of several tasks.
+func (r *rig) settlePart(s engine.Start, part string) {
+	r.t.Helper()
 	place := r.kind(s.Attempt, engine.Started).Place
-	log, err := r.exec.Logs(r.ctx(), scheduler.LogRequest{Attempt: s.Attempt, Place: place, Task: s.Task, Follow: true})
+	log, err := r.exec.Logs(r.ctx(), scheduler.LogRequest{Attempt: s.Attempt, Place: place, Task: s.Task, Part: part, Follow: true})
 	if err != nil {
 		r.t.Fatal(err)
 	}

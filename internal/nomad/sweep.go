@@ -6,6 +6,7 @@ package nomad
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -39,10 +40,13 @@ type Orphan struct {
 // sweepPage is how many jobs are listed at once: with their meta, a few hundred bytes each.
 const sweepPage = 500
 
-// Sweep stops the jobs of attempts that are over and returns the orphans. The server calls it every minute, but not
+// Sweep stops the jobs of attempts that are over and returns the orphans it met. The server calls it every minute, but not
 // between taking office and the end of reconciliation, and whenever Nomad was restored (Config.OnRestore).
 func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate) (stopped int, orphans []Orphan, err error) {
-	err = e.alive(ctx, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
+	e.mu.Lock()
+	everywhere := e.parents.unsure()
+	e.mu.Unlock()
+	err = e.alive(ctx, everywhere, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
 		switch fate(id) {
 		case FateOver:
 			if stub.Stop {
@@ -54,62 +58,104 @@ func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate
 			}
 			stopped++
 		case FateUnknown:
-			orphans = append(orphans, Orphan{
-				Attempt: id, JobID: stub.ID, Name: stub.Name, Region: r.region, Namespace: r.namespace,
-				Status: stub.Status, Submitted: time.Unix(0, stub.SubmitTime),
-			})
+			orphans = append(orphans, orphan(r, id, stub))
 		}
 		return nil
 	})
+	if everywhere && err == nil {
+		e.mu.Lock()
+		e.parents.sought = time.Now()
+		e.mu.Unlock()
+	}
 	return stopped, orphans, err
 }
 
 // Orphans lists the jobs of this cluster that are not dead and whose run the store does not know.
 func (e *Executor) Orphans(ctx context.Context, fate func(workflow.AttemptID) Fate) ([]Orphan, error) {
-	_, orphans, err := e.Sweep(ctx, func(id workflow.AttemptID) Fate {
+	var orphans []Orphan
+	err := e.alive(ctx, true, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
 		if fate(id) == FateUnknown {
-			return FateUnknown
+			orphans = append(orphans, orphan(r, id, stub))
 		}
-		return FateActive
+		return nil
 	})
 	return orphans, err
 }
 
-// alive visits every job of this cluster that is not dead.
-func (e *Executor) alive(ctx context.Context, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error) error {
+func orphan(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) Orphan {
+	return Orphan{
+		Attempt: id, JobID: stub.ID, Name: stub.Name, Region: r.region, Namespace: r.namespace,
+		Status: stub.Status, Submitted: time.Unix(0, stub.SubmitTime),
+	}
+}
+
+// alive visits every job of this cluster that is not dead: those that are Cairn's own, and the children of dispatches. They
+// are listed by their prefix, children by that of the parents that are known, or everywhere, among all jobs.
+func (e *Executor) alive(ctx context.Context, everywhere bool, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error) error {
+	const notDead = `Status != "dead"`
 	for _, region := range e.knownRegions() {
-		everywhere := realm{region: region, namespace: nomadapi.AllNamespacesNamespace}
-		for next := ""; ; {
-			var page []*nomadapi.JobListStub
-			var meta *nomadapi.QueryMeta
-			err := e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
-				query := everywhere.query(ctx, secret)
-				query.Prefix, query.Filter = jobPrefix(e.cfg.Cluster), `Status != "dead"`
-				query.PerPage, query.NextToken = sweepPage, next
-				var err error
-				page, meta, err = e.client.api.Jobs().ListOptions(&nomadapi.JobListOptions{
-					Fields: &nomadapi.JobListFields{Meta: true},
-				}, query)
+		all := realm{region: region, namespace: nomadapi.AllNamespacesNamespace}
+		if err := e.visit(ctx, all, jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
+			return err
+		}
+		if everywhere {
+			children := fmt.Sprintf("%s and ID contains %q", notDead, dispatchInfix+jobPrefix(e.cfg.Cluster))
+			if err := e.visit(ctx, all, "", children, visit); err != nil {
 				return err
-			})
-			if err != nil {
-				return fmt.Errorf("list the jobs of this cluster: %w", err)
-			}
-			for _, stub := range page {
-				id, ok := parseJobID(e.cfg.Cluster, stub.ID)
-				if !ok || stub.Meta[metaCluster] != e.cfg.Cluster {
-					continue
-				}
-				if err := visit(realm{region: region, namespace: stub.Namespace}, id, stub); err != nil {
-					return err
-				}
-			}
-			if next = meta.NextToken; next == "" {
-				break
 			}
 		}
 	}
+	if everywhere {
+		return nil
+	}
+	e.mu.Lock()
+	parents := slices.Collect(maps.Keys(e.parents.known))
+	e.mu.Unlock()
+	for _, p := range parents {
+		if err := e.visit(ctx, p.realm, p.parent+dispatchInfix+jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// visit visits the jobs of this cluster in one list, page by page.
+func (e *Executor) visit(
+	ctx context.Context, where realm, prefix, filter string, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error,
+) error {
+	for next := ""; ; {
+		var page []*nomadapi.JobListStub
+		var meta *nomadapi.QueryMeta
+		err := e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
+			query := where.query(ctx, secret)
+			query.Prefix, query.Filter = prefix, filter
+			query.PerPage, query.NextToken = sweepPage, next
+			var err error
+			page, meta, err = e.client.api.Jobs().ListOptions(&nomadapi.JobListOptions{
+				Fields: &nomadapi.JobListFields{Meta: true},
+			}, query)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("list the jobs of this cluster: %w", err)
+		}
+		for _, stub := range page {
+			id, ok := parseJobID(e.cfg.Cluster, stub.ID)
+			ok = ok && stub.Meta[metaCluster] == e.cfg.Cluster
+			if !ok { // a child carries its parent's meta, and no mark of ours but its ID
+				id, ok = parseChildID(e.cfg.Cluster, stub.ID)
+			}
+			if !ok {
+				continue
+			}
+			if err := visit(realm{region: where.region, namespace: stub.Namespace}, id, stub); err != nil {
+				return err
+			}
+		}
+		if next = meta.NextToken; next == "" {
+			return nil
+		}
+	}
 }
 
 // knownRegions returns the regions that are in use, and the one that bodies go to by default.
@@ -164,7 +210,7 @@ type purgeEntry struct {
 // add takes the job of an attempt that is being settled. Jobs whose allocations may still run somewhere are left to Nomad:
 // purging them would delete the only record of that.
 func (q *purgeQueue) add(a *attempt, cfg Config) {
-	if a.outcome == nil || a.accepted == 0 && a.outcome.Kind == engine.OutcomeInvalid {
+	if a.outcome == nil || !a.hasJob() || a.accepted == 0 && a.outcome.Kind == engine.OutcomeInvalid {
 		return
 	}
 	for _, alloc := range a.allocs {

@@ -5,215 +5,10 @@ package nomad
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
-	"github.com/cairnflow/cairn/internal/workflow"
 )
-
-// alloc is what judging needs of an allocation; it is decoded from events and from lists alike.
-type alloc struct {
-	ID                    string
-	JobID                 string
-	NodeName              string
-	DesiredStatus         string
-	DesiredDescription    string
-	ClientStatus          string
-	ClientDescription     string
-	PreemptedByAllocation string
-	TaskStates            map[string]*taskState
-	CreateIndex           uint64
-	ModifyIndex           uint64
-}
-
-type taskState struct {
-	State      string
-	Failed     bool
-	StartedAt  time.Time
-	FinishedAt time.Time
-	Events     []taskEvent // the last ten
-}
-
-type taskEvent struct {
-	Type           string
-	DisplayMessage string
-	Details        map[string]string
-	ExitCode       int
-	Signal         int
-	FailsTask      bool
-}
-
-// What Nomad calls things.
-const (
-	clientComplete = "complete"
-	clientFailed   = "failed"
-	clientLost     = "lost"
-	clientUnknown  = "unknown"
-	desiredEvict   = "evict"
-	desiredRun     = "run"
-	taskDead       = "dead"
-
-	eventStarted    = "Started"
-	eventTerminated = "Terminated"
-	eventKilling    = "Killing"
-)
-
-// phase is where an allocation stands, by the evidence of its tasks' events.
-type phase string
-
-const (
-	phasePending     phase = "pending"
-	phaseRunning     phase = "running"
-	phaseExited      phase = "exited"      // ended by itself
-	phaseKilled      phase = "killed"      // ended by a kill
-	phaseError       phase = "error"       // failed before its program ran, or by Nomad's own failure
-	phaseUnreachable phase = "unreachable" // its worker does not answer: nobody knows
-)
-
-// end is how a task's program ended.
-type end struct {
-	code   int
-	signal int
-	oom    bool
-}
-
-func (e end) ok() bool { return e.code == 0 && e.signal == 0 && !e.oom }
-
-// lastEnd reads the last Terminated of a task. byItself: nothing was killing the task that ended. A kill that comes while
-// the task is being started stands before its Started; one before an older Terminated was about an earlier run.
-func (s *taskState) lastEnd() (e end, byItself, found bool) {
-	started := false
-	for _, ev := range slices.Backward(s.Events) {
-		switch ev.Type {
-		case eventTerminated:
-			if started {
-				return e, byItself, found
-			}
-			if !found {
-				found, byItself = true, true
-				e = end{code: number(ev.Details["exit_code"], ev.ExitCode), signal: number(ev.Details["signal"], ev.Signal)}
-				e.oom = ev.Details["oom_killed"] == "true"
-			}
-		case eventKilling:
-			byItself = false
-		case eventStarted:
-			if started || !found { // before any end was met: it runs again
-				return e, byItself, found
-			}
-			started = true
-		}
-	}
-	return e, byItself, found
-}
-
-func number(text string, otherwise int) int {
-	if n, err := strconv.Atoi(text); err == nil {
-		return n
-	}
-	return otherwise
-}
-
-func (s *taskState) started() bool {
-	return !s.StartedAt.IsZero() || slices.ContainsFunc(s.Events, func(e taskEvent) bool { return e.Type == eventStarted })
-}
-
-// stage classifies the allocation by the tasks whose end is its end.
-func (a *alloc) stage(mains []string) (phase, end) {
-	if len(mains) == 0 {
-		for name := range a.TaskStates {
-			mains = append(mains, name)
-		}
-		slices.Sort(mains)
-	}
-	dead, byItself, started, failed := len(mains) > 0, true, false, false
-	var last end
-	for _, name := range mains {
-		s := a.TaskStates[name]
-		if s == nil {
-			dead, byItself = false, false
-			continue
-		}
-		dead = dead && s.State == taskDead
-		started = started || s.started()
-		failed = failed || s.Failed
-		e, self, _ := s.lastEnd()
-		if s.State == taskDead && self && !e.ok() {
-			last = e
-		}
-		byItself = byItself && self
-	}
-	switch {
-	case dead && !last.ok():
-		return phaseExited, last // one that failed by itself decides, whatever that did to the others
-	case dead && byItself:
-		return phaseExited, last
-	}
-	unreachable := a.ClientStatus == clientLost || a.ClientStatus == clientUnknown
-	over := a.ClientStatus == clientComplete || a.ClientStatus == clientFailed
-	switch {
-	case unreachable && !dead:
-		return phaseUnreachable, end{}
-	case over || unreachable:
-		// A kill never marks a task failed; a template that fails, a driver or an artifact does.
-		if a.DesiredStatus == desiredRun && (failed || a.ClientStatus == clientFailed) {
-			return phaseError, end{}
-		}
-		return phaseKilled, end{}
-	case started:
-		return phaseRunning, end{}
-	}
-	return phasePending, end{}
-}
-
-// times returns when the main tasks started and ended, by the client's clock.
-func (a *alloc) times(mains []string) (started, ended workflow.Time) {
-	for name, s := range a.TaskStates {
-		if len(mains) > 0 && !slices.Contains(mains, name) {
-			continue
-		}
-		if !s.StartedAt.IsZero() && (started == 0 || workflow.At(s.StartedAt) < started) {
-			started = workflow.At(s.StartedAt)
-		}
-		if !s.FinishedAt.IsZero() {
-			ended = max(ended, workflow.At(s.FinishedAt))
-		}
-	}
-	return started, ended
-}
-
-// complaint is the sentence that says why an allocation failed without its program having ended.
-func (a *alloc) complaint() string {
-	names := make([]string, 0, len(a.TaskStates))
-	for name := range a.TaskStates {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		for _, ev := range slices.Backward(a.TaskStates[name].Events) {
-			switch {
-			case ev.Type == "Not Restarting" || ev.Type == eventTerminated || ev.Type == "Killed" || ev.Type == "Sibling Task Failed":
-			case ev.FailsTask || ev.Details["fails_task"] == "true":
-				return sentence(ev)
-			case strings.Contains(ev.Type, "Fail"):
-				return sentence(ev)
-			}
-		}
-	}
-	if a.ClientDescription != "" {
-		return a.ClientDescription
-	}
-	return "the client gave no reason"
-}
-
-func sentence(ev taskEvent) string {
-	if ev.DisplayMessage == "" {
-		return ev.Type
-	}
-	return ev.Type + ": " + ev.DisplayMessage
-}
 
 // jobState is what is known of a job's stop flag.
 type jobState string
@@ -226,7 +21,9 @@ const (
 
 // facts is everything known of one attempt's job.
 type facts struct {
-	mains     []string
+	groups    []shape  // of the job; empty when it is not known
+	whole     bool     // the job is not Cairn's own: it may have several groups and places by its own rules
+	dead      bool     // whole only: Nomad will place nothing more
 	allocs    []*alloc // by the index of their creation
 	job       jobState
 	tombstone string // reason, when the job was registered as one: nothing was ever placed
@@ -238,8 +35,8 @@ type facts struct {
 	waited  bool // the wait for a lost worker is over
 }
 
-// judgement is what the facts mean, and what is missing to know more. At most one of outcome, stop, readJob and lossWait
-// is set.
+// judgement is what the facts mean, and what is missing to know more. At most one of outcome, stop, readJob, final and
+// lossWait is set.
 type judgement struct {
 	running  *alloc          // a program runs or ran here
 	outcome  *engine.Outcome // how the attempt ended
@@ -247,16 +44,20 @@ type judgement struct {
 	cause    *engine.Outcome // why stop
 	stop     bool            // stop the job, so that nothing more is placed, and learn what was
 	readJob  bool            // read the job's stop flag
+	final    bool            // find out whether Nomad will place anything more
 	lossWait bool            // wait for what the worker that does not answer may still do
 }
 
 // judge folds the facts. It never takes a verdict from Nomad's own statuses (semantics, "Evidence").
 func (f *facts) judge() judgement {
+	if f.whole {
+		return f.judgeWhole()
+	}
 	var j judgement
 	live, unreachable := 0, 0
 	var exit *engine.Outcome
 	for i, a := range f.allocs {
-		ph, e := a.stage(f.mains)
+		ph, e := a.stage(f.shape(a))
 		switch ph {
 		case phaseUnreachable:
 			unreachable++
@@ -289,6 +90,12 @@ func (f *facts) judge() judgement {
 	if j.alloc == nil && len(f.allocs) > 0 {
 		j.alloc = f.allocs[0]
 	}
+	f.stopFor(&j, cause, live, unreachable)
+	return j
+}
+
+// stopFor has the job stopped for good, with what is still alive of it, and ends with the cause of that.
+func (f *facts) stopFor(j *judgement, cause *engine.Outcome, live, unreachable int) {
 	j.cause = cause
 	if f.immediate {
 		unreachable = 0 // its tasks may run twice
@@ -300,13 +107,22 @@ func (f *facts) judge() judgement {
 		j.outcome = cause
 		if j.alloc != nil && cause.StartedAt == 0 {
 			withTimes := *cause
-			withTimes.StartedAt, withTimes.EndedAt = j.alloc.times(f.mains)
+			withTimes.StartedAt, withTimes.EndedAt = j.alloc.times()
 			j.outcome = &withTimes
 		}
 	case live == 0:
 		j.lossWait = true
 	}
-	return j
+}
+
+// shape describes the group of an allocation; nil when it is not known.
+func (f *facts) shape(a *alloc) *shape {
+	for i := range f.groups {
+		if !f.whole || f.groups[i].name == a.TaskGroup {
+			return &f.groups[i]
+		}
+	}
+	return nil
 }
 
 // findCause says why a job that has not ended by itself will not go on. It may set the outcome, or what is to be read,
@@ -321,13 +137,13 @@ func (f *facts) findCause(j *judgement) *engine.Outcome {
 		return outcome(engine.OutcomeLost, "Nomad moved it from %s by itself: %s", f.allocs[0].NodeName, f.allocs[0].why())
 	}
 	a := f.allocs[0]
-	ph, _ := a.stage(f.mains)
+	ph, _ := a.stage(f.shape(a))
 	switch ph {
 	case phaseUnreachable:
 		return outcome(engine.OutcomeLost, "worker %s is lost", a.NodeName)
 	case phaseError:
-		j.outcome, j.alloc = outcome(engine.OutcomeError, "%s", a.complaint()), a
-		j.outcome.StartedAt, j.outcome.EndedAt = a.times(f.mains)
+		j.outcome, j.alloc = outcome(engine.OutcomeError, "%s", a.complaint(f.shape(a))), a
+		j.outcome.StartedAt, j.outcome.EndedAt = a.times()
 	case phaseKilled:
 		return f.killedBy(a, j)
 	}
@@ -359,7 +175,7 @@ func (f *facts) killedBy(a *alloc, j *judgement) *engine.Outcome {
 	switch {
 	case strings.Contains(a.ClientDescription, "max_run_duration"):
 		j.outcome, j.alloc = outcome(engine.OutcomeTimedOut, "%s", a.ClientDescription), a
-		j.outcome.StartedAt, j.outcome.EndedAt = a.times(f.mains)
+		j.outcome.StartedAt, j.outcome.EndedAt = a.times()
 		return nil
 	case a.DesiredStatus == desiredEvict:
 		return outcome(engine.OutcomeLost, "preempted on %s by allocation %s", a.NodeName, a.PreemptedByAllocation)
@@ -387,12 +203,24 @@ func (a *alloc) why() string {
 	return "Nomad gives no reason"
 }
 
+// exited is the outcome of an allocation that ended by itself.
 func (f *facts) exited(a *alloc, e end) *engine.Outcome {
 	o := &engine.Outcome{Kind: engine.OutcomeExited, Signal: e.signal, OOM: e.oom}
 	if e.signal == 0 {
 		o.ExitCode = ptr(e.code)
 	}
-	o.StartedAt, o.EndedAt = a.times(f.mains)
+	o.StartedAt, o.EndedAt = a.times()
+	switch {
+	case e.ok():
+		o.Message = a.aftermath(f.shape(a))
+	case e.role == roleSidecar:
+		o.Kind, o.ExitCode, o.Signal, o.OOM = engine.OutcomeFailed, nil, 0, false
+		o.Message = fmt.Sprintf("sidecar task %q ended by itself (%s), and Nomad stopped the others with it", e.task, e)
+	case e.role == roleMain && e.task != "":
+		o.Message = fmt.Sprintf("task %q failed (%s)", e.task, e)
+	case e.task != "":
+		o.Message = fmt.Sprintf("%s task %q failed (%s), and Nomad ended the others with it", e.role, e.task, e)
+	}
 	return o
 }
 

@@ -161,7 +161,7 @@ func TestJudge(t *testing.T) {
 		"ended well while a replacement was placed": {facts{allocs: []*alloc{deadAlloc(clientComplete, "Started", "Terminated:0"), liveAlloc("b", 2)}}, "stop: exited"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c.facts.mains = []string{"work"}
+			c.facts.groups = []shape{{tasks: []part{{"work", roleMain}}}}
 			if diff := cmp.Diff(c.want, verdict(c.facts.judge())); diff != "" {
 				t.Errorf("judgement (-want +got):\n%s", diff)
 			}
@@ -169,23 +169,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestJudgeByTheMainTasksOnly(t *testing.T) {
-	a := deadAlloc("running", "Started", "Terminated:0")
-	a.TaskStates["sidecar"] = &taskState{State: "running", StartedAt: epoch, Events: events("Started")}
-	f := facts{mains: []string{"work"}, allocs: []*alloc{a}}
-	if got := verdict(f.judge()); got != "exited 0" {
-		t.Errorf("with a sidecar left: %s, want exited 0", got)
-	}
-	b := deadAlloc(clientFailed, "Started", "Terminated:2")
-	b.TaskStates["other"] = &taskState{State: taskDead, StartedAt: epoch, Events: events("Started", "Sibling Task Failed", "Killing", "Terminated:137/9", "Killed")}
-	f = facts{mains: []string{"other", "work"}, allocs: []*alloc{b}}
-	if got := verdict(f.judge()); got != "exited 2" {
-		t.Errorf("killed for its sibling: %s, want the sibling's exited 2", got)
-	}
-}
-
 func TestOutcomeCarriesTimes(t *testing.T) {
-	f := facts{mains: []string{"work"}, allocs: []*alloc{deadAlloc(clientComplete, "Started", "Terminated:0")}}
+	f := facts{groups: []shape{{tasks: []part{{"work", roleMain}}}}, allocs: []*alloc{deadAlloc(clientComplete, "Started", "Terminated:0")}}
 	o := f.judge().outcome
 	if o.StartedAt.Time() != epoch || o.EndedAt.Time() != epoch.Add(time.Minute) {
 		t.Errorf("times %s to %s, want %s and a minute later", o.StartedAt.Time(), o.EndedAt.Time(), epoch)

@@ -118,6 +118,9 @@ const (
 	todoOutput  todo = "read its output"
 	todoSeek    todo = "find its job"
 	todoWait    todo = "wait for its worker"
+	todoFinal   todo = "find out whether its job is over"
+	todoNode    todo = "read the nodes of its allocations"
+	todoBar     todo = "make sure that nothing was dispatched"
 )
 
 // advance draws what follows from the facts and has it done. The caller holds mu.
@@ -135,13 +138,18 @@ func (e *Executor) advance(a *attempt) {
 
 // next judges an attempt: it tells what can be told and returns what must be done first to tell more. The caller holds mu.
 func (e *Executor) next(a *attempt) (todo, *judgement) {
-	if a.accepted == 0 || a.outcome != nil || a.settled {
+	switch {
+	case a.outcome != nil || a.settled:
+		return todoNothing, nil
+	case a.accepted == 0 && a.barring.reason != "":
+		return todoBar, nil
+	case a.accepted == 0:
 		return todoNothing, nil
 	}
 	j := e.facts(a).judge()
 	if j.running != nil && !a.toldStart {
 		a.toldStart = true
-		started, _ := j.running.times(a.mains)
+		started, _ := j.running.times()
 		e.tell(a, engine.Event{
 			Kind: engine.Started, Attempt: a.id, StartedAt: started,
 			Place: engine.Place{Node: j.running.NodeName, JobID: a.jobID, AllocID: j.running.ID},
@@ -159,7 +167,7 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		a.lostSince = time.Time{}
 	}
 	switch {
-	case j.outcome != nil && j.alloc != nil && succeeded(j.outcome) && (a.start.WantOutput || a.start.WantStdout):
+	case j.outcome != nil && j.alloc != nil && succeeded(j.outcome) && !a.whole && (a.start.WantOutput || a.start.WantStdout):
 		return todoOutput, &j
 	case j.outcome != nil:
 		e.finish(a, j.outcome, j.alloc)
@@ -170,10 +178,14 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		return todoJob, &j
 	case a.look:
 		return todoLook, &j
-	case a.whyHeld && len(a.allocs) == 0:
+	case a.whyHeld && a.waits():
 		return todoHeld, &j
 	case !a.missing.IsZero():
 		return todoSeek, &j
+	case j.final && a.mayBeOver:
+		return todoFinal, &j
+	case a.lingering:
+		return todoNode, &j
 	case j.lossWait:
 		return todoWait, &j
 	}
@@ -196,6 +208,12 @@ func (e *Executor) tend(ctx context.Context, a *attempt) {
 			until = e.lossEnds(a)
 		case todoSeek:
 			until = a.missing.Add(e.cfg.LostAfter)
+		case todoFinal:
+			if !a.deadSince.IsZero() {
+				until = a.deadSince.Add(deadAgain)
+			}
+		case todoBar:
+			until = a.barring.next
 		}
 		e.mu.Unlock()
 		if rest := time.Until(until); rest > 0 {
@@ -238,6 +256,12 @@ func (e *Executor) do(ctx context.Context, a *attempt, what todo, j *judgement) 
 		return e.seek(ctx, a)
 	case todoHeld:
 		return e.askWhyHeld(ctx, a)
+	case todoFinal:
+		return e.askWhetherOver(ctx, a)
+	case todoNode:
+		return e.askForNodes(ctx, a)
+	case todoBar:
+		return e.goOnBarring(ctx, a)
 	case todoOutput:
 		o := e.collect(ctx, a, j.alloc, *j.outcome)
 		if ctx.Err() != nil {

@@ -324,3 +324,55 @@ func TestAgentsNomadRestoredFromASnapshot(t *testing.T) {
 		t.Errorf("nobody was told that Nomad was restored")
 	}
 }
+
+func TestAgentsGroupOnAWorkerThatGoesAwayWhileItEnds(t *testing.T) {
+	r, n := ownRig(t, twoWorkers, func(c *Config) { c.ListEvery = time.Second })
+	s := r.group(script("fails", "exit 3"), script("clings", "sleep 300", lifecycle("poststop", false)))
+	r.begin(s)
+	place := r.kind(s.Attempt, engine.Started).Place
+	// Nomad calls the allocation failed, which it stays, while its last task runs.
+	query := (&nomadapi.QueryOptions{WaitTime: 10 * time.Second}).WithContext(r.ctx())
+	for {
+		found, meta, err := r.api().Allocations().Info(place.AllocID, query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state := found.TaskStates["clings"]; found.ClientStatus == clientFailed && state.State == "running" {
+			break
+		}
+		query.WaitIndex = meta.LastIndex
+	}
+	if n := r.count(s.Attempt, engine.Ended); n != 0 {
+		t.Fatal("it is told to be over while a task of it runs")
+	}
+	if err := worker(t, n, place).PowerOff(); err != nil {
+		t.Fatal(err)
+	}
+	o := r.ended(s.Attempt)
+	if exited(t, o, 3); o.Message != `task "fails" failed (exit code 3)` {
+		t.Errorf("outcome %s", show(o))
+	}
+}
+
+func TestAgentsExistingJobIsMovedByItsOwnRules(t *testing.T) {
+	r, n := ownRig(t, twoWorkers, func(c *Config) { c.ListEvery = time.Second })
+	l := newLedger(t)
+	s := r.existing("true", l.script(`echo on; test "$(wc -l < '`+string(l)+`')" -gt 1 || sleep 300`), func(job *nomadapi.Job) { job.TaskGroups[1].Count = ptr(1) })
+	r.begin(s)
+	r.settlePart(s, "second/load")
+	allocs, _, err := r.api().Jobs().Allocations(r.jobOf(s), true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range allocs {
+		if a.TaskGroup == "second" {
+			if err := worker(t, n, engine.Place{Node: a.NodeName}).PowerOff(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	exited(t, r.ended(s.Attempt), 0)
+	if got := l.begins(t); got != 2 {
+		t.Errorf("the task began %d times, want once on each worker", got)
+	}
+}

@@ -60,6 +60,8 @@ func ExecutorChecks() []Check[ExecutorGround] {
 		{"logs are read while it runs and after", with(executorLogs)},
 		{"a followed log ends with the attempt", with(executorFollow)},
 		{"logs of an attempt that never ran are not found", with(executorNoLogs)},
+		{"a task of the attempt may be named for its log, and one that is not there is not found", with(executorPart)},
+		{"a body that needs no worker is invalid and starts nothing", with(executorNoWorker)},
 		{"a restart in the middle loses nothing", with(executorRestart)},
 		{"an end during the restart is told afterwards", with(executorEndsAlone)},
 		{"a kill during the restart is obeyed afterwards", with(executorKillAfterRestart)},
@@ -330,6 +332,36 @@ func executorNoLogs(ctx context.Context, s *session) error {
 	st := s.start(1, task{script: "true"})
 	_, err := s.text(ctx, scheduler.LogRequest{Attempt: st.Attempt, Task: "work"})
 	return wantErr("logs", err, scheduler.ErrNotFound)
+}
+
+func executorPart(ctx context.Context, s *session) error {
+	st := s.start(1, task{script: "echo hello"})
+	if err := s.ex.Start(ctx, st); err != nil {
+		return err
+	}
+	if _, err := s.wantExit(ctx, st.Attempt, 0); err != nil {
+		return err
+	}
+	named, other := s.logs(st.Attempt), s.logs(st.Attempt)
+	named.Part, other.Part = "work", "wrok"
+	got, err := s.text(ctx, named)
+	if err == nil && got != "hello\n" {
+		err = fmt.Errorf("log of part %s: got %q, want hello", named.Part, got)
+	}
+	_, missing := s.text(ctx, other)
+	if missing != nil && !strings.Contains(missing.Error(), "work") {
+		err = errors.Join(err, fmt.Errorf("log of part %s: %w; want it to name the task there is", other.Part, missing))
+	}
+	return errors.Join(err, wantErr("log of a part that is not there", missing, scheduler.ErrNotFound))
+}
+
+func executorNoWorker(ctx context.Context, s *session) error {
+	st := s.start(1, task{script: enter})
+	st.Kind = workflow.BodyHTTP
+	if err := s.ex.Start(ctx, st); err != nil {
+		return err
+	}
+	return errors.Join(s.wantKind(ctx, st.Attempt, engine.OutcomeInvalid), s.settleLedger(ctx, "begin key 1", 0))
 }
 
 func executorRestart(ctx context.Context, s *session) error {

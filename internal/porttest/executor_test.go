@@ -54,6 +54,8 @@ func TestExecutorChecksBite(t *testing.T) {
 		{"tail is ignored", "logs are read"},
 		{"following ends at once", "a followed log"},
 		{"unknown logs are empty", "logs of an attempt"},
+		{"every part of a log is all of it", "a task of the attempt"},
+		{"every body is a task", "a body that needs no worker"},
 		{"a restart kills what runs", "a restart in the middle"},
 		{"ends are told to one executor only", "an end during the restart"},
 		{"only its own executor may kill", "a kill during the restart"},
@@ -170,6 +172,9 @@ func (f *fake) Start(_ context.Context, s engine.Start) error {
 			return &scheduler.Trouble{Err: errors.New("no body")}
 		}
 		f.tell(engine.Event{Kind: engine.Ended, Attempt: s.Attempt, Outcome: &engine.Outcome{Kind: engine.OutcomeInvalid, Message: "no body"}})
+		return nil
+	case a == nil && !s.Kind.Cluster() && m.bug != "every body is a task":
+		f.tell(engine.Event{Kind: engine.Ended, Attempt: s.Attempt, Outcome: &engine.Outcome{Kind: engine.OutcomeInvalid, Message: "no worker"}})
 		return nil
 	case a == nil, m.bug == "a start while it runs starts again" && !a.ended,
 		m.bug == "a start after the end starts again" && a.ended,
@@ -380,6 +385,9 @@ func (f *fake) Logs(_ context.Context, req scheduler.LogRequest) (io.ReadCloser,
 	m, name := f.m, "stdout"
 	if req.Stderr {
 		name = "stderr"
+	}
+	if req.Part != "" && req.Part != req.Task && m.bug != "every part of a log is all of it" {
+		return nil, fmt.Errorf("%w: its task is %s", scheduler.ErrNotFound, req.Task)
 	}
 	b, err := os.ReadFile(m.path(req.Attempt, name))
 	if err != nil && m.bug != "unknown logs are empty" {

@@ -204,7 +204,7 @@ func (s *session) start(n int, t task) engine.Start {
 	return engine.Start{
 		Attempt: workflow.MakeAttemptID(s.run, 0, n, 1), Run: s.run, Workflow: "porttest", Definition: "sha256:0", Namespace: "default",
 		Priority: 50, Task: "work", Instance: n, Key: fmt.Sprintf("key %d", n), Number: 1, Generation: 1, Epoch: 1,
-		Fence: time.Now().UnixMilli(), IntentAt: workflow.At(time.Now()), Body: body, BodyHash: hex.EncodeToString(sum[:]),
+		Fence: time.Now().UnixMilli(), IntentAt: workflow.At(time.Now()), Body: body, BodyHash: hex.EncodeToString(sum[:]), Kind: workflow.BodyTask,
 		OnWorkerLoss: workflow.DefaultPolicy().OnWorkerLoss, WantOutput: true, WantStdout: true,
 	}
 }

@@ -126,9 +126,12 @@ type LogRequest struct {
 	Attempt workflow.AttemptID
 	Place   engine.Place
 	Task    string // name of the workflow's task
-	Stderr  bool
-	Follow  bool  // go on until the attempt has ended and everything is read
-	Tail    int64 // only the last bytes; 0 = all
+	// Part picks one of several Nomad tasks: TASK, GROUP/TASK or GROUP[INDEX]/TASK. Empty: the first main task, of what
+	// failed where something did.
+	Part   string
+	Stderr bool
+	Follow bool  // go on until the attempt has ended and everything is read
+	Tail   int64 // only the last bytes; 0 = all
 }
 
 // Leadership is the right to act: an epoch, and until when it may be trusted.

@@ -45,8 +45,7 @@ const (
 // Read finds a run: through the socket of the process that drives it, else in its store. scheduler.ErrNotFound: there is no
 // such run. What asks for a run whose store is gone is answered with the words of LostError.
 func Read(ctx context.Context, cfg Config, id workflow.RunID) (*Reader, error) {
-	f := folderOf(cfg.StateDir, id)
-	run, err := f.read()
+	f, run, err := folderWith(ctx, cfg, id)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +90,19 @@ func readLive(ctx context.Context, f folder, run runFile, pid int) (*Reader, err
 	return r, nil
 }
 
-// readStored serves the API over the store in this process.
-func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
+// visit makes a scheduler that never leads: it reads the runs of a folder that nobody drives.
+func visit(cfg Config, f folder, run runFile) (*scheduler.Scheduler, *visitor, error) {
 	store := &visitor{folder: f, run: run.Run}
 	executor := &logReader{cfg: cfg, run: f, kind: run.Kind, store: store}
 	sc := schedulerConfig(cfg, NewRun{Kind: run.Kind})
 	sc.Store, sc.Executor, sc.Elector = store, executor, local.NewElector(string(f))
 	s, err := scheduler.New(sc)
+	return s, store, err
+}
+
+// readStored serves the API over the store in this process.
+func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
+	s, _, err := visit(cfg, f, run)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +116,7 @@ type stored struct{ explaining }
 // Verb refuses: nobody would act upon it.
 func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) error {
 	return &api.Error{
-		Status: http.StatusConflict, Code: api.CodeConflict,
+		Status: http.StatusConflict, Code: api.CodeNotDriven,
 		Message: fmt.Sprintf("no process drives run %s, so nothing would come of %s: resume it first", id, verb.Kind),
 	}
 }
@@ -193,7 +198,8 @@ func inStore(f folder, id workflow.RunID) (bool, error) {
 type Query struct {
 	Workflow string
 	Status   string
-	Limit    int // 0 = no limit
+	Children bool // child runs too
+	Limit    int  // 0 = no limit
 }
 
 // List returns the runs of the state folder, newest first. What cannot be read is left out, and told in problems.
@@ -224,7 +230,7 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 	if err != nil {
 		return nil, err
 	}
-	if q.Workflow != "" && q.Workflow != run.Workflow {
+	if q.Workflow != "" && q.Workflow != run.Workflow && !q.Children {
 		return nil, nil
 	}
 	r, err := readFolder(ctx, cfg, f, run)
@@ -232,9 +238,9 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 		return nil, err
 	}
 	defer r.Close()
-	page, err := r.Runs(ctx, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, PerPage: q.Limit})
+	entries, err := listAll(ctx, r.Client, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: q.Limit}, q.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list run %s: %w", run.Run, err)
 	}
-	return page.Runs, nil
+	return entries, nil
 }

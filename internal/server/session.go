@@ -20,6 +20,7 @@ import (
 	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
+	"github.com/cairnflow/cairn/internal/httpcall"
 	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -46,12 +47,15 @@ type NewRun struct {
 	Kind           Kind
 	Definition     *workflow.Definition
 	Params         map[string]workflow.Value
+	Given          []string // names of the params that were given; the others have their defaults
 	Labels         map[string]string
 	IdempotencyKey string
 	By             string
 	ScheduledAt    workflow.Time // 0 = now
 	// Evaluator is one of Definition that has worked before, and remembers; nil = a new one.
 	Evaluator engine.Evaluator
+
+	source *source // what it is a rerun of; nil = it is none
 }
 
 // NewRunID draws an ID for a run that is submitted now.
@@ -133,10 +137,7 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 	}
 	submit, cancel := s.while(ctx)
 	defer cancel()
-	_, err = s.scheduler.Submit(submit, scheduler.Submission{
-		ID: run.ID, Definition: run.Definition, Params: run.Params, Labels: run.Labels, IdempotencyKey: run.IdempotencyKey,
-		By: run.By, ScheduledAt: run.ScheduledAt,
-	})
+	err = s.submit(submit, run)
 	if err == nil {
 		err = f.complete()
 	}
@@ -152,13 +153,23 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 }
 
 // Resume drives a run whose process has ended. Kind "" takes up the kind the run was started with; another one is refused.
-// Errors: *LockedError, *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
+// A child run is driven with the run that somebody started above it, which is the session's. Errors: *LockedError,
+// *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
 func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
-	f := folderOf(cfg.StateDir, id)
-	run, err := f.read()
+	return takeUp(ctx, cfg, id, kind, false)
+}
+
+// TakeUp is Resume for somebody who is about to use a verb: the run may be over.
+func TakeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
+	return takeUp(ctx, cfg, id, kind, true)
+}
+
+func takeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, evenOver bool) (*Session, error) {
+	f, run, err := folderWith(ctx, cfg, id)
 	if err != nil {
 		return nil, err
 	}
+	id = run.Run
 	if kind != "" && kind != run.Kind {
 		return nil, fmt.Errorf("run %s was started with -%s: resume it with \"cairn run -%s -resume %s\"", id, run.Kind, run.Kind, id)
 	}
@@ -189,7 +200,7 @@ func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Ses
 	if errors.Is(err, scheduler.ErrNotFound) {
 		err = f.absent(id)
 	}
-	if err == nil && status.Terminal() {
+	if err == nil && status.Terminal() && !evenOver {
 		err = &OverError{Run: id, Status: status}
 	}
 	if err == nil {
@@ -277,6 +288,7 @@ func schedulerConfig(cfg Config, run NewRun) scheduler.Config {
 	if cfg.MaxInflight > 0 {
 		sc.MaxInflight = cfg.MaxInflight
 	}
+	sc.Caller, sc.Children = &httpcall.Caller{}, childRun
 	sc.Evaluators = func(def *workflow.Definition) (engine.Evaluator, error) {
 		if run.Evaluator != nil && def.Hash == run.Definition.Hash {
 			return run.Evaluator, nil
