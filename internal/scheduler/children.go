@@ -232,15 +232,21 @@ func (k *tender) approach(o *childOrder) (over bool, again <-chan struct{}, err 
 		return k.lost(o)
 	case st.status == "": // it is being loaded
 		return false, again, nil
+	}
+	child := k.child
+	switch {
 	case o.kill:
-		return false, again, k.stop(o)
-	}
-	if o.Hold {
+		err = k.stop(o)
+	case o.Hold:
 		err = k.pause(st)
-	} else {
+		k.tell(o, st)
+	default:
 		err = k.release(o, st)
+		k.tell(o, st)
 	}
-	k.tell(o, st)
+	if k.child != child {
+		again = atOnce()
+	}
 	return false, again, err
 }
 
@@ -352,8 +358,9 @@ func (k *tender) cascade(kind engine.EventKind, generation int) error {
 		Kind: kind, Task: -1, Instance: -1, Generation: generation,
 		By: byCairn, Reason: fmt.Sprintf("on behalf of run %s, which started this one", k.parent.id),
 	}})
-	if r != nil {
-		k.child = r
+	var misfit *engine.Misfit
+	if !errors.As(err, &misfit) {
+		k.child = r // nil: what came of it is to be found out
 	}
 	return err
 }
