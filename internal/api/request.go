@@ -40,7 +40,7 @@ func Verbs() []Verb {
 type VerbRequest struct {
 	By     string `json:"by,omitempty"`
 	Reason string `json:"reason,omitempty"` // of an approval it is the comment
-	// Task is needed by cancel, skip, succeed, approve and reject, and taken by retry.
+	// Task is needed by cancel, skip, succeed, approve and reject; retry takes it.
 	Task string `json:"task,omitempty"`
 	// Key names one instance of a fan-out; absent = the whole task. An approval is given one by one.
 	Key *string `json:"key,omitempty"`

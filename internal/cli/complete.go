@@ -64,7 +64,7 @@ func (a *App) tasksOfRun(text string) []string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), completePatience)
 	defer cancel()
-	id, err := findRun(cfg.StateDir, text)
+	id, err := server.Find(ctx, cfg, text)
 	if err != nil {
 		return nil
 	}

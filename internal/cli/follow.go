@@ -70,6 +70,7 @@ type follower struct {
 }
 
 type reading struct {
+	id  string
 	run *api.Run
 	err error
 }
@@ -93,11 +94,13 @@ func (k *kids) attend(ctx context.Context, group *sync.WaitGroup, run *api.Run) 
 	}
 }
 
-// take keeps what was read of a child. It is read again when its parent says that it goes on.
+// take keeps what was read of a child. One that is over, or not there yet, is read again when attend finds it in flight.
 func (k *kids) take(r reading) {
-	k.known[r.run.ID] = r.run
-	if r.run.Terminal() {
-		delete(k.reading, r.run.ID)
+	if r.err == nil {
+		k.known[r.id] = r.run
+	}
+	if r.err != nil || r.run.Terminal() {
+		delete(k.reading, r.id)
 	}
 }
 
@@ -134,9 +137,6 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 				return last, nil
 			}
 		case r := <-children.news:
-			if r.err != nil {
-				continue // its ID is shown, and its parent will tell
-			}
 			children.take(r)
 			f.view.show(last, children.known, f.app.Now())
 		case s := <-signals:
@@ -157,6 +157,9 @@ func (f *follower) follow(ctx context.Context) (*api.Run, error) {
 			f.view.note(text, f.app.Now())
 		case <-ticker.C:
 			noticed = f.remark(noticed)
+			if last != nil {
+				children.attend(ctx, &group, last)
+			}
 			f.view.tick(f.app.Now())
 		case <-f.ended:
 			f.view.end(f.app.Now())
@@ -254,7 +257,7 @@ func (f *follower) poll(ctx context.Context, id string, out chan<- reading) {
 			return
 		}
 		select {
-		case out <- reading{run, err}:
+		case out <- reading{id, run, err}:
 		case <-ctx.Done():
 			return
 		}
@@ -296,7 +299,7 @@ func (a *App) tails(ctx context.Context, c *client.Client, run *api.Run, failed 
 	const tailBytes = 4 << 10 // a few lines of a usual length
 	for i := range failed {
 		f := &failed[i]
-		if len(f.instance.Attempts) == 0 {
+		if len(f.instance.Attempts) == 0 || childOf(f.instance) != "" {
 			continue
 		}
 		log, err := c.Logs(ctx, run.ID, api.LogQuery{Task: f.task.Name, Key: f.instance.Key, Stderr: true, Tail: tailBytes})

@@ -116,7 +116,11 @@ func (s *taskSeen) compare(run string, t *api.Task, now time.Time) []line {
 		s.status = t.Status
 		// The transitions of a plain task that ran are those of its instance.
 		if api.Over(t.Status) && (isFanOut(t) || len(t.Instances[0].Attempts) == 0) {
-			news = append(news, line{timeOr(t.EndedAt, now), taskLine(t)})
+			at := timeOr(t.EndedAt, now)
+			if t.CopiedFrom != "" {
+				at = now // it ended long before
+			}
+			news = append(news, line{at, taskLine(t)})
 		}
 	}
 	return news
@@ -129,6 +133,9 @@ func taskLine(t *api.Task) string {
 		if counts := countsOf(t); len(counts) > 0 {
 			text += " (" + tally(counts) + ")"
 		}
+	}
+	if t.CopiedFrom != "" {
+		text += ", as in run " + t.CopiedFrom
 	}
 	if t.Reason != "" {
 		text += ": " + clean(t.Reason)
@@ -188,7 +195,7 @@ func attemptLine(who string, t *api.Task, in *api.Instance, a *api.Attempt, newe
 	if !a.StartedAt.IsZero() && !a.EndedAt.IsZero() {
 		text += " after " + lasting(a.EndedAt.Sub(a.StartedAt))
 	}
-	if why := howEnded(a); why != "" && a.Verdict != "succeeded" {
+	if why := howEnded(a); why != "" {
 		text += ": " + why
 	}
 	if newest && in.Status == "waiting" && !in.RetryAt.IsZero() {

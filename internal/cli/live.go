@@ -366,6 +366,8 @@ func instanceRow(in *api.Instance, children nested, now time.Time) row {
 		r.note = children.standing(a.Child)
 	case r.note == "" && a.Verdict != "succeeded":
 		r.note = howEnded(a)
+	case r.note == "":
+		r.note = clean(a.Message)
 	}
 	return r
 }

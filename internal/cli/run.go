@@ -175,6 +175,11 @@ func (a *App) newRun(f *runFlags, def *workflow.Definition, s source) (server.Ne
 	}
 	values, found := hcl.Params(def, given, runValues(def, run.ID, now))
 	run.Params = values
+	for i := range def.Params {
+		if _, ok := given[def.Params[i].Name]; ok {
+			run.Given = append(run.Given, def.Params[i].Name)
+		}
+	}
 	return run, append(diags, found...), s
 }
 
@@ -199,8 +204,8 @@ func checkBodies(run server.NewRun, eval *hcl.Evaluator) hcl.Diagnostics {
 		t := &run.Definition.Tasks[n]
 		body, ok := r.firstBody(n)
 		kind := strings.ReplaceAll(string(body), strconv.Quote(t.Name), "")
-		if !ok || fine[kind] {
-			continue
+		if !ok && t.BodyKind == workflow.BodyTask || fine[kind] {
+			continue // of the other kinds an executor may say more without seeing one
 		}
 		refused, without, err := server.CheckBody(run.Kind, t.BodyKind, body)
 		if err != nil {
@@ -239,7 +244,7 @@ func (a *App) resumeRun(f *runFlags) int {
 	if err != nil {
 		return a.refuse(err)
 	}
-	id, err := findRun(cfg.StateDir, f.resume)
+	id, err := server.Find(context.Background(), cfg, f.resume)
 	if err != nil {
 		return a.refuse(err)
 	}

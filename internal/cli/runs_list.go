@@ -96,21 +96,29 @@ func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
 	return exitOK
 }
 
-// runTable lays runs out in columns.
+// runTable lays runs out in columns; where there are child runs, with their parents.
 func runTable(runs []api.RunEntry, now time.Time, out screen) string {
-	nameWidth := len("WORKFLOW")
+	nameWidth, parents := len("WORKFLOW"), false
 	for _, r := range runs {
 		nameWidth = max(nameWidth, utf8.RuneCountInString(clean(r.Workflow)))
+		parents = parents || r.Parent != ""
+	}
+	startedBy := func(id string) string {
+		if !parents {
+			return ""
+		}
+		return pad(id, 20) + "  "
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-20s  %s  %-9s  %-9s  %-7s  %s\n", "ID", pad("WORKFLOW", nameWidth), "STATUS", "STARTED", "TOOK", "REASON")
+	fmt.Fprintf(&b, "%-20s  %s  %-9s  %-9s  %-7s  %s%s\n",
+		"ID", pad("WORKFLOW", nameWidth), "STATUS", "STARTED", "TOOK", startedBy("STARTED BY"), "REASON")
 	for _, r := range runs {
 		took := ""
 		if !r.StartedAt.IsZero() {
 			took = lasting(timeOr(r.EndedAt, now).Sub(r.StartedAt))
 		}
-		line := fmt.Sprintf("%-20s  %s  %s  %-9s  %-7s  %s", r.ID, pad(clean(r.Workflow), nameWidth),
-			out.paint(pad(r.Status, 9), statusStyle(r.Status)), lasting(now.Sub(r.CreatedAt))+" ago", took, clean(r.Reason))
+		line := fmt.Sprintf("%-20s  %s  %s  %-9s  %-7s  %s%s", r.ID, pad(clean(r.Workflow), nameWidth),
+			out.paint(pad(r.Status, 9), statusStyle(r.Status)), lasting(now.Sub(r.CreatedAt))+" ago", took, startedBy(r.Parent), clean(r.Reason))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	return b.String()

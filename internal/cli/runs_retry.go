@@ -32,21 +32,21 @@ If nobody drives the run, this process does until it has ended, and exits with t
 		predict: a.predictRuns(),
 		run: func(args []string) int {
 			if plan {
-				return a.planRetry(args[0], "", nil, v.json)
+				return a.planRetry(args[0], "", v.json)
 			}
 			return a.useVerb(args[0], api.VerbRetry, v.request(a), v.json)
 		},
 	}
 }
 
-// planRetry lists what a retry would run.
-func (a *App) planRetry(text, task string, key *string, asJSON bool) int {
+// planRetry lists what a retry of a run, or of a task, would run.
+func (a *App) planRetry(text, task string, asJSON bool) int {
 	r, id, code := a.open(text)
 	if r == nil {
 		return code
 	}
 	defer r.Close()
-	plan, err := r.RetryPlan(context.Background(), string(id), task, key)
+	plan, err := r.RetryPlan(context.Background(), string(id), task)
 	switch {
 	case err != nil:
 		return a.broken(err)

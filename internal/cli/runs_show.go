@@ -237,9 +237,10 @@ func writeInstance(b *strings.Builder, t *api.Task, in *api.Instance, children n
 			continue // all of it has been said
 		}
 		writeAttempt(b, &in.Attempts[i], now)
-		if child := in.Attempts[i].Child; child != "" {
+		newest := i == len(in.Attempts)-1
+		if child := in.Attempts[i].Child; child != "" && (newest || in.Attempts[i+1].Child != child) { // else it was taken up again
 			fmt.Fprintf(b, "         %s\n", children.standing(child))
-			if i == len(in.Attempts)-1 {
+			if newest {
 				writeChild(b, children[child], out)
 			}
 		}
@@ -284,7 +285,7 @@ func writeAttempt(b *strings.Builder, a *api.Attempt, now time.Time) {
 	if a.Node != "" {
 		b.WriteString(" on " + clean(a.Node))
 	}
-	if why := howEnded(a); why != "" && a.Verdict != "succeeded" {
+	if why := howEnded(a); why != "" {
 		b.WriteString(": " + why)
 	}
 	b.WriteString("\n")

@@ -158,6 +158,11 @@ func (a *App) takeUp(kind server.Kind, run *api.Run, verb api.Verb, req api.Verb
 	if err != nil {
 		return a.startFailed(cfg, f, err)
 	}
+	// A child run is driven with its parent, which is what is followed then.
+	before, err := session.Client().Run(context.Background(), string(session.Run))
+	if err != nil {
+		return max(a.broken(err), a.closed(session))
+	}
 	entry, err := session.Client().Verb(context.Background(), run.ID, verb, req)
 	var said *api.Error
 	switch {
@@ -175,7 +180,7 @@ func (a *App) takeUp(kind server.Kind, run *api.Run, verb api.Verb, req api.Verb
 		return max(a.broken(err), a.closed(session))
 	}
 	a.say("Nobody drives run %s: this process does until it has ended.", run.ID)
-	code := a.drive(session, f, run)
+	code := a.drive(session, f, before)
 	if code == exitCancelled && (verb == api.VerbStop || verb == api.VerbTerminate) {
 		return exitOK // what was asked for
 	}

@@ -80,30 +80,13 @@ func (a *App) open(text string) (r *server.Reader, id workflow.RunID, code int) 
 	if err != nil {
 		return nil, "", a.broken(err)
 	}
-	if id, err = findRun(cfg.StateDir, text); err != nil {
+	if id, err = server.Find(context.Background(), cfg, text); err != nil {
 		return nil, "", a.broken(err)
 	}
 	if r, err = server.Read(context.Background(), cfg, id); err != nil {
 		return nil, "", a.broken(err)
 	}
 	return r, id, exitOK
-}
-
-// findRun finds the run whose ID is, or begins with, the text.
-func findRun(stateDir, text string) (workflow.RunID, error) {
-	var found []string
-	for _, id := range runIDs(stateDir) {
-		if text != "" && strings.HasPrefix(id, text) {
-			found = append(found, id)
-		}
-	}
-	switch len(found) {
-	case 0:
-		return "", fmt.Errorf(`there is no run %q in %s; "cairn runs list" lists the runs`, text, stateDir)
-	case 1:
-		return workflow.RunID(found[0]), nil
-	}
-	return "", fmt.Errorf("%d runs have IDs that begin with %q: %s; give more of it", len(found), text, strings.Join(found[:min(len(found), 5)], ", "))
 }
 
 // runIDs are the names of the run folders, oldest first.

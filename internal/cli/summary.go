@@ -95,7 +95,9 @@ func writeFailure(b *strings.Builder, run *api.Run, f failure) {
 	for _, l := range f.tail {
 		b.WriteString("  | " + l + "\n")
 	}
-	if a != nil {
+	if a != nil && a.Child != "" {
+		fmt.Fprintf(b, "  More about it: cairn runs show %s\n", a.Child)
+	} else if a != nil {
 		key := ""
 		if f.instance.Key != nil {
 			key = " -instance " + quoteWord(*f.instance.Key)

@@ -9,7 +9,7 @@ func taskCommand(*App) *command {
 	return groupCommand("Act on single tasks of a run", "Commands for one task of a run, or one instance of a fan-out.")
 }
 
-// onTask is a command that acts on a task of a run.
+// onTask is a command that acts on a task of a run, or on one instance of it.
 func onTask(a *App, c command, act func(id string, req api.VerbRequest, asJSON bool) int) *command {
 	var v verbFlags
 	var instance instanceFlag
@@ -68,18 +68,26 @@ May be repeated.`)},
 }
 
 func taskRetryCommand(a *App) *command {
+	var v verbFlags
 	var plan bool
-	return onTask(a, command{
-		synopsis: "Run a task again, and everything after it",
-		about: `Runs a task that failed, was cancelled or could not begin again, or with -instance one instance of it,
-and everything downstream of it. If nobody drives the run, this process does until it has ended, and
-exits with the code of "cairn run".`,
-		examples: []string{"cairn task retry -plan 3kq6t2dlxyvm2hd4wq3a load", "cairn task retry -instance eu 3kq6t2dlxyvm2hd4wq3a extract"},
-		options:  []option{switchOption(&plan, "plan", "Only list what would run.")},
-	}, func(id string, req api.VerbRequest, asJSON bool) int {
-		if plan {
-			return a.planRetry(id, req.Task, req.Key, asJSON)
-		}
-		return a.useVerb(id, api.VerbRetry, req, asJSON)
-	})
+	return &command{
+		synopsis:  "Run a task again, and everything after it",
+		arguments: "ID TASK",
+		min:       2,
+		max:       2,
+		about: `Runs a task that failed, was cancelled or could not begin again, and everything downstream of it; those
+of its instances that succeeded keep their results. If nobody drives the run, this process does until it
+has ended, and exits with the code of "cairn run".`,
+		examples: []string{"cairn task retry -plan 3kq6t2dlxyvm2hd4wq3a load", "cairn task retry 3kq6t2dlxyvm2hd4wq3a load"},
+		options:  append([]option{switchOption(&plan, "plan", "Only list what would run.")}, v.options()...),
+		predict:  a.predictRunAndTask(),
+		run: func(args []string) int {
+			if plan {
+				return a.planRetry(args[0], args[1], v.json)
+			}
+			req := v.request(a)
+			req.Task = args[1]
+			return a.useVerb(args[0], api.VerbRetry, req, v.json)
+		},
+	}
 }

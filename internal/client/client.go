@@ -212,13 +212,10 @@ func (c *Client) Verb(ctx context.Context, id string, verb api.Verb, req api.Ver
 	return out, err
 }
 
-// RetryPlan returns what a retry of a run, or of one task or instance, would run again.
-func (c *Client) RetryPlan(ctx context.Context, id, task string, key *string) (api.Plan, error) {
+// RetryPlan returns what a retry of a run, or of one of its tasks, would run again.
+func (c *Client) RetryPlan(ctx context.Context, id, task string) (api.Plan, error) {
 	query := url.Values{}
 	set(query, "task", task)
-	if key != nil {
-		query.Set("key", *key)
-	}
 	var out api.Plan
 	_, err := c.call(ctx, callTimeout, http.MethodGet, runPath(id, "/"+string(api.VerbRetry)), query, nil, &out)
 	return out, err

@@ -243,6 +243,9 @@ func (d document) instance(position int) api.Instance {
 	case in.Status == workflow.Queued && out.Reason == "":
 		out.Reason = d.place()
 	}
+	if out.Key == nil && out.Reason == "" {
+		out.Reason = d.state().Reason
+	}
 	for k := range in.Past {
 		out.Attempts = append(out.Attempts, ended(&in.Past[k]))
 	}

@@ -160,7 +160,7 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{"rerun from an unknown task", "POST", run + "/rerun", `{"from":["load"]}`, 404, "not_found", `run abcdefghijklmnopqrst has no task "load"; it has extract`},
 		{"rerun with a param given twice", "POST", run + "/rerun", `{"params":{"day":1},"param_texts":{"day":"1"}}`, 400, "bad_request", "param day is given twice: in params and in param_texts"},
 		{"retry by a method that is neither", "PUT", run + "/retry", "", 405, "bad_method", run + "/retry takes GET and POST, not PUT"},
-		{"retry plan of an instance of nothing", "GET", run + "/retry?key=eu", "", 400, "bad_request", "key names an instance of a task: retry needs the task too"},
+		{"retry of an instance of nothing", "POST", run + "/retry", `{"key":"eu"}`, 400, "bad_request", "key names an instance of a task: retry needs the task too"},
 		{"retry plan of a run that succeeded", "GET", run + "/retry", "", 409, "conflict", "run abcdefghijklmnopqrst is succeeded; retry is for runs that are failed, cancelled or skipped"},
 		{"skip names no task", "POST", run + "/skip", `{}`, 400, "bad_request", "skip needs the name of a task"},
 		{"approve names no task", "POST", run + "/approve", `{}`, 400, "bad_request", "approve needs the name of a task"},

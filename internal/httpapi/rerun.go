@@ -4,10 +4,12 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/cairnflow/cairn/hcl"
@@ -57,7 +59,7 @@ func (h *handler) rerun(w http.ResponseWriter, r *http.Request) error {
 		ID: newRunID(), Source: id, Selection: engine.Selection{From: req.From, Only: req.Only},
 		IdempotencyKey: req.Key, By: req.By, Reason: req.Reason,
 	}
-	if out.Params, out.Given, err = rerunParams(def, &source, out.ID, &req); err != nil {
+	if out.Params, out.Given, err = RerunParams(def, &source, out.ID, &req); err != nil {
 		return err
 	}
 	made, err := h.Runs.Rerun(ctx, out)
@@ -74,18 +76,17 @@ func newRunID() workflow.RunID {
 	return workflow.NewRunID(time.Now(), random)
 }
 
-// rerunParams are the params of the source with those of the request over them. Defaults are evaluated anew, as of the
+// RerunParams are the params of the source with those of the request over them. Defaults are evaluated anew, as of the
 // source's schedule: they may read what was given now.
-func rerunParams(
+func RerunParams(
 	def *workflow.Definition, source *engine.Input, id workflow.RunID, req *api.RerunRequest,
 ) (values map[string]workflow.Value, names []string, err error) {
 	given := map[string]hcl.Given{}
-	for _, name := range source.Given {
-		v := source.Params[name].JSON
-		if v == nil {
-			v = json.RawMessage("null")
+	for i := range def.Params {
+		p := &def.Params[i]
+		if v, ok := source.Params[p.Name]; ok && (p.Required || slices.Contains(source.Given, p.Name)) {
+			given[p.Name] = hcl.Given{JSON: json.RawMessage(cmp.Or(string(v.JSON), "null"))}
 		}
-		given[name] = hcl.Given{JSON: v}
 	}
 	for name, v := range req.Params {
 		given[name] = hcl.Given{JSON: v}

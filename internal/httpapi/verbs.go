@@ -92,7 +92,7 @@ func (h *handler) stands(ctx context.Context, w http.ResponseWriter, r *http.Req
 
 // retryPlan answers GET /v1/run/ID/retry: what a retry would run.
 func (h *handler) retryPlan(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "task", "key"); err != nil {
+	if err := unknown(r, "task"); err != nil {
 		return err
 	}
 	id, err := runID(r)
@@ -100,12 +100,6 @@ func (h *handler) retryPlan(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	req := api.VerbRequest{Task: r.URL.Query().Get("task")}
-	if keys, ok := r.URL.Query()["key"]; ok {
-		req.Key = &keys[0]
-	}
-	if err := forms[api.VerbRetry].check(api.VerbRetry, &req); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	out := api.Plan{Tasks: []api.PlannedTask{}}
@@ -213,10 +207,10 @@ func handValues(t *workflow.Task, what string, req *api.VerbRequest) (map[string
 		}
 		v, err := hcl.Given{Text: text}.Value(o.Type.Text)
 		if err != nil && o.Sensitive {
-			err = errors.New("the text given is no such value; because it is sensitive, the reason is not shown")
+			err = errors.New("is not valid; because it is sensitive, the reason is not shown")
 		}
 		if err != nil {
-			return nil, badRequest("%s %s of task %s: %s", what, name, t.Name, err)
+			return nil, badRequest("%s %s of task %s %s", what, name, t.Name, err)
 		}
 		out[name] = workflow.Value{JSON: v}
 	}

@@ -227,7 +227,9 @@ func TestVerbsOnTasksBecomeEvents(t *testing.T) {
 		{"an input that nobody asked for", api.VerbApprove, api.VerbRequest{Task: "release", By: "ada", Texts: map[string]string{"ticket": "x", "color": "red"}},
 			api.CodeConflict, "color"},
 		{"text that is no number", api.VerbApprove, api.VerbRequest{Task: "release", By: "ada", Texts: map[string]string{"limit": "many", "ticket": "x"}},
-			api.CodeBadRequest, "input limit of task release: the text given is no value of type number"},
+			api.CodeBadRequest, "input limit of task release must be a number, not many"},
+		{"text that is no expression", api.VerbApprove, api.VerbRequest{Task: "release", By: "ada", Texts: map[string]string{"limit": "1 +", "ticket": "x"}},
+			api.CodeBadRequest, "input limit of task release must be a number, and the text given is no such value: "},
 		{"a task that waits for nothing", api.VerbReject, api.VerbRequest{Task: "settle"}, api.CodeConflict, "task settle is no approval"},
 		{"the retry of a task that goes on", api.VerbRetry, api.VerbRequest{Task: "fan"}, api.CodeConflict, "task fan is running; task retry is for what is"},
 	} {

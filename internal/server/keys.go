@@ -179,7 +179,11 @@ func askOwner(cfg Config, key string, owner, me keyFile) error {
 }
 
 func ownerOf(run NewRun) (keyFile, error) {
-	b, err := json.Marshal([]any{run.Definition.Hash, run.Params})
+	what := []any{run.Definition.Hash, run.Params}
+	if from := run.source; from != nil {
+		what = append(what, from.run, from.selection)
+	}
+	b, err := json.Marshal(what)
 	if err != nil {
 		return keyFile{}, fmt.Errorf("claim idempotency key %q: %w", run.IdempotencyKey, err)
 	}

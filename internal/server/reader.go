@@ -45,8 +45,7 @@ const (
 // Read finds a run: through the socket of the process that drives it, else in its store. scheduler.ErrNotFound: there is no
 // such run. What asks for a run whose store is gone is answered with the words of LostError.
 func Read(ctx context.Context, cfg Config, id workflow.RunID) (*Reader, error) {
-	f := folderOf(cfg.StateDir, id)
-	run, err := f.read()
+	f, run, err := folderWith(ctx, cfg, id)
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +90,19 @@ func readLive(ctx context.Context, f folder, run runFile, pid int) (*Reader, err
 	return r, nil
 }
 
-// readStored serves the API over the store in this process.
-func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
+// visit makes a scheduler that never leads: it reads the runs of a folder that nobody drives.
+func visit(cfg Config, f folder, run runFile) (*scheduler.Scheduler, *visitor, error) {
 	store := &visitor{folder: f, run: run.Run}
 	executor := &logReader{cfg: cfg, run: f, kind: run.Kind, store: store}
 	sc := schedulerConfig(cfg, NewRun{Kind: run.Kind})
 	sc.Store, sc.Executor, sc.Elector = store, executor, local.NewElector(string(f))
 	s, err := scheduler.New(sc)
+	return s, store, err
+}
+
+// readStored serves the API over the store in this process.
+func readStored(cfg Config, f folder, run runFile) (*Reader, error) {
+	s, _, err := visit(cfg, f, run)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +119,11 @@ func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) er
 		Status: http.StatusConflict, Code: api.CodeNotDriven,
 		Message: fmt.Sprintf("no process drives run %s, so nothing would come of %s: resume it first", id, verb.Kind),
 	}
+}
+
+// Rerun implements httpapi.Runs: it refuses, like that of a run that is driven.
+func (s stored) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, error) {
+	return refuseRerun(re)
 }
 
 // visitor is a store that is opened for each call and closed after it, so that a reader keeps nobody from driving the run.
@@ -150,7 +160,7 @@ func (v *visitor) Load(ctx context.Context, id workflow.RunID) (records []schedu
 func (v *visitor) List(ctx context.Context, filter scheduler.Filter) (list []scheduler.Summary, err error) {
 	err = v.visit(func(s *local.Store) (err error) {
 		list, err = s.List(ctx, filter)
-		if err == nil && len(list) == 0 && !filter.Active {
+		if err == nil && len(list) == 0 && !filter.Active && filter.Workflow == "" {
 			return scheduler.ErrNotFound // it has one run or is not the store it was
 		}
 		return err
@@ -225,7 +235,7 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 	if err != nil {
 		return nil, err
 	}
-	if q.Workflow != "" && q.Workflow != run.Workflow {
+	if q.Workflow != "" && q.Workflow != run.Workflow && !q.Children {
 		return nil, nil
 	}
 	r, err := readFolder(ctx, cfg, f, run)
@@ -233,9 +243,9 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 		return nil, err
 	}
 	defer r.Close()
-	page, err := r.Runs(ctx, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: q.Limit})
+	entries, err := listAll(ctx, r.Client, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: q.Limit}, q.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("list run %s: %w", run.Run, err)
 	}
-	return page.Runs, nil
+	return entries, nil
 }

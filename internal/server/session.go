@@ -16,7 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/cairnflow/cairn/hcl"
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
@@ -47,12 +47,15 @@ type NewRun struct {
 	Kind           Kind
 	Definition     *workflow.Definition
 	Params         map[string]workflow.Value
+	Given          []string // names of the params that were given; the others have their defaults
 	Labels         map[string]string
 	IdempotencyKey string
 	By             string
 	ScheduledAt    workflow.Time // 0 = now
 	// Evaluator is one of Definition that has worked before, and remembers; nil = a new one.
 	Evaluator engine.Evaluator
+
+	source *source // what it is a rerun of; nil = it is none
 }
 
 // NewRunID draws an ID for a run that is submitted now.
@@ -134,10 +137,7 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 	}
 	submit, cancel := s.while(ctx)
 	defer cancel()
-	_, err = s.scheduler.Submit(submit, scheduler.Submission{
-		ID: run.ID, Definition: run.Definition, Params: run.Params, Labels: run.Labels, IdempotencyKey: run.IdempotencyKey,
-		By: run.By, ScheduledAt: run.ScheduledAt,
-	})
+	err = s.submit(submit, run)
 	if err == nil {
 		err = f.complete()
 	}
@@ -153,20 +153,26 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 }
 
 // Resume drives a run whose process has ended. Kind "" takes up the kind the run was started with; another one is refused.
-// Errors: *LockedError, *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
+// A child run is driven with the run that somebody started above it, which is the session's unless it is over. Errors:
+// *LockedError, *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
 func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
-	return resume(ctx, cfg, id, kind, false)
+	return takeUp(ctx, cfg, id, kind, false)
 }
 
-func resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, over bool) (*Session, error) {
-	f := folderOf(cfg.StateDir, id)
-	run, err := f.read()
+// TakeUp is Resume for somebody who is about to use a verb: the run may be over.
+func TakeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
+	return takeUp(ctx, cfg, id, kind, true)
+}
+
+func takeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, evenOver bool) (*Session, error) {
+	f, run, err := folderWith(ctx, cfg, id)
 	if err != nil {
 		return nil, err
 	}
 	if kind != "" && kind != run.Kind {
 		return nil, fmt.Errorf("run %s was started with -%s: resume it with \"cairn run -%s -resume %s\"", id, run.Kind, run.Kind, id)
 	}
+	top := run.Run
 	pid, err := local.Leader(string(f))
 	if err != nil {
 		return nil, err
@@ -177,24 +183,21 @@ func resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, over 
 	// A new store would hide that the run's own is gone.
 	store, err := local.OpenStore(local.StoreConfig{Path: f.store(), Existing: true})
 	if errors.Is(err, scheduler.ErrNotFound) {
-		return nil, f.absent(id)
+		return nil, f.absent(top)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, cfg, f, store, NewRun{ID: id, Kind: run.Kind})
+	s, err := open(ctx, cfg, f, store, NewRun{ID: top, Kind: run.Kind})
 	if err != nil {
 		return nil, err
 	}
-	var status workflow.RunStatus
-	err = s.scheduler.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
-		status = state.Head.Status
-		return nil
-	})
-	if errors.Is(err, scheduler.ErrNotFound) {
-		err = f.absent(id)
+	status, err := s.status(ctx, top)
+	if err == nil && status.Terminal() && id != top {
+		s.Run = id
+		status, err = s.status(ctx, id)
 	}
-	if err == nil && status.Terminal() && !over {
+	if err == nil && status.Terminal() && !evenOver {
 		err = &OverError{Run: id, Status: status}
 	}
 	if err == nil {
@@ -204,6 +207,18 @@ func resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, over 
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// status is how a run of the session's folder stands. *LostError: its store does not know it.
+func (s *Session) status(ctx context.Context, id workflow.RunID) (status workflow.RunStatus, err error) {
+	err = s.scheduler.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
+		status = state.Head.Status
+		return nil
+	})
+	if errors.Is(err, scheduler.ErrNotFound) {
+		err = s.folder.absent(id)
+	}
+	return status, err
 }
 
 // while derives a context that also ends when the run is not driven any more: then nothing is worth waiting for.
@@ -282,31 +297,10 @@ func schedulerConfig(cfg Config, run NewRun) scheduler.Config {
 	if cfg.MaxInflight > 0 {
 		sc.MaxInflight = cfg.MaxInflight
 	}
-	sc.Caller = &httpcall.Caller{}
-	sc.Children = func(parent *workflow.Definition, body workflow.ChildBody, run workflow.RunValues) (scheduler.ChildRun, error) {
-		def, eval, diags := hcl.CompileAndOpen(parent.Files, body.Workflow)
-		if diags.HasErrors() {
-			return scheduler.ChildRun{}, errors.New(diags[0].Detail)
-		}
-		given := map[string]hcl.Given{}
-		var names []string
-		for name, v := range body.Params {
-			given[name] = hcl.Given{JSON: v.JSON}
-			names = append(names, name)
-		}
-		run.Workflow, run.Version = def.Name, def.Hash
-		values, diags := hcl.Params(def, given, run)
-		if diags.HasErrors() {
-			return scheduler.ChildRun{}, errors.New(diags[0].Detail)
-		}
-		return scheduler.ChildRun{Definition: def, Params: values, Given: names, Evaluator: eval}, nil
-	}
-	sc.Evaluators = func(def *workflow.Definition) (engine.Evaluator, error) {
-		if run.Evaluator != nil && def.Hash == run.Definition.Hash {
-			return run.Evaluator, nil
-		}
-		return hcl.NewEvaluator(def)
-	}
+	l := newLanguage(run)
+	sc.Evaluators, sc.Children = l.evaluator, l.child
+	// Somebody started this process by hand, and may call everybody without it as well.
+	sc.Caller = &httpcall.Caller{Policy: httpcall.Policy{Everything: true}}
 	return sc
 }
 
@@ -333,13 +327,15 @@ func (s *Session) Client() *client.Client { return s.client }
 func (s *Session) Folder() string { return string(s.folder) }
 
 // Notice says why the run does not get on, for people; empty when it does.
-func (s *Session) Notice() string {
+func (s *Session) Notice() string { return s.noticeOf(s.Run) }
+
+func (s *Session) noticeOf(id workflow.RunID) string {
 	if s.trouble != nil {
 		if notice := s.trouble(); notice != "" {
 			return notice // it is the cause of whatever the scheduler has to say
 		}
 	}
-	return s.scheduler.Notice(s.Run)
+	return s.scheduler.Notice(id)
 }
 
 // noticing is the scheduler with the executor's notices beside its own.
@@ -348,7 +344,19 @@ type noticing struct {
 	session *Session
 }
 
-func (n noticing) Notice(workflow.RunID) string { return n.session.Notice() }
+func (n noticing) Notice(id workflow.RunID) string { return n.session.noticeOf(id) }
+
+// Rerun implements httpapi.Runs: it refuses. A rerun is a run of its own, with a folder of its own.
+func (n noticing) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, error) {
+	return refuseRerun(re)
+}
+
+func refuseRerun(re scheduler.Rerun) (workflow.RunID, error) {
+	return "", &api.Error{
+		Status: http.StatusConflict, Code: api.CodeConflict,
+		Message: fmt.Sprintf("without a server every run has a process of its own: \"cairn runs rerun %s\" starts one", re.Source),
+	}
+}
 
 // Done is closed when the run is not driven any more: by Close, or because the run folder was taken away.
 func (s *Session) Done() <-chan struct{} { return s.done }
