@@ -5,6 +5,7 @@ package server
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/cairnflow/cairn/hcl"
@@ -14,8 +15,22 @@ import (
 
 // childRun compiles what a run_workflow starts from the files of the parent's own definition, and checks its params.
 func childRun(parent *workflow.Definition, body workflow.ChildBody, run workflow.RunValues) (scheduler.ChildRun, error) {
-	return scheduler.ChildRun{}, errors.New("not built")
+	from, err := hcl.NewEvaluator(parent)
+	if err != nil {
+		return scheduler.ChildRun{}, err
+	}
+	def, eval, err := from.Child(body)
+	if err != nil {
+		return scheduler.ChildRun{}, err
+	}
+	run.Workflow, run.Version = def.Name, def.Hash
+	params, diags := hcl.Params(def, hcl.GivenByParent(body.Params), run)
+	for _, d := range diags {
+		if d.Severity == hcl.SeverityError {
+			return scheduler.ChildRun{}, errors.New(d.String())
+		}
+	}
+	return scheduler.ChildRun{
+		Definition: def, Evaluator: eval, Params: params, Given: slices.Sorted(maps.Keys(body.Params)),
+	}, nil
 }
-
-var _ = slices.Contains[[]string]
-var _ = hcl.Params
