@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "supervise" || os.Getenv("CAIRN_TEST_IS_CAIRN") != "" {
 		os.Exit(cli.Run(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	os.Exit(cluster.Run(m))
 }
 
 // console is a user with a state folder of their own.

@@ -6,9 +6,11 @@ package cli_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
@@ -74,4 +76,80 @@ func TestARunIsRetriedAndRunAgain(t *testing.T) {
 	}
 	s.say("runs", "show", c.newestID())
 	golden(t, "again.txt", s.String())
+}
+
+// asked starts a run in a process of its own and waits until its child run asks, too.
+func (c *console) asked(t *testing.T) (cmd *exec.Cmd, id, child string) {
+	t.Helper()
+	cmd = c.cairn("run", "-local", "-workflow", "asking", "testdata/asking.hcl")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	waitFor(t, out, "nested #1 running as run")
+	id = c.newestID()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
+		if r := c.run("runs", "list", "-children", "-workflow", "inner", "-json"); strings.Contains(r.stdout, `"running"`) {
+			return cmd, id, c.child()
+		}
+	}
+	t.Fatal("the child run never began")
+	return nil, "", ""
+}
+
+func TestApprovalsAreGivenOrRefused(t *testing.T) {
+	c := newConsole(t)
+	cmd, id, child := c.asked(t)
+	s := &transcript{console: c}
+	s.say("runs", "show", id)
+	s.say("runs", "approve", id)
+	s.say("runs", "approve", "-input", "limit=many", "-input", "ticket=T-1", id)
+	s.say("runs", "approve", "-input", "color=red", "-input", "ticket=T-1", id)
+	c.env["USER"] = "eve"
+	s.say("runs", "approve", "-input", "ticket=T-1", id, "release")
+	c.env["USER"] = "ada"
+	s.say("runs", "approve", child)
+	s.say("runs", "approve", "-instance", "eu", "-json", child, "confirm")
+	s.say("runs", "pause", child)
+	s.say("runs", "approve", child)
+	s.say("runs", "approve", "-input", "limit=2 * 4", "-input", "ticket=T-1", "-comment", "checked", id)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the run: %v", err)
+	}
+	s.say("runs", "reject", id, "release")
+	s.say("runs", "show", id)
+	golden(t, "approvals.txt", s.String())
+	run := c.run("runs", "show", "-json", id)
+	if !strings.Contains(run.stdout, `"line": "ada checked 8 T-1"`) {
+		t.Errorf("what was given is not what came out: %s", run.stdout)
+	}
+}
+
+func TestARunThatNobodyDrivesIsTakenUpByAnApproval(t *testing.T) {
+	c := newConsole(t)
+	cmd := c.cairn("run", "-local", "-workflow", "alone", "testdata/asking.hcl")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	waitFor(t, out, "confirm waits for approval: cairn runs approve")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the process that was killed ended well")
+	}
+	s := &transcript{console: c}
+	id := c.newestID()
+	s.say("runs", "pause", id)
+	s.say("runs", "approve", id)
+	golden(t, "approve-undriven.txt", s.String())
 }

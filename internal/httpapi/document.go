@@ -306,9 +306,6 @@ func (d document) asks(c *engine.Current) (*api.Approval, *api.Wait) {
 
 // outputs are the declared outputs of an instance that succeeded: what it has of its own, its defaults, or null.
 func (d document) outputs(i int) map[string]json.RawMessage {
-	if len(d.def().Outputs) == 0 && d.def().BodyKind == workflow.BodyJoin {
-		return nil
-	}
 	written := d.m.Written(d.s, d.n, i)
 	out := make(map[string]json.RawMessage, len(d.def().Outputs))
 	for _, o := range d.def().Outputs {

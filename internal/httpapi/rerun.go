@@ -85,7 +85,7 @@ func RerunParams(
 	for i := range def.Params {
 		p := &def.Params[i]
 		if v, ok := source.Params[p.Name]; ok && (p.Required || slices.Contains(source.Given, p.Name)) {
-			given[p.Name] = hcl.Given{JSON: json.RawMessage(cmp.Or(string(v.JSON), "null"))}
+			given[p.Name] = hcl.Given{JSON: json.RawMessage(cmp.Or(string(v.JSON), "null")), Sensitive: v.Sensitive}
 		}
 	}
 	for name, v := range req.Params {
