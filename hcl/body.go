@@ -10,13 +10,31 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 
-	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// body renders the Nomad job of one attempt: the task's body over the defaults, with the placement of the workflow. What
-// identifies the attempt is the executor's to add.
+// body renders what one attempt of a task does. What identifies the attempt is the executor's to add.
 func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Value, error) {
+	if t.kindOfBody.Cluster() {
+		return e.clusterBody(o, t, scope)
+	}
+	r := &renderer{Evaluator: e, opened: o, task: t, scope: scope}
+	var body any
+	switch t.kindOfBody {
+	case workflow.BodyRunWorkflow:
+		body = r.child()
+	case workflow.BodyApproval:
+		body = r.approval()
+	case workflow.BodyWait:
+		body = r.wait()
+	case workflow.BodyHTTP:
+		body = r.http()
+	}
+	return r.canonical(body)
+}
+
+// clusterBody renders a body that runs on workers: over the defaults, with the placement of the workflow.
+func (e *Evaluator) clusterBody(o *opened, t *task, scope workflow.Scope) (workflow.Value, error) {
 	s, rendered, err := o.body(t)
 	if err != nil || rendered != nil {
 		return workflow.Value{JSON: rendered}, err
@@ -29,30 +47,28 @@ func (e *Evaluator) body(o *opened, t *task, scope workflow.Scope) (workflow.Val
 	if ctx, err = inScope(ctx, s, scope, forBody); err != nil {
 		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
 	}
-	inline, diags := t.nomad.DecodeTask(ctx)
-	if diags.HasErrors() {
-		return workflow.Value{}, frame.failure(s, diags, scope)
+	r := &renderer{Evaluator: e, opened: o, task: t, scope: scope, ctx: ctx}
+	var body any
+	switch t.kindOfBody {
+	case workflow.BodyTask, workflow.BodyGroup:
+		body = r.nomadJob()
+	case workflow.BodyJob:
+		body = r.jobFile()
+	case workflow.BodyDispatch:
+		body = r.dispatch()
 	}
-	if blame := o.flow.blame(s.refs, scope); blame != "" {
-		if expr := nullArgument(t.nomad.Expressions(), ctx); expr != nil {
-			return workflow.Value{}, fmt.Errorf("%s%s: null stands where a value is needed.%s", place(rangeOf(expr.Range())), s.name, blame)
-		}
-	}
-	job := inline.Assemble(t.name)
-	if o.flow.constants["priority"] != nil {
-		job.Priority = &e.def.Priority
-	}
-	if job.Namespace == nil {
-		job.Namespace = &e.def.Namespace
-	}
-	raw, err := jobspec.Canonical(job)
+	out, err := r.canonical(body)
 	if err != nil {
-		return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
+		return workflow.Value{}, err
 	}
-	if s.refs.constant() {
-		o.keep(t, raw)
+	constant := s.refs.constant()
+	for _, p := range t.bodyParts() {
+		constant = constant && p.refs.constant()
 	}
-	return workflow.Value{JSON: raw, Sensitive: frame.readsSecret(s.refs, &scope)}, nil
+	if constant {
+		o.keep(t, out.JSON)
+	}
+	return out, nil
 }
 
 // constant reports whether what reads r has the same value always and everywhere.

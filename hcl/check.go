@@ -4,12 +4,14 @@
 package hcl
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
+	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -18,7 +20,9 @@ type checker struct {
 	*findings
 	flow    *flow
 	frame   *frame
-	dynamic map[*site]bool // policy attributes whose values are not known yet
+	dynamic map[*site]bool  // policy attributes whose values are not known yet
+	picked  []hcl.Traversal // references that pick an instance by a constant
+	scope   *workflow.Scope // of values that are known, which may be sensitive; nil when none is
 }
 
 func newChecker(fl *flow, f *findings) *checker {
@@ -31,6 +35,7 @@ func (c *checker) check() {
 		c.param(p)
 	}
 	for _, l := range c.flow.allLocals() {
+		c.splats(l.attr.Expr)
 		m := forValue
 		if anyLocal([]*local{l}, func(l *local) bool { return l.site.refs.nomad }) {
 			m = forBody
@@ -49,7 +54,7 @@ func (c *checker) value(s *site) (cty.Value, bool) {
 	if s.circular {
 		return cty.DynamicVal, false
 	}
-	ctx, diags := c.frame.context(s.refs, forValue)
+	ctx, diags := c.frame.context(s.refs, s.mode())
 	if diags.HasErrors() {
 		return cty.DynamicVal, false // reported at the local
 	}
@@ -69,14 +74,19 @@ func (c *checker) inTask(s *site, ctx *hcl.EvalContext) *hcl.EvalContext {
 }
 
 func (c *checker) valueIn(s *site, ctx *hcl.EvalContext) (cty.Value, bool) {
-	v, diags := s.expr.Value(ctx)
+	c.splats(s.expr)
+	expr := s.exprFor(s.mode())
+	v, diags := expr.Value(ctx)
 	c.addNew(c.redacted(diags, s.refs))
-	c.probe(s.expr, ctx)
+	c.probe(expr, ctx)
 	if diags.HasErrors() {
 		return cty.DynamicVal, false
 	}
-	s.secret = v.ContainsMarked()
+	s.secret = v.ContainsMarked() || s.mode() == forBody && c.flow.readsSecret(s.refs, c.scope)
 	v, _ = v.UnmarkDeep()
+	if s.optional && v.IsNull() && v.IsKnown() {
+		return v, true
+	}
 	v, err := s.kind.convert(v)
 	if err != nil {
 		c.wrong(s, err)
@@ -103,7 +113,7 @@ func sentence(err error) string {
 
 // redacted takes details out of messages about expressions that read sensitive values: functions quote their arguments.
 func (c *checker) redacted(diags hcl.Diagnostics, r *refs) hcl.Diagnostics {
-	if len(diags) == 0 || !c.flow.readsSecret(r, nil) {
+	if len(diags) == 0 || !c.flow.readsSecret(r, c.scope) {
 		return diags
 	}
 	out := make(hcl.Diagnostics, len(diags))
@@ -130,7 +140,7 @@ func (c *checker) param(p *param) {
 		return
 	}
 	if err := p.fits(v); err != nil {
-		if p.sensitive {
+		if p.sensitive || p.fallback.secret {
 			err = errHidden
 		}
 		c.wrong(p.fallback, err)
@@ -155,6 +165,7 @@ func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
 	if t.count != nil {
 		if v, ok := c.value(t.count); ok && v.IsKnown() {
 			t.size, _ = whole(v)
+			t.fixed = true
 		}
 	}
 	policy := workflow.DefaultPolicy()
@@ -191,6 +202,9 @@ func (c *checker) forEach(t *task) {
 	t.element = elementType(v)
 	if v.IsKnown() && v.CanIterateElements() {
 		t.size = v.LengthInt()
+		if t.key == nil {
+			t.keys = constantKeys(v)
+		}
 	}
 	if t.forEach.secret {
 		// The elements alone may be sensitive; the keys may not.
@@ -228,15 +242,53 @@ func (c *checker) retryWhen(t *task) {
 
 // body checks the body of a task.
 func (c *checker) body(t *task) {
+	vars, known := cty.EmptyObjectVal, true
+	for _, p := range t.bodyParts() {
+		if v, ok := c.value(p); p == t.parts["vars"] {
+			vars, known = v, ok
+		}
+	}
+	if t.call != nil {
+		c.call(t)
+	}
+	if !t.kindOfBody.Cluster() {
+		return
+	}
 	s := c.flow.linkBody(t, c.findings)
 	ctx, diags := c.frame.context(s.refs, forBody)
 	if diags.HasErrors() {
 		return
 	}
 	ctx = c.inTask(s, ctx)
-	c.addNew(c.redacted(t.nomad.Check(ctx), s.refs))
-	for _, expr := range t.nomad.Expressions() {
-		c.probe(expr, ctx)
+	for _, body := range []*jobspec.Body{t.nomad, t.placed} {
+		if body == nil {
+			continue
+		}
+		for _, expr := range body.Expressions() {
+			c.splats(expr)
+		}
+		c.addNew(c.redacted(body.Check(ctx), s.refs))
+		for _, expr := range body.Expressions() {
+			c.probe(expr, ctx)
+		}
+	}
+	if t.job != nil && known {
+		c.job(t, vars)
+	}
+}
+
+// clear says once that sensitive values leave Cairn in clear.
+func (c *checker) clear() {
+	for _, t := range c.flow.tasks {
+		secret := t.bodySite != nil && c.flow.readsSecret(t.bodySite.refs, nil)
+		for _, s := range t.bodyParts() {
+			secret = secret || s.secret
+		}
+		if secret && t.kindOfBody.Cluster() {
+			c.warnf(t.block.LabelRanges[0], "Sensitive, and in clear",
+				"The body of task %s reads sensitive values. Cairn never shows them, but the Nomad job and Consul hold them in clear. Secrets belong into a template block that reads Vault or a Nomad variable.", t.name)
+			return
+		}
 	}
 }
 
@@ -254,7 +306,8 @@ func (c *checker) output(o *output) *workflow.Value {
 	}
 	v, err := convert.Convert(v, o.ty)
 	if err != nil {
-		c.errorf(o.fallback.at(), "Wrong value", "%s must be %s: %s.", upperFirst(o.fallback.name), wantType(o.ty), hide(inPath(err), o.sensitive))
+		err = hide(fmt.Errorf("must be %s: %w", wantType(o.ty), inPath(err)), o.sensitive || o.fallback.secret)
+		c.wrong(o.fallback, err)
 		return nil
 	}
 	if !v.IsWhollyKnown() {

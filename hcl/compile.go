@@ -33,25 +33,29 @@ func Compile(files []workflow.File, name string) (*workflow.Definition, Diagnost
 // CompileAndOpen is Compile with the definition's evaluator, which need not read the files again.
 func CompileAndOpen(files []workflow.File, name string) (*workflow.Definition, *Evaluator, Diagnostics) {
 	f := &findings{}
-	sources, bytes := parse(files, f)
-	if f.list.HasErrors() {
+	b := newBundle(files, f)
+	m := b.module(b.own(), f)
+	if f.list.HasErrors() && m.broken {
 		return nil, nil, f.sorted()
 	}
-	m := decodeModule(sources, bytes, f)
+	b.connect(f)
 	var def *workflow.Definition
 	var chosen *flow
-	for _, fl := range m.flows {
-		compiled := fl.compile(f)
-		if fl.name == name || name == "" {
-			def, chosen = compiled, fl
+	for _, each := range b.order {
+		for _, fl := range each.flows {
+			compiled := fl.compile(f)
+			if each == m && (fl.name == name || name == "") {
+				def, chosen = compiled, fl
+			}
 		}
 	}
+	b.circles(f)
 	m.choose(name, f)
 	if f.list.HasErrors() {
 		return nil, nil, f.sorted()
 	}
 	def.Files = sortedFiles(files)
-	def.Hash = hash(def.Files)
+	def.Hash = hash(def.Name, def.Files)
 	return def, newEvaluator(def, func() (*opened, error) { return openedFlow(chosen), nil }), f.sorted()
 }
 
@@ -83,16 +87,16 @@ func (m *module) flow(name string) *flow {
 	return nil
 }
 
-// hash is the identity of a definition: its files, each with its length so that no two lists read alike, and the version of
-// the language. The files are sorted.
-func hash(files []workflow.File) string {
+// hash is the identity of a definition: its name and its files, each with its length so that no two lists read alike, whether
+// they are its own or named by it, and the version of the language. The files are sorted.
+func hash(name string, files []workflow.File) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n", languageVersion)
+	fmt.Fprintf(h, "%s\n%s\n", languageVersion, name)
 	for _, f := range files {
-		fmt.Fprintf(h, "%d %s %d\n", len(f.Path), f.Path, len(f.Bytes))
+		fmt.Fprintf(h, "%d %s %d %t\n", len(f.Path), f.Path, len(f.Bytes), f.Named)
 		h.Write(f.Bytes)
 	}
-	return "sha256:" + hex.EncodeToString(h.Sum(nil))
+	return hashPrefix + hex.EncodeToString(h.Sum(nil))
 }
 
 // compile checks a workflow and turns it into a definition, which is of use only if there were no errors.
@@ -101,7 +105,7 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 	c := newChecker(fl, f)
 	c.check()
 	def := &workflow.Definition{
-		Name: fl.name, Namespace: DefaultNamespace, Priority: DefaultPriority, OnFailure: workflow.OnFailureContinue,
+		Name: fl.name, Namespace: DefaultNamespace, Priority: DefaultPriority, OnFailure: workflow.OnFailureContinue, Concurrency: fl.concurrency,
 	}
 	c.constants(def)
 	for _, p := range fl.params {
@@ -123,6 +127,9 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 		}
 	}
 	c.walks()
+	c.picks()
+	c.foreignJobs()
+	c.clear()
 	c.graph(def)
 	return def
 }
@@ -159,7 +166,6 @@ func (c *checker) compileTask(t *task) workflow.Task {
 	fl := c.flow
 	out := workflow.Task{
 		Name: t.name, Kind: t.kind, Range: rangeOf(t.block.Range()), TriggerRule: t.rule, Recovers: t.recovers, WhenFalse: t.whenFalse,
-		BodyKind: workflow.BodyJoin,
 	}
 	for _, d := range t.dependsOn {
 		out.DependsOn = append(out.DependsOn, d.name)
@@ -180,20 +186,23 @@ func (c *checker) compileTask(t *task) workflow.Task {
 			Default: c.output(o), Sensitive: o.sensitive, From: o.from, Pattern: o.pattern, Range: rangeOf(o.block.Range()),
 		})
 	}
-	if t.inline {
+	out.BodyKind = t.kindOfBody
+	if t.kindOfBody != workflow.BodyJoin {
 		c.body(t)
-		out.BodyKind = workflow.BodyTask
 		body := fl.module.expr(workflow.ExprBody, t.block.Range())
 		out.Body = &body
 	}
-	var all []*refs
+	var all, expand []*refs
 	if t.bodySite != nil {
 		all = append(all, t.bodySite.refs)
 	}
 	for _, s := range t.sites() {
 		all = append(all, s.refs)
+		if s == t.forEach || s == t.key || s == t.count {
+			expand = append(expand, s.refs)
+		}
 	}
-	out.Refs = flatTasks(all...)
+	out.Refs, out.ExpandRefs = flatTasks(all...), flatTasks(expand...)
 	return out
 }
 

@@ -30,6 +30,7 @@ func TestValidFilesCompileToTheirGoldenDefinitions(t *testing.T) {
 		{"testdata/valid/graph.hcl", "", "graph.json"},
 		{"testdata/valid/policies.hcl", "policies", "policies.json"},
 		{"testdata/valid/policies.hcl", "finally_without_defaults", "finally_without_defaults.json"},
+		{"testdata/valid/bodies", "", "bodies.json"},
 		{"testdata/valid/folder", "one", "folder_one.json"},
 		{"testdata/valid/folder", "two", "folder_two.json"},
 	} {
@@ -39,7 +40,11 @@ func TestValidFilesCompileToTheirGoldenDefinitions(t *testing.T) {
 				t.Fatal(diags)
 			}
 			def, diags := Compile(files, c.name)
-			if len(diags) > 0 {
+			var warnings []*expectation
+			for _, file := range files {
+				warnings = append(warnings, expectations(file.Bytes)...)
+			}
+			if compare(t, warnings, diags); t.Failed() {
 				t.Fatal(diags)
 			}
 			def.Files = nil // the golden file stands beside them
@@ -209,7 +214,7 @@ func TestOpenDescriptorsAreLoaded(t *testing.T) {
 	}()
 	files, diags := loadSoon(t, fmt.Sprintf("/dev/fd/%d", r.Fd()))
 	if err := <-written; err != nil || len(diags) > 0 || len(files) != 1 || string(files[0].Bytes) != text {
-		t.Errorf("a pipe: %v, %s, %q", err, diags, files)
+		t.Errorf("a pipe: %v, %s, %v", err, diags, files)
 	}
 
 	path := filepath.Join(t.TempDir(), "pipe.hcl")
@@ -223,7 +228,7 @@ func TestOpenDescriptorsAreLoaded(t *testing.T) {
 	defer left.Close()
 	files, diags = loadSoon(t, fmt.Sprintf("/dev/fd/%d", left.Fd()))
 	if len(diags) > 0 || len(files) != 1 || len(files[0].Bytes) > 0 {
-		t.Errorf("a pipe without a writer: %s, %q", diags, files)
+		t.Errorf("a pipe without a writer: %s, %v", diags, files)
 	}
 }
 

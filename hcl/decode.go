@@ -4,8 +4,11 @@
 package hcl
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -23,17 +26,20 @@ type decoder struct {
 	flow   *flow
 }
 
-// decodeModule reads what the files declare.
-func decodeModule(sources []*source, bytes map[string][]byte, f *findings) *module {
-	d := &decoder{module: &module{bytes: bytes, locals: map[string]*local{}, funcs: newFunctionSets()}}
+// decode reads what the files of a module declare.
+func (m *module) decode(f *findings) {
+	d := &decoder{module: m}
 	var flows []*hclsyntax.Block
-	for _, src := range sources {
+	for _, src := range m.sources {
 		d.checkWords(src.body, fileWords, nil)
+		if mayRead(m.bytes[src.path]) {
+			d.checkPaths(src.body)
+		}
 		for _, block := range src.body.Blocks {
 			switch block.Type {
 			case "locals":
 				d.labels(block)
-				d.decodeLocals(block, d.module.locals, true)
+				d.decodeLocals(block, m.locals, true)
 			case "workflow":
 				flows = append(flows, block)
 			}
@@ -43,7 +49,23 @@ func decodeModule(sources []*source, bytes map[string][]byte, f *findings) *modu
 		d.decodeFlow(block)
 	}
 	f.list = append(f.list, d.list...)
-	return d.module
+}
+
+// checkPaths reports functions that read files and do not say which.
+func (d *decoder) checkPaths(body *hclsyntax.Body) {
+	calls(body, func(call *hclsyntax.FunctionCallExpr) {
+		written, err := constantPath(call.Args[0])
+		if err == nil {
+			if _, err = resolve(d.module.dir, written); err == nil {
+				return
+			}
+			err = fmt.Errorf("the path %w", err)
+		}
+		if errors.As(err, new(dependsError)) {
+			err = fmt.Errorf("%w. Write the path as text; where each instance needs another file, put a map of them into locals", err)
+		}
+		d.errorf(call.Range(), "Not a path", "%s reads a file: %s.", call.Name, strings.TrimSuffix(err.Error(), "."))
+	})
 }
 
 // labels checks that a block has the labels it must have.
@@ -161,6 +183,8 @@ func (d *decoder) decodeFlow(b *hclsyntax.Block) {
 		case "locals":
 			d.labels(block)
 			fl.localList = append(fl.localList, d.decodeLocals(block, fl.locals, false)...)
+		case "concurrency":
+			d.decodeConcurrency(block)
 		case "defaults":
 			d.decodeDefaults(block)
 		case "output":
@@ -188,6 +212,25 @@ func (d *decoder) decodeFlow(b *hclsyntax.Block) {
 	}
 	if n := len(fl.outputs); n > workflow.MaxRunOutputsNumber {
 		d.errorf(b.TypeRange, "Too many outputs", "workflow %s has %d outputs, at most %d are possible.", name, n, workflow.MaxRunOutputsNumber)
+	}
+}
+
+func (d *decoder) decodeConcurrency(b *hclsyntax.Block) {
+	d.labels(b)
+	d.checkWords(b.Body, concurrencyWords, nil)
+	if d.flow.concurrency != nil {
+		d.errorf(b.TypeRange, "Duplicate concurrency", "A workflow has one concurrency block. Put everything into the first one.")
+		return
+	}
+	d.flow.concurrency = &workflow.Concurrency{MaxRuns: 1, OnLimit: workflow.OnLimitQueue}
+	if b.Body.Attributes["max_runs"] == nil {
+		d.errorf(b.TypeRange, "Missing argument", "Concurrency needs max_runs: how many runs of workflow %s may go at the same time.", d.flow.name)
+	}
+	if v, ok := d.constant(b.Body, "max_runs", kindWhole(1, workflow.MaxInstances)); ok {
+		d.flow.concurrency.MaxRuns, _ = whole(v)
+	}
+	if v, ok := d.constant(b.Body, "on_limit", kindWord(workflow.OnLimitQueue, workflow.OnLimitSkip, workflow.OnLimitCancelRunning)); ok {
+		d.flow.concurrency.OnLimit = workflow.OnLimit(v.AsString())
 	}
 }
 
@@ -258,7 +301,7 @@ func (d *decoder) constantExpr(expr hclsyntax.Expression, what string, k kind) (
 	v, _ = v.UnmarkDeep()
 	v, err := k.convert(v)
 	if err != nil {
-		d.errorf(expr.Range(), "Wrong value", "%s %s.", upperFirst(what), err)
+		d.errorf(expr.Range(), "Wrong value", "%s %s", upperFirst(what), sentence(err))
 		return cty.NilVal, false
 	}
 	return v, v.IsWhollyKnown()

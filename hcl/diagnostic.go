@@ -108,7 +108,7 @@ func (f *findings) covers(r workflow.Range) bool {
 }
 
 func fromHCL(d *hcl.Diagnostic) Diagnostic {
-	out := Diagnostic{Severity: SeverityError, Summary: d.Summary, Detail: d.Detail}
+	out := Diagnostic{Severity: SeverityError, Summary: d.Summary, Detail: detailOf(d)}
 	if d.Severity == hcl.DiagWarning {
 		out.Severity = SeverityWarning
 	}
@@ -131,7 +131,9 @@ func (f *findings) sorted() Diagnostics {
 			cmp.Compare(a.Detail, b.Detail),
 		)
 	})
-	f.list = slices.Compact(f.list)
+	f.list = slices.CompactFunc(f.list, func(a, b Diagnostic) bool {
+		return a.Severity == b.Severity && a.Summary == b.Summary && a.Detail == b.Detail && a.Range.File == b.Range.File && a.Range.Line == b.Range.Line
+	})
 	return f.list
 }
 
@@ -141,7 +143,8 @@ func rangeOf(r hcl.Range) workflow.Range {
 
 // didYouMean is " Did you mean `x`?" for the name that is most likely meant, or nothing.
 func didYouMean(name string, names []string) string {
-	if near := jobspec.Nearest(name, names); near != "" {
+	// A single letter instead of another one is another name, not a slip.
+	if near := jobspec.Nearest(name, names); near != "" && len(name)+len(near) > 2 {
 		return fmt.Sprintf(" Did you mean `%s`?", near)
 	}
 	return ""

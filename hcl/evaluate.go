@@ -40,6 +40,8 @@ type Evaluator struct {
 	order  []*workflow.Shared          // oldest first; guarded by mu
 	kept   int                         // instances in all of them; guarded by mu
 	types  map[string]outputType       // guarded by mu
+	// children are the definitions that Child made, by source and name; guarded by mu.
+	children map[[2]string]child
 }
 
 // opened is a definition's source in the form expressions are evaluated from.
@@ -63,11 +65,12 @@ func NewEvaluator(def *workflow.Definition) (*Evaluator, error) {
 
 func newEvaluator(def *workflow.Definition, open func() (*opened, error)) *Evaluator {
 	return &Evaluator{
-		def:     def,
-		open:    sync.OnceValues(open),
-		outputs: sync.OnceValue(func() map[workflow.Range]declaredOutput { return declaredOutputs(def) }),
-		frames:  map[*workflow.Shared]*frame{},
-		types:   map[string]outputType{},
+		def:      def,
+		open:     sync.OnceValues(open),
+		outputs:  sync.OnceValue(func() map[workflow.Range]declaredOutput { return declaredOutputs(def) }),
+		frames:   map[*workflow.Shared]*frame{},
+		types:    map[string]outputType{},
+		children: map[[2]string]child{},
 	}
 }
 
@@ -126,7 +129,7 @@ func (e *Evaluator) Evaluate(expr workflow.Expr, scope workflow.Scope) (workflow
 		return e.value(o, s, scope)
 	case workflow.ExprBody:
 		t := o.tasks[expr.Range]
-		if t == nil || !t.inline {
+		if t == nil || t.kindOfBody == workflow.BodyJoin {
 			return workflow.Value{}, fmt.Errorf("%sno task of workflow %s with a body stands here", place(expr.Range), e.def.Name)
 		}
 		return e.body(o, t, scope)
@@ -136,34 +139,50 @@ func (e *Evaluator) Evaluate(expr workflow.Expr, scope workflow.Scope) (workflow
 
 // value evaluates the expression of a site.
 func (e *Evaluator) value(o *opened, s *site, scope workflow.Scope) (workflow.Value, error) {
-	frame := e.frame(o, scope.Shared)
-	ctx, diags := frame.context(s.refs, forValue)
-	var v cty.Value
-	if !diags.HasErrors() {
-		if ctx, err := inScope(ctx, s, scope, forValue); err != nil {
-			return workflow.Value{}, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
-		} else {
-			v, diags = s.expr.Value(ctx)
-		}
-	}
-	if diags.HasErrors() {
-		return workflow.Value{}, frame.failure(s, diags, scope)
-	}
-	secret := v.ContainsMarked()
-	v, _ = v.UnmarkDeep()
-	v, err := s.kind.convert(v)
+	v, secret, err := e.evaluated(o, s, scope)
 	if err != nil {
-		if secret && !errors.Is(err, errNull) {
-			err = errHidden
-		}
-		return workflow.Value{}, fmt.Errorf("%s%s %s%s", place(rangeOf(s.at())), s.name, sentence(err), o.flow.blame(s.refs, scope))
+		return workflow.Value{}, err
 	}
+	v, _ = v.UnmarkDeep()
 	out, err := fromCty(v)
 	if err != nil {
 		return workflow.Value{}, fmt.Errorf("%s%s %w", place(rangeOf(s.at())), s.name, err)
 	}
 	out.Sensitive = secret
 	return out, nil
+}
+
+// evaluated is the value of a site, converted to what its place wants, and whether anything in it is sensitive. The marks
+// of a value that may be anything are kept.
+func (e *Evaluator) evaluated(o *opened, s *site, scope workflow.Scope) (v cty.Value, secret bool, err error) {
+	frame, m := e.frame(o, scope.Shared), s.mode()
+	ctx, diags := frame.context(s.refs, m)
+	if !diags.HasErrors() {
+		if ctx, err = inScope(ctx, s, scope, m); err != nil {
+			return v, false, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
+		}
+		v, diags = s.exprFor(m).Value(ctx)
+	}
+	if diags.HasErrors() {
+		return v, false, frame.failure(s, diags, scope)
+	}
+	secret = v.ContainsMarked() || m == forBody && frame.readsSecret(s.refs, &scope)
+	plain, marks := v.UnmarkDeepWithPaths()
+	blame := o.flow.blame(s.refs, scope)
+	if s.optional && plain.IsNull() && blame == "" {
+		return plain, secret, nil
+	}
+	v, err = s.kind.convert(plain)
+	if err != nil {
+		if secret && !errors.Is(err, errNull) {
+			err = errHidden
+		}
+		return v, secret, fmt.Errorf("%s%s %s%s", place(rangeOf(s.at())), s.name, sentence(err), blame)
+	}
+	if v.Type().Equals(plain.Type()) {
+		v = v.MarkWithPaths(marks)
+	}
+	return v, secret, nil
 }
 
 // inScope adds what belongs to one instance and attempt.
@@ -259,7 +278,7 @@ func (f *frame) failure(s *site, diags hcl.Diagnostics, scope workflow.Scope) er
 	if d.Subject != nil {
 		at = *d.Subject
 	}
-	text := d.Detail
+	text := detailOf(d)
 	switch {
 	case f.readsSecret(s.refs, &scope):
 		text = d.Summary + ". " + withheld

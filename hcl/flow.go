@@ -52,13 +52,24 @@ type site struct {
 	// bodyExpr is the expression rewritten for use in bodies; nil where that changes nothing.
 	bodyExpr hclsyntax.Expression
 	circular bool // it needs itself; its value is never asked for
+	optional bool // null is as if it were not written
 	secret   bool // its value is sensitive, as far as types tell
+}
+
+// mode is what an expression is evaluated for: where it may read what Nomad resolves, its value goes into a body.
+func (s *site) mode() mode {
+	if s.access&readNomad != 0 {
+		return forBody
+	}
+	return forValue
 }
 
 // refs are the names an expression reads, locals not followed.
 type refs struct {
 	params  []string
 	tasks   []string
+	taskAt  map[string]hcl.Range // the first reference to each
+	wholly  []string             // tasks of which more is read than single outputs and statuses
 	locals  []*local
 	outputs []outputRef
 	run     bool
@@ -68,6 +79,7 @@ type refs struct {
 	status  bool // the status of a whole fan-out
 	nomad   bool
 	exit    bool // attempt.exit_code
+	secret  bool // it calls sensitive(), or renders a template that does
 }
 
 // outputRef is one reference to an output, for messages.
@@ -75,12 +87,18 @@ type outputRef struct {
 	task, output string
 }
 
-// module is everything in the files of a definition.
+// module is one namespace: everything in the files of a folder, or in one file.
 type module struct {
-	bytes  map[string][]byte
-	flows  []*flow
-	locals map[string]*local // of the files
-	funcs  functionSets
+	bundle  *bundle
+	own     []string // the names of its files
+	dir     string   // their folder: paths in them are taken from there
+	sources []*source
+	broken  bool // a file could not be parsed, so nothing was decoded
+	marks   bool // a file calls sensitive()
+	bytes   map[string][]byte
+	flows   []*flow
+	locals  map[string]*local // of the files
+	funcs   functionSets
 }
 
 // flow is one workflow as it is written, before anything is evaluated.
@@ -89,14 +107,15 @@ type flow struct {
 	name   string
 	block  *hclsyntax.Block
 
-	constants map[string]*site // attributes of the workflow itself
-	placement []*hclsyntax.Attribute
-	params    []*param
-	locals    map[string]*local // of the workflow
-	localList []*local          // in source order
-	defaults  *hclsyntax.Body
-	tasks     []*task // declaration order, finally tasks last
-	outputs   []*runOutput
+	constants   map[string]*site // attributes of the workflow itself
+	concurrency *workflow.Concurrency
+	placement   []*hclsyntax.Attribute
+	params      []*param
+	locals      map[string]*local // of the workflow
+	localList   []*local          // in source order
+	defaults    *hclsyntax.Body
+	tasks       []*task // declaration order, finally tasks last
+	outputs     []*runOutput
 
 	paramOrder  []*param // each after those its default needs
 	paramByName map[string]*param
@@ -171,11 +190,24 @@ type task struct {
 	outputs    []*output
 	outputByID map[string]*output
 
-	inline   bool          // it has a Nomad task as its body
-	nomad    *jobspec.Body // compiled body, nil until linkBody made it
-	bodySite *site         // of the whole body, made with nomad
-	element  cty.Type      // of each.value, as far as it is known
-	size     int           // how many instances it has, where that is constant
+	kindOfBody workflow.BodyKind
+	reserved   bool             // it uses a word that is not supported yet, which may be its body
+	content    *hclsyntax.Block // the block that is the body; nil for an inline task and a join
+	spec       *bodySpec        // what may stand beside the body; nil for an inline task
+	parts      map[string]*site // attributes of content
+	group      *hclsyntax.Body  // content of a group, without what does not belong into it
+	placement  *hclsyntax.Body  // where a job runs, beside content
+	jobFile    string           // the file a job body names
+	call       *call            // of run_workflow
+
+	nomad    *jobspec.Body    // compiled body, nil until linkBody made it
+	placed   *jobspec.Body    // compiled placement, made with nomad
+	job      *jobspec.JobFile // compiled job file, made with placed
+	bodySite *site            // of the whole body, made with nomad
+	element  cty.Type         // of each.value, as far as it is known
+	size     int              // how many instances it has, where that is constant
+	fixed    bool             // its count is constant
+	keys     []string         // of its instances, where they are constant
 }
 
 type dependency struct {
@@ -210,7 +242,7 @@ func (t *task) shape() workflow.Shape {
 	return workflow.ShapePlain
 }
 
-// sites are all expressions of the task but its body, in a fixed order.
+// sites are all expressions of the task but those of Nomad's in its body, in a fixed order.
 func (t *task) sites() []*site {
 	var out []*site
 	for _, s := range []*site{t.when, t.forEach, t.key, t.count} {
@@ -225,6 +257,20 @@ func (t *task) sites() []*site {
 	}
 	if t.retryWhen != nil {
 		out = append(out, t.retryWhen)
+	}
+	return append(out, t.bodyParts()...)
+}
+
+// bodyParts are the attributes of a body that is a block, in a fixed order.
+func (t *task) bodyParts() []*site {
+	if t.spec == nil {
+		return nil
+	}
+	var out []*site
+	for _, p := range t.spec.parts {
+		if s := t.parts[p.name]; s != nil {
+			out = append(out, s)
+		}
 	}
 	return out
 }

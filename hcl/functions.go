@@ -48,8 +48,9 @@ func functions() map[string]function.Function {
 		// sensitive values
 		"issensitive": isSensitiveFunc, "nonsensitive": nonsensitiveFunc, "sensitive": sensitiveFunc,
 		// time
-		"timeadd": timeAddFunc, "timeaddmonths": timeAddMonthsFunc, "timecmp": timeCmpFunc, "timein": timeInFunc,
-		"timetrunc": timeTruncFunc, "weekday": weekdayFunc,
+		"formatdate": early(all["formatdate"], "YYYY", aTime), "timeadd": early(timeAddFunc, aTime, "1h"),
+		"timeaddmonths": early(timeAddMonthsFunc, aTime, ""), "timecmp": early(timeCmpFunc, aTime, aTime), "timein": early(timeInFunc, aTime, "UTC"),
+		"timetrunc": early(timeTruncFunc, aTime, "day", "UTC"), "weekday": weekdayFunc,
 	})
 	for name, why := range refusedFunctions {
 		all[name] = refusedFunc(why)
@@ -57,18 +58,27 @@ func functions() map[string]function.Function {
 	return all
 }
 
+// aTime stands for a time that is not known yet.
+const aTime = "2026-01-31T02:00:00Z"
+
 const (
 	whyClock  = "it would give another value each time. Use run.started_at or run.scheduled_at"
 	whyRandom = "it would give another value each time. Use run.id, or a hash of it"
-	whyFiles  = "reading files is not supported yet. Write the text into the workflow, or let the task read the file"
+	whyFiles  = "which files there are may change unseen. Name each of them with file(…)"
 	whyPaths  = "paths of this machine mean nothing on the worker. Compute it inside the task"
+	whyLatin  = "all text here is UTF-8. Convert it inside the task"
+	whyOld    = "it is gone from Terraform too. Write [ … ] or { … }, or tolist(…) and tomap(…)"
 )
 
 // refusedFunctions are names that people know from elsewhere, and why they are missing here.
 var refusedFunctions = map[string]string{
 	"bcrypt": whyRandom, "uuid": whyRandom, "uuidv4": whyRandom, "timestamp": whyClock, "plantimestamp": whyClock,
-	"file": whyFiles, "filebase64": whyFiles, "fileexists": whyFiles, "fileset": whyFiles, "templatefile": whyFiles,
-	"abspath": whyPaths, "pathexpand": whyPaths,
+	"fileset": whyFiles, "abspath": whyPaths, "pathexpand": whyPaths, "textencodebase64": whyLatin, "textdecodebase64": whyLatin,
+	"list": whyOld, "map": whyOld,
+	"base64gzip":      "compressed bytes differ between versions of the compressor. Compress inside the task",
+	"templatestring":  "data would become a template. Write the template into a file and render it with templatefile(…)",
+	"ephemeralasnull": "no value is ephemeral here. Leave it out",
+	"type":            "it is for Terraform's console only. Use can(tonumber(…)) and the like",
 }
 
 // refusedFunc fails wherever it stands, even with unknown arguments.

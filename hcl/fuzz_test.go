@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,7 +15,7 @@ import (
 // FuzzCompile throws files at the front end. Whatever they hold, it must answer with findings or with a definition that
 // holds together: its graph builds, its evaluator opens it, and compiling it again gives the same.
 func FuzzCompile(f *testing.F) {
-	for _, pattern := range []string{"testdata/valid/*.hcl", "testdata/invalid/*.hcl", "../examples/*/*.hcl"} {
+	for _, pattern := range []string{"testdata/valid/*.hcl", "testdata/valid/bodies/*.hcl", "testdata/invalid/*.hcl", "../examples/*/*.hcl"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			f.Fatal(err)
@@ -28,7 +29,12 @@ func FuzzCompile(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, src []byte) {
-		files := []workflow.File{{Path: "fuzz.hcl", Bytes: src}}
+		// What it may name, whatever it is made of; the file itself is read as a job and as a template too.
+		files := []workflow.File{
+			{Path: "fuzz.hcl", Bytes: src},
+			{Path: "files/text.txt", Bytes: []byte("text"), Named: true}, {Path: "files/good.tpl", Bytes: src, Named: true},
+			{Path: "files/batch.nomad.hcl", Bytes: src, Named: true}, {Path: "child/workflow.hcl", Bytes: src, Named: true},
+		}
 		def, diags := Compile(files, "")
 		if def == nil {
 			if !diags.HasErrors() {
@@ -48,7 +54,15 @@ func FuzzCompile(f *testing.F) {
 			task := &def.Tasks[i]
 			for _, x := range []*workflow.Expr{task.When, task.ForEach, task.Count, task.Body} {
 				if x != nil {
-					e.Evaluate(*x, workflow.Scope{Shared: shared, Attempt: &workflow.AttemptValues{Number: 1}}) //nolint:errcheck // most cannot be evaluated; none may panic
+					v, err := e.Evaluate(*x, workflow.Scope{Shared: shared, Attempt: &workflow.AttemptValues{Number: 1}}) // most cannot be evaluated; none may panic
+					var child workflow.ChildBody
+					if err == nil && x == task.Body && task.BodyKind == workflow.BodyRunWorkflow && json.Unmarshal(v.JSON, &child) == nil {
+						if kid, _, err := e.Child(child); err != nil {
+							t.Fatalf("child: %v", err)
+						} else {
+							Params(kid, GivenByParent(child.Params), workflow.RunValues{})
+						}
+					}
 				}
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hashicorp/hcl/v2"
+
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -36,9 +38,9 @@ func (c *checker) graph(def *workflow.Definition) {
 			switch {
 			case other == nil: // reported where it is written
 			case other == t:
-				c.errorf(t.block.LabelRanges[0], "Waits for itself", "task %s refers to itself. Its outputs exist only after its end; use attempt.number or each.* inside of it.", t.name)
+				c.errorf(t.readsAt(name), "Waits for itself", "task %s refers to itself. Its outputs exist only after its end; use attempt.number or each.* inside of it.", t.name)
 			case t.kind == workflow.KindTask && other.kind == workflow.KindFinally:
-				c.errorf(t.block.LabelRanges[0], "A finally task", "task %s refers to %s, which runs after everything else because it is a finally task.", t.name, name)
+				c.errorf(t.readsAt(name), "A finally task", "task %s refers to %s, which runs after everything else because it is a finally task.", t.name, name)
 			}
 		}
 		c.rule(t, refs)
@@ -124,4 +126,18 @@ func (c *checker) rule(t *task, refs []string) {
 	default:
 		c.errorf(t.ruleRange, "Rule without dependencies", "task %s has the trigger_rule %s but no depends_on, and this rule looks at depends_on only: references just wait. Write depends_on.", t.name, t.rule)
 	}
+}
+
+// readsAt is where a task reads another, or the task itself where that is by way of locals.
+func (t *task) readsAt(name string) hcl.Range {
+	sites := t.sites()
+	if t.bodySite != nil {
+		sites = append(sites, t.bodySite)
+	}
+	for _, s := range sites {
+		if at, ok := s.refs.taskAt[name]; ok {
+			return at
+		}
+	}
+	return t.block.LabelRanges[0]
 }

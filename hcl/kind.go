@@ -31,6 +31,9 @@ var errNull = errors.New("is null where a value is needed")
 func typed(ty cty.Type, want string, check func(cty.Value) (cty.Value, error)) kind {
 	return kind{func(v cty.Value) (cty.Value, error) {
 		conv, err := convert.Convert(v, ty)
+		if at := (cty.PathError{}); errors.As(err, &at) && len(at.Path) > 0 {
+			return v, fmt.Errorf("must be %s: %w", want, inPath(err))
+		}
 		if err != nil {
 			return v, fmt.Errorf("must be %s, not %s", want, friendlyType(v))
 		}

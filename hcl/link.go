@@ -4,13 +4,16 @@
 package hcl
 
 import (
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
 	"github.com/cairnflow/cairn/internal/jobspec"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // link resolves every reference of a workflow and orders what must be evaluated in order. After it the flow can be
@@ -23,7 +26,7 @@ func (fl *flow) link(f *findings) {
 	}
 	fl.breakLocalCycles(f, all)
 	for _, l := range all {
-		rewritten, diags := jobspec.RewriteExpr(l.attr.Expr, fl.options())
+		rewritten, diags := jobspec.RewriteExpr(l.attr.Expr, fl.options(nil))
 		f.add(diags)
 		if !diags.HasErrors() {
 			l.site.bodyExpr = rewritten
@@ -42,6 +45,11 @@ func (fl *flow) link(f *findings) {
 		for _, s := range t.sites() {
 			s.refs = r.resolve(s, s.expr.Variables())
 			r.through(s)
+			if s.mode() == forBody {
+				rewritten, diags := jobspec.RewriteExpr(s.expr, fl.options(nil))
+				f.add(diags)
+				s.bodyExpr = rewritten
+			}
 		}
 		for _, o := range t.outputs {
 			if o.fallback != nil {
@@ -57,22 +65,70 @@ func (fl *flow) link(f *findings) {
 	}
 }
 
-// linkBody compiles the body of a task and resolves its references. It is apart from link because an evaluator needs few
-// bodies at a time.
+// linkBody compiles what of a task's body is Nomad's, and resolves its references. It is apart from link because an
+// evaluator needs few bodies at a time.
 func (fl *flow) linkBody(t *task, f *findings) *site {
-	body, diags := jobspec.CompileTask(t.body, fl.options())
-	f.add(diags)
-	t.nomad = body
 	s := &site{name: "the body of task " + t.name, access: accessBody, task: t}
+	var read []hcl.Traversal
+	use := func(body *jobspec.Body, diags hcl.Diagnostics) *jobspec.Body {
+		f.add(diags)
+		read = append(read, body.Variables()...)
+		return body
+	}
+	switch t.kindOfBody {
+	case workflow.BodyTask:
+		t.nomad = use(jobspec.CompileTask(t.body, fl.options(ownTaskWords)))
+	case workflow.BodyGroup:
+		if t.group != nil {
+			t.nomad = use(jobspec.CompileGroup(t.group, fl.options(ownTaskWords)))
+		}
+	case workflow.BodyJob:
+		fl.linkJob(t, f)
+	}
+	if t.placement != nil {
+		t.placed = use(jobspec.CompileTask(t.placement, fl.options(nil)))
+	}
 	r := &resolver{findings: f, flow: fl}
-	s.refs = r.resolve(s, body.Variables())
+	s.refs = r.resolve(s, read)
 	r.through(s)
 	t.bodySite = s
 	return s
 }
 
-func (fl *flow) options() jobspec.Options {
-	return jobspec.Options{Sources: fl.module.bytes, Own: ownTaskWords, Known: knownRoots, Tainted: fl.tainted}
+// linkJob compiles the job file that a task names.
+func (fl *flow) linkJob(t *task, f *findings) {
+	if t.jobFile == "" {
+		return // reported
+	}
+	b := fl.module.bundle
+	file, ok := b.files[t.jobFile]
+	at := t.content.Body.Attributes["source"].Expr.Range()
+	if !ok {
+		f.errorf(at, "No such file", "There is no file %s in the workflow's folder.%s", t.jobFile, f.suggest(t.jobFile, b.names))
+		return
+	}
+	if bad, not := notText(file); not {
+		f.errorf(bad, "Not a text file", "The job file is not text in UTF-8.")
+		return
+	}
+	if deep, too := tooDeep(file); too {
+		f.errorf(deep, "Nested too deeply", "Brackets, operators and templates may stand inside each other %d deep.", maxNesting)
+		return
+	}
+	dir := path.Dir(t.jobFile)
+	job, diags := jobspec.CompileBatchJob(t.jobFile, file.Bytes, functionsIn(b, dir, forValue))
+	f.add(diags)
+	if parsed, diags := hclsyntax.ParseConfig(file.Bytes, t.jobFile, hcl.InitialPos); !diags.HasErrors() && mayRead(file.Bytes) {
+		d := &decoder{module: &module{dir: dir, bytes: map[string][]byte{t.jobFile: file.Bytes}}}
+		d.checkPaths(parsed.Body.(*hclsyntax.Body))
+		f.list = append(f.list, d.list...)
+	}
+	t.job = job
+}
+
+// options are those of a body in which own are Cairn's words.
+func (fl *flow) options(own map[string]bool) jobspec.Options {
+	return jobspec.Options{Sources: fl.module.bytes, Own: own, Known: knownRoots, Tainted: fl.tainted}
 }
 
 // tainted reports whether a reference is to a local that carries run-time text.
@@ -148,7 +204,7 @@ func (r *resolver) through(s *site) {
 		r.errorf(at, "Not known here", "%s uses local %s, which reads run.status or run.failed_tasks. How a run ends is known in finally tasks only.", upperFirst(s.name), end)
 	}
 	if nomad != "" && s.access&readNomad == 0 {
-		r.errorf(at, "Known only on the worker", "%s uses local %s, whose value is known only on the machine where the task runs. It can stand in the body of a task.", upperFirst(s.name), nomad)
+		r.errorf(at, "Known only on the worker", "%s uses local %s, whose value is known only on the machine where the task runs. It can stand in an inline Nomad task, or in a group.", upperFirst(s.name), nomad)
 	}
 }
 

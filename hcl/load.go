@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	pathpkg "path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,8 +24,8 @@ const maxSourceBytes = 64 << 20
 
 const extension = ".hcl"
 
-// Load reads a workflow: one file, or every *.hcl file of a folder (not those of its subfolders), sorted by name. Paths are
-// relative to the folder.
+// Load reads a workflow: one file, or every *.hcl file of a folder (not those of its subfolders, nor *.nomad.hcl), sorted by
+// name; and with them every file that they name, marked as such. Paths are relative to the folder.
 func Load(path string) ([]workflow.File, Diagnostics) {
 	info, err := os.Stat(path)
 	switch {
@@ -39,7 +40,85 @@ func Load(path string) ([]workflow.File, Diagnostics) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
-	return []workflow.File{{Path: filepath.Base(path), Bytes: b}}, nil
+	files := []workflow.File{{Path: filepath.Base(path), Bytes: b}}
+	if !info.Mode().IsRegular() {
+		return files, nil // what is read from a pipe stands in no folder
+	}
+	return loadNamed(filepath.Dir(path), files, maxSourceBytes-int64(len(b)))
+}
+
+// loadNamed adds the files that files name, and those that these name.
+func loadNamed(folder string, files []workflow.File, left int64) ([]workflow.File, Diagnostics) {
+	if !slices.ContainsFunc(files, func(f workflow.File) bool { return len(mentions(f.Path, f.Bytes, asWorkflow)) > 0 }) {
+		return files, nil
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, unreadable(folder, err)
+	}
+	defer root.Close() //nolint:errcheck // nothing was written
+	g := &gatherer{shelf: &disk{root}, files: map[string]workflow.File{}, left: left}
+	own := make([]string, len(files))
+	for i, f := range files {
+		own[i] = f.Path
+		g.files[f.Path] = f
+	}
+	g.gather(own)
+	if g.list.HasErrors() {
+		return nil, g.findings.sorted()
+	}
+	return g.sorted(), nil
+}
+
+// disk is a folder as a shelf. No link leads out of it.
+type disk struct{ root *os.Root }
+
+func (d *disk) read(name string, left int64) ([]byte, error) {
+	info, err := d.root.Stat(name)
+	switch {
+	case err != nil:
+		return nil, outside(err)
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("it is %s and not a regular file", kindOf(info.Mode()))
+	}
+	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, outside(err)
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	return readAll(f, left, maxSourceBytes)
+}
+
+// outside says of a link that leads out of the folder what is wrong with it.
+func outside(err error) error {
+	reason := reasonOf(err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if strings.Contains(reason.Error(), "escapes") {
+		return errors.New("it is a link that leads out of the workflow's folder. Files are read below it only: put the file there")
+	}
+	return reason
+}
+
+func (d *disk) folder(name string) ([]string, bool) {
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close() //nolint:errcheck // nothing was written
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, false
+	}
+	var own []string
+	for _, e := range entries {
+		if inNamespace(e.Name()) {
+			own = append(own, pathpkg.Join(name, e.Name()))
+		}
+	}
+	slices.Sort(own)
+	return own, true
 }
 
 func loadFolder(path string) ([]workflow.File, Diagnostics) {
@@ -52,7 +131,7 @@ func loadFolder(path string) ([]workflow.File, Diagnostics) {
 	left := int64(maxSourceBytes)
 	for _, e := range entries {
 		name := e.Name()
-		if !strings.HasSuffix(name, extension) || strings.HasPrefix(name, ".") {
+		if !inNamespace(name) {
 			continue
 		}
 		whole := filepath.Join(path, name)
@@ -79,7 +158,7 @@ func loadFolder(path string) ([]workflow.File, Diagnostics) {
 		return nil, Diagnostics{{SeverityError, "No workflow files", fmt.Sprintf(
 			"The folder %s holds no *%s file. Name a folder that does, or a file.", path, extension), workflow.Range{}}}
 	}
-	return files, nil
+	return loadNamed(path, files, left)
 }
 
 // isOpen reports whether this process was started with the file open, as with /dev/stdin and the shell's <(command).
@@ -119,6 +198,11 @@ func read(path string, left, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	return readAll(f, left, limit)
+}
+
+// readAll reads what is left of limit, and not more.
+func readAll(f io.Reader, left, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(f, left+1))
 	if err != nil {
 		return nil, err

@@ -9,12 +9,13 @@ import "github.com/cairnflow/cairn/internal/workflow"
 // cannot be parsed.
 func Workflows(files []workflow.File) []string {
 	f := &findings{}
-	sources, bytes := parse(files, f)
-	if f.list.HasErrors() {
+	b := newBundle(files, f)
+	m := b.module(b.own(), f)
+	if f.list.HasErrors() && m.broken {
 		return nil
 	}
 	var names []string
-	for _, fl := range decodeModule(sources, bytes, f).flows {
+	for _, fl := range m.flows {
 		names = append(names, fl.name)
 	}
 	return names

@@ -25,6 +25,20 @@ import (
 type Given struct {
 	Text string
 	JSON json.RawMessage
+	// Sensitive marks a value that was sensitive where it comes from: a param of the run that starts this one.
+	Sensitive bool
+}
+
+// GivenByParent turns the params of a child run, as its parent's body gives them, into what Params takes.
+func GivenByParent(params map[string]workflow.Value) map[string]Given {
+	out := make(map[string]Given, len(params))
+	for name, v := range params {
+		if v.JSON == nil {
+			v.JSON = json.RawMessage("null")
+		}
+		out[name] = Given{JSON: v.JSON, Sensitive: v.Sensitive}
+	}
+	return out
 }
 
 // Params converts what a submitter gave, fills in defaults and checks the validations. Params that are refused are findings
@@ -39,19 +53,20 @@ func Params(def *workflow.Definition, given map[string]Given, run workflow.RunVa
 		return nil, f.sorted()
 	}
 	fl.link(f)
-	values := fl.settleAll(given, run, f)
+	s := &settling{findings: f, flow: fl, given: given, about: run, values: map[string]cty.Value{}, secrets: map[string]bool{}}
+	s.all()
 	if f.list.HasErrors() {
 		return nil, f.sorted()
 	}
-	out, size := make(map[string]workflow.Value, len(values)), 0
-	for name, v := range values {
+	out, size := make(map[string]workflow.Value, len(s.values)), 0
+	for name, v := range s.values {
 		p := fl.paramByName[name]
 		value, err := fromCty(v)
 		if err != nil {
 			f.errorf(p.block.DefRange(), "Invalid param", "param %s %s.", name, err)
 			continue
 		}
-		value.Sensitive = value.Sensitive || p.sensitive
+		value.Sensitive = s.secrets[name]
 		out[name] = value
 		size += len(value.JSON)
 	}
@@ -61,7 +76,7 @@ func Params(def *workflow.Definition, given map[string]Given, run workflow.RunVa
 	if f.list.HasErrors() {
 		return nil, f.sorted()
 	}
-	if wrong := fl.checkWith(values); wrong.HasErrors() {
+	if wrong := fl.checkWith(s, out); wrong.HasErrors() {
 		return nil, wrong
 	}
 	return out, f.sorted()
@@ -69,12 +84,12 @@ func Params(def *workflow.Definition, given map[string]Given, run workflow.RunVa
 
 // checkWith checks the tasks that are sure to begin again, now that the params are known, and gives the errors. Whether any
 // other task begins is the run's to tell, and what guards it may be what keeps it right.
-func (fl *flow) checkWith(values map[string]cty.Value) Diagnostics {
+func (fl *flow) checkWith(s *settling, values map[string]workflow.Value) Diagnostics {
 	f := &findings{}
-	frame := newFrame(fl, unknownWorld{flow: fl, values: values})
+	frame := newFrame(fl, unknownWorld{flow: fl, values: s.values, secrets: s.secrets})
 	for _, t := range fl.tasks {
 		c := newChecker(fl, &findings{})
-		c.frame = frame
+		c.frame, c.scope = frame, &workflow.Scope{Shared: &workflow.Shared{Params: values}}
 		if out := c.compileTask(t); len(out.DependsOn)+len(out.Refs) == 0 && c.begins(t) {
 			f.list = append(f.list, c.findings.list...)
 		}
@@ -101,58 +116,33 @@ func (c *checker) begins(t *task) bool {
 
 // reopen reads the flow of a definition again.
 func reopen(def *workflow.Definition, f *findings) (*flow, bool) {
-	sources, bytes := parse(def.Files, f)
-	if f.list.HasErrors() {
+	b := newBundle(def.Files, f)
+	m := b.module(b.own(), f)
+	if f.list.HasErrors() && m.broken {
 		return nil, false
 	}
-	fl := decodeModule(sources, bytes, f).flow(def.Name)
+	b.connect(f)
+	fl := m.flow(def.Name)
 	if fl == nil {
 		f.errorf(hcl.Range{}, "Unknown workflow", "The files of the definition declare no workflow %s.", def.Name)
 	}
 	return fl, !f.list.HasErrors()
 }
 
-// settleAll settles the params of a run.
-func (fl *flow) settleAll(given map[string]Given, run workflow.RunValues, f *findings) map[string]cty.Value {
-	names := make([]string, len(fl.params))
-	for i, p := range fl.params {
-		names[i] = p.name
-	}
-	for name := range given {
-		if fl.paramByName[name] == nil {
-			f.errorf(fl.block.DefRange(), "Unknown param", "workflow %s has no param %s.%s", fl.name, shorten(name), didYouMean(name, names))
-		}
-	}
-	values := map[string]cty.Value{}
-	for _, p := range fl.paramOrder {
-		v, err := fl.settle(p, given, values, run, f)
-		if err != nil {
-			f.errorf(p.block.DefRange(), "Invalid param", "param %s %s", p.name, sentence(err))
-		}
-		if v != cty.NilVal {
-			values[p.name] = v
-		}
-	}
-	if f.list.HasErrors() {
-		return nil
-	}
-	for _, p := range fl.params {
-		fl.validate(p, values, run, f)
-	}
-	return values
+// settling is how the params of a run get their values. It is also the world they are settled in.
+type settling struct {
+	*findings
+	flow    *flow
+	given   map[string]Given
+	about   workflow.RunValues
+	values  map[string]cty.Value // without marks
+	secrets map[string]bool      // of those in values that are sensitive
 }
 
-// submitWorld is what is known when a run is submitted.
-type submitWorld struct {
-	flow   *flow
-	values map[string]cty.Value
-	about  workflow.RunValues
-}
-
-func (w submitWorld) params() map[string]cty.Value {
-	out := make(map[string]cty.Value, len(w.values))
-	for name, v := range w.values {
-		if w.flow.paramByName[name].sensitive {
+func (s *settling) params() map[string]cty.Value {
+	out := make(map[string]cty.Value, len(s.values))
+	for name, v := range s.values {
+		if s.secrets[name] {
 			v = v.Mark(sensitive)
 		}
 		out[name] = v
@@ -160,58 +150,98 @@ func (w submitWorld) params() map[string]cty.Value {
 	return out
 }
 
-func (w submitWorld) run() map[string]cty.Value { return runValues(w.about) }
+func (s *settling) run() map[string]cty.Value { return runValues(s.about) }
 
-func (w submitWorld) task(string) (cty.Value, cty.Value) { return cty.DynamicVal, cty.DynamicVal }
+func (s *settling) task(string) (cty.Value, cty.Value) { return cty.DynamicVal, cty.DynamicVal }
 
-// settle finds the value of one param; those its default needs are settled already. No value and no error means that what
-// it needs was refused.
-func (fl *flow) settle(p *param, given map[string]Given, values map[string]cty.Value, run workflow.RunValues, f *findings) (cty.Value, error) {
-	g, ok := given[p.name]
+// reads reports whether an expression reads something sensitive.
+func (s *settling) reads(r *refs) bool {
+	return slices.ContainsFunc(r.params, func(name string) bool { return s.secrets[name] }) || s.flow.readsSecret(r, nil)
+}
+
+// all settles the params of a run, each after those its default needs.
+func (s *settling) all() {
+	names := make([]string, len(s.flow.params))
+	for i, p := range s.flow.params {
+		names[i] = p.name
+	}
+	for _, name := range sortedKeys(s.given) {
+		if s.flow.paramByName[name] == nil {
+			s.errorf(s.flow.block.DefRange(), "Unknown param", "workflow %s has no param %s.%s", s.flow.name, shorten(name), didYouMean(name, names))
+		}
+	}
+	for _, p := range s.flow.paramOrder {
+		s.secrets[p.name] = p.sensitive || s.given[p.name].Sensitive
+		v, err := s.settle(p)
+		if err != nil {
+			s.errorf(p.block.DefRange(), "Invalid param", "param %s %s", p.name, sentence(err))
+		}
+		if v != cty.NilVal {
+			s.values[p.name] = v
+		}
+	}
+	if s.list.HasErrors() {
+		return
+	}
+	for _, p := range s.flow.params {
+		s.validate(p)
+	}
+}
+
+// settle finds the value of one param. No value and no error means that what it needs was refused.
+func (s *settling) settle(p *param) (cty.Value, error) {
+	g, ok := s.given[p.name]
+	secret := s.secrets[p.name]
 	switch {
 	case !ok && p.fallback == nil:
 		return cty.NilVal, errors.New("is required and was not given. Give it with -param " + p.name + "=…")
 	case !ok:
-		if slices.ContainsFunc(p.fallback.refs.params, func(name string) bool { return values[name] == cty.NilVal }) {
-			return cty.NilVal, nil
-		}
-		v, diags := newFrame(fl, submitWorld{fl, values, run}).evaluate(p.fallback, forValue)
-		if diags.HasErrors() {
-			if fl.readsSecret(p.fallback.refs, nil) || p.sensitive {
-				return cty.NilVal, errors.New("has a default that cannot be evaluated; because it is sensitive, the reason is not shown")
-			}
-			f.add(diags)
-			return cty.NilVal, nil
-		}
-		v, _ = v.UnmarkDeep()
-		return p.take(v)
+		return s.fallback(p)
 	case g.JSON != nil:
 		v, err := toCty(g.JSON, cty.DynamicPseudoType)
 		if err != nil {
-			return cty.NilVal, hide(err, p.sensitive)
+			return cty.NilVal, hide(err, secret)
 		}
-		return p.take(v)
+		return p.take(v, secret)
 	case p.ty == cty.String:
-		return p.take(cty.StringVal(g.Text))
+		return p.take(cty.StringVal(g.Text), secret)
 	}
-	v, err := textValue(g.Text, fl.module.funcs)
+	v, err := textValue(g.Text)
 	if err != nil {
 		if p.ty == cty.DynamicPseudoType && namelike(g.Text) {
-			return p.take(cty.StringVal(g.Text))
+			return p.take(cty.StringVal(g.Text), secret)
 		}
 		if (p.ty == cty.Number || p.ty == cty.Bool) && hclsyntax.ValidIdentifier(g.Text) { // quotes would not help
-			return cty.NilVal, hide(fmt.Errorf("must be %s, not %s", wantType(p.ty), shorten(g.Text)), p.sensitive)
+			return cty.NilVal, hide(fmt.Errorf("must be %s, not %s", wantType(p.ty), shorten(g.Text)), secret)
 		}
-		return cty.NilVal, hide(fmt.Errorf("must be %s, and the text given is no such value: %w", wantType(p.ty), err), p.sensitive)
+		return cty.NilVal, hide(fmt.Errorf("must be %s, and the text given is no such value: %w", wantType(p.ty), err), secret)
 	}
-	return p.take(v)
+	return p.take(v, secret)
+}
+
+// fallback is the default of a param. What it is computed from may be sensitive; then so is the param.
+func (s *settling) fallback(p *param) (cty.Value, error) {
+	if slices.ContainsFunc(p.fallback.refs.params, func(name string) bool { return s.values[name] == cty.NilVal }) {
+		return cty.NilVal, nil
+	}
+	v, diags := newFrame(s.flow, s).evaluate(p.fallback, forValue)
+	if diags.HasErrors() {
+		if s.secrets[p.name] || s.reads(p.fallback.refs) {
+			return cty.NilVal, errors.New("has a default that cannot be evaluated; because it is sensitive, the reason is not shown")
+		}
+		s.add(diags)
+		return cty.NilVal, nil
+	}
+	s.secrets[p.name] = s.secrets[p.name] || v.ContainsMarked()
+	v, _ = v.UnmarkDeep()
+	return p.take(v, s.secrets[p.name])
 }
 
 // namelike reports whether text is a bare word or looks like a path or date: a param of any type takes it as text.
 func namelike(s string) bool { return !strings.ContainsAny(s, "\"'`${}[]()") }
 
 // textValue evaluates the text of -param as an expression without references.
-func textValue(s string, funcs functionSets) (cty.Value, error) {
+func textValue(s string) (cty.Value, error) {
 	if _, deep := tooDeep(workflow.File{Bytes: []byte(s)}); deep {
 		return cty.NilVal, errors.New("it is nested too deeply")
 	}
@@ -221,7 +251,7 @@ func textValue(s string, funcs functionSets) (cty.Value, error) {
 			return cty.NilVal, fmt.Errorf("it cannot refer to %s; text stands in quotes", traversalText(vars[0]))
 		}
 		var v cty.Value
-		if v, diags = expr.Value(&hcl.EvalContext{Functions: funcs.plain}); !diags.HasErrors() {
+		if v, diags = expr.Value(&hcl.EvalContext{Functions: functionsWithoutFiles()}); !diags.HasErrors() {
 			v, _ = v.UnmarkDeep()
 			return v, nil
 		}
@@ -249,8 +279,8 @@ func wantType(ty cty.Type) string {
 	return typeexpr.TypeString(safeType(ty))
 }
 
-// take converts a value to the param's type.
-func (p *param) take(v cty.Value) (cty.Value, error) {
+// take converts a value to the param's type. The error shows nothing of a value that is secret.
+func (p *param) take(v cty.Value, secret bool) (cty.Value, error) {
 	if v.IsKnown() && v.IsNull() {
 		if !p.nullable {
 			return cty.NilVal, errors.New("must not be null. Write nullable = true in it if null means something")
@@ -262,20 +292,20 @@ func (p *param) take(v cty.Value) (cty.Value, error) {
 	}
 	conv, err := convert.Convert(v, p.ty)
 	if err != nil {
-		return cty.NilVal, hide(fmt.Errorf("must be %s: %w", wantType(p.ty), inPath(err)), p.sensitive)
+		return cty.NilVal, hide(fmt.Errorf("must be %s: %w", wantType(p.ty), inPath(err)), secret)
 	}
 	return conv, nil
 }
 
 // fits reports what keeps a value, known or not, from being the param's default.
 func (p *param) fits(v cty.Value) error {
-	_, err := p.take(v)
+	_, err := p.take(v, p.sensitive)
 	return err
 }
 
 // validate evaluates the validations of a param with every param settled.
-func (fl *flow) validate(p *param, values map[string]cty.Value, run workflow.RunValues, f *findings) {
-	frame := newFrame(fl, submitWorld{fl, values, run})
+func (s *settling) validate(p *param) {
+	frame := newFrame(s.flow, s)
 	for _, v := range p.validations {
 		ok, diags := frame.evaluate(v.condition, forValue)
 		if !diags.HasErrors() {
@@ -285,16 +315,16 @@ func (fl *flow) validate(p *param, values map[string]cty.Value, run workflow.Run
 				continue
 			}
 		}
-		if diags.HasErrors() && !p.sensitive && !fl.readsSecret(v.condition.refs, nil) {
-			f.errorf(p.block.DefRange(), "Invalid param", "The validation of param %s at %s cannot be evaluated: %s", p.name, where(v.condition.at()), diags[0].Detail)
+		if diags.HasErrors() && !s.secrets[p.name] && !s.reads(v.condition.refs) {
+			s.errorf(p.block.DefRange(), "Invalid param", "The validation of param %s at %s cannot be evaluated: %s", p.name, where(v.condition.at()), diags[0].Detail)
 			continue
 		}
-		f.errorf(p.block.DefRange(), "Invalid param", "param %s: %s", p.name, fl.validationMessage(frame, v))
+		s.errorf(p.block.DefRange(), "Invalid param", "param %s: %s", p.name, validationMessage(frame, v))
 	}
 }
 
 // validationMessage evaluates an error_message, unless it would show a sensitive value.
-func (fl *flow) validationMessage(frame *frame, v *validation) string {
+func validationMessage(frame *frame, v *validation) string {
 	msg, diags := frame.evaluate(v.message, forValue)
 	if diags.HasErrors() || msg.ContainsMarked() || !msg.IsKnown() || msg.IsNull() {
 		return fmt.Sprintf("the value is not allowed (see %s).", where(v.condition.at()))
@@ -329,7 +359,7 @@ func ParamFile(name string, b []byte) (map[string]Given, Diagnostics) {
 	if f.list.HasErrors() || len(sources) == 0 {
 		return nil, f.sorted()
 	}
-	body, funcs := sources[0].body, newFunctionSets()
+	body := sources[0].body
 	for _, block := range body.Blocks {
 		f.errorf(block.TypeRange, "Not a block", "A param file holds values: write %s = { … } with an equals sign.", block.Type)
 	}
@@ -338,7 +368,7 @@ func ParamFile(name string, b []byte) (map[string]Given, Diagnostics) {
 			f.errorf(vars[0].SourceRange(), "Not a constant", "A param file cannot refer to %s. Text stands in quotes.", traversalText(vars[0]))
 			continue
 		}
-		v, diags := attr.Expr.Value(&hcl.EvalContext{Functions: funcs.plain})
+		v, diags := attr.Expr.Value(&hcl.EvalContext{Functions: functionsWithoutFiles()})
 		f.add(diags)
 		if diags.HasErrors() {
 			continue

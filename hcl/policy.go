@@ -56,17 +56,19 @@ func setExitCodes(p *workflow.Policy, v cty.Value) {
 
 // decodePolicy finds the expressions of the policy in the merged body.
 func (d *decoder) decodePolicy(t *task) {
+	if t.spec != nil {
+		t.body = d.beneath(t)
+	}
 	body := t.body
-	if !t.inline && d.flow.defaults != nil {
-		// allow_failure says something about a join too; the limits of attempts do not, for it has none.
-		if attr := d.flow.defaults.Attributes["allow_failure"]; attr != nil && body.Attributes["allow_failure"] == nil {
-			t.policy["allow_failure"] = t.site(d.flow.defaults, "allow_failure", accessTask, kindBool)
-		}
+	refused := map[string]string{}
+	if t.spec != nil {
+		refused = t.spec.refused // reported
 	}
 	blocks := map[string]*hclsyntax.Body{"": body}
 	for _, b := range body.Blocks {
-		switch b.Type {
-		case "retry", "on_worker_loss":
+		switch {
+		case refused[b.Type] != "":
+		case b.Type == "retry", b.Type == "on_worker_loss":
 			d.labels(b)
 			if blocks[b.Type] != nil {
 				d.errorf(b.TypeRange, "Duplicate block", "task %s has %s twice. Put everything into one block.", t.name, b.Type)
@@ -77,6 +79,13 @@ func (d *decoder) decodePolicy(t *task) {
 	}
 	if b := blocks["retry"]; b != nil {
 		d.checkWords(b, retryWords, nil)
+		if t.kindOfBody == workflow.BodyHTTP || t.kindOfBody == workflow.BodyRunWorkflow {
+			for _, attr := range attrsInOrder(b) {
+				if why := withoutWorker[attr.Name]; why != "" {
+					d.errorf(attr.NameRange, "Not with this body", "The body of task %s is %s, so %s cannot be written in its retry. %s", t.name, t.content.Type, attr.Name, why)
+				}
+			}
+		}
 		t.retryWhen = t.site(b, "when", accessRetry, kindBool)
 		if t.retryWhen != nil {
 			t.retryWhen.name = fmt.Sprintf("`retry.when` of task %s", t.name)
@@ -97,7 +106,7 @@ func (d *decoder) decodePolicy(t *task) {
 		if workflow.PerTaskAttr(a.path) {
 			allowed = accessTask
 		}
-		if fanOutAttrs[a.path] && !t.fanned() {
+		if fanOutAttrs[a.path] && !t.fanned() || refused[name] != "" && block == "" {
 			continue
 		}
 		if s := t.site(blocks[block], name, allowed, a.kind); s != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"github.com/zclconf/go-cty/cty/convert"
 
 	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -41,6 +42,16 @@ type resolver struct {
 // resolve returns the names that the references of a site read.
 func (r *resolver) resolve(s *site, traversals []hcl.Traversal) *refs {
 	out := &refs{}
+	if m := r.flow.module; m.marks {
+		switch {
+		case s.expr != nil:
+			out.secret = m.callsSensitive(s.expr)
+		case s.task != nil && r.flow.defaults != nil:
+			out.secret = m.callsSensitive(s.task.block.Body, r.flow.defaults)
+		case s.task != nil:
+			out.secret = m.callsSensitive(s.task.block.Body)
+		}
+	}
 	for _, t := range traversals {
 		if !t.IsRelative() {
 			r.traversal(s, t, out)
@@ -71,7 +82,7 @@ func (r *resolver) traversal(s *site, t hcl.Traversal, out *refs) {
 	case jobspec.IsRuntimeRoot(root):
 		out.nomad = true
 		if s.access&readNomad == 0 {
-			r.errorf(t.SourceRange(), "Known only on the worker", "%s is known only on the machine where the task runs, so %s cannot use it. It can stand in the body of a task.",
+			r.errorf(t.SourceRange(), "Known only on the worker", "%s is known only on the machine where the task runs, so %s cannot use it. It can stand in an inline Nomad task, or in a group.",
 				traversalText(t), s.name)
 		}
 	default:
@@ -80,6 +91,9 @@ func (r *resolver) traversal(s *site, t hcl.Traversal, out *refs) {
 }
 
 func (r *resolver) unknownRoot(s *site, t hcl.Traversal) {
+	if r.covers(rangeOf(t.SourceRange())) {
+		return
+	}
 	root, text := t.RootName(), traversalText(t)
 	hint := didYouMean(root, append(slices.Clone(roots), jobspec.RuntimeRoots()...))
 	switch {
@@ -109,7 +123,11 @@ func (r *resolver) member(t hcl.Traversal, what string, known []string) (string,
 	if slices.Contains(known, name) {
 		return name, true
 	}
-	r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, r.suggest(name, known))
+	if in, ok := strings.CutPrefix(what, "name in "); ok {
+		r.errorf(t.SourceRange(), "Unknown "+what, "%s has no %s.%s", in, name, r.suggest(name, known))
+	} else {
+		r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, r.suggest(name, known))
+	}
 	return "", false
 }
 
@@ -238,7 +256,17 @@ func (r *resolver) task(s *site, t hcl.Traversal, out *refs) {
 		return
 	}
 	out.tasks = appendNew(out.tasks, name)
+	if out.taskAt == nil {
+		out.taskAt = map[string]hcl.Range{}
+	}
+	if _, known := out.taskAt[name]; !known {
+		out.taskAt[name] = t.SourceRange()
+	}
+	single := len(out.outputs)
 	r.taskSteps(target, t, out)
+	if last, _ := stepName(t, len(t)-1); len(out.outputs) == single && last != "status" {
+		out.wholly = appendNew(out.wholly, name)
+	}
 }
 
 func (r *resolver) unknownTask(name string, at hcl.Range) {
@@ -276,10 +304,20 @@ func (r *resolver) taskSteps(target *task, t hcl.Traversal, out *refs) {
 			}
 			return
 		}
+		if !r.keyed(target, t) {
+			return
+		}
 		i++ // the key
 	}
 	if len(t) <= i {
 		return
+	}
+	if step, ok := t[i].(hcl.TraverseIndex); ok && i == 2 {
+		if name, _ := stepName(t, i); step.Key.Type() == cty.Number || name != "status" && name != "output" {
+			r.errorf(t.SourceRange(), "A task without instances", "task %s has neither for_each nor count, so there is nothing to pick: write task.%s.output.<name>, or task.%s.status.",
+				target.name, target.name, target.name)
+			return
+		}
 	}
 	what, ok := stepName(t, i)
 	if !ok {
@@ -298,6 +336,26 @@ func (r *resolver) taskSteps(target *task, t hcl.Traversal, out *refs) {
 		}
 		r.errorf(t.SourceRange(), "Unknown attribute", "A task has status and output, not %s.%s", what, hint)
 	}
+}
+
+// keyed checks the step that picks an instance.
+func (r *resolver) keyed(target *task, t hcl.Traversal) bool {
+	step, ok := t[2].(hcl.TraverseIndex)
+	if !ok || !step.Key.IsKnown() || step.Key.IsNull() {
+		return true
+	}
+	switch {
+	case target.forEach != nil && step.Key.Type() == cty.Number:
+		r.errorf(t.SourceRange(), "A task with instances", "task %s has for_each, so its instances are told apart by key, not by position: write task.%s[\"key\"], or values(task.%s)%s.",
+			target.name, target.name, target.name, traversalText(t[2:3]))
+		return false
+	case target.count != nil && step.Key.Type() == cty.String:
+		if _, err := convert.Convert(step.Key, cty.Number); err != nil {
+			r.errorf(t.SourceRange(), "A task with instances", "task %s has count, so its instances are told apart by position, not by key: write task.%s[0].", target.name, target.name)
+			return false
+		}
+	}
+	return true
 }
 
 func (r *resolver) outputStep(target *task, t hcl.Traversal, i int, out *refs) {

@@ -13,14 +13,25 @@ import (
 	"github.com/cairnflow/cairn/internal/jobspec"
 )
 
-// words are what a kind of block may hold. The text of a refused word completes "x cannot be written here. …"; the text
-// of a planned one says what to do until then.
+// planned are the words of the language that are reserved for what it will have, and what to do until then.
+var planned = map[string]string{
+	"schedule":  "Start the workflow from cron in the meantime.",
+	"trigger":   "Start the workflow with cairn run in the meantime.",
+	"notify":    "Use a finally task in the meantime.",
+	"notifier":  "Use a finally task in the meantime.",
+	"pool":      "Use max_parallel in the meantime.",
+	"task_type": "Use defaults in the meantime.",
+	"uses":      "Write the tasks out in the meantime.",
+}
+
+// words are what a kind of block may hold. The text of a refused word completes "x cannot be written here. …".
 type words struct {
 	where   string
 	attrs   []string
 	blocks  []string // each with its label: `param "name"` for messages
 	refused map[string]string
-	planned map[string]string
+	// reserved says that the words of planned are reserved in it.
+	reserved bool
 }
 
 var fileWords = &words{
@@ -32,49 +43,21 @@ var fileWords = &words{
 		"param":    "A param belongs into a workflow block.",
 		"variable": "What a job file calls a variable is a param of the workflow.",
 	},
-	planned: map[string]string{
-		"pool":      "Use max_parallel in the meantime.",
-		"task_type": "Use defaults in the meantime.",
-		"notifier":  "Use a finally task in the meantime.",
-	},
+	reserved: true,
 }
 
 var workflowWords = &words{
 	where: "in a workflow",
 	attrs: []string{"description", "labels", "owner", "namespace", "region", "datacenters", "node_pool", "priority", "timeout", "on_failure",
 		"max_parallel"},
-	blocks: []string{"param", "locals", "defaults", "task", "finally", "output"},
+	blocks: []string{"param", "locals", "concurrency", "defaults", "task", "finally", "output"},
 	refused: map[string]string{
 		"retry":      "Write retry in a task, or in defaults for all of them.",
 		"variable":   "What a job file calls a variable is a param here.",
 		"group":      "The tasks of a workflow are task blocks.",
 		"depends_on": "Tasks depend on each other; write depends_on in a task.",
 	},
-	planned: map[string]string{
-		"schedule":    "Start the workflow from cron in the meantime.",
-		"trigger":     "Start the workflow with cairn run in the meantime.",
-		"notify":      "Use a finally task in the meantime.",
-		"concurrency": "Leave it out; runs do not wait for each other.",
-		"pool":        "Use max_parallel in the meantime.",
-		"task_type":   "Use defaults in the meantime.",
-		"uses":        "Write the tasks out in the meantime.",
-	},
-}
-
-// bodiesPlanned are the bodies of a task besides an inline Nomad task that the language will have.
-var bodiesPlanned = map[string]string{
-	"group":        "A task's body is one Nomad task for now.",
-	"job":          "Write its task inline: a task's body is one Nomad task for now.",
-	"dispatch":     "Let a task call `nomad job dispatch` in the meantime.",
-	"run_workflow": "Write the tasks of the other workflow out in the meantime.",
-	"approval":     "Split the workflow in two where somebody has to decide.",
-	"wait":         "Let a task sleep in the meantime.",
-	"http":         "Let a task call curl in the meantime.",
-	"uses":         "Write the task out in the meantime.",
-	"notify":       "Use a finally task in the meantime.",
-	"pool":         "Use max_parallel in the meantime.",
-	"trigger":      "Start the workflow with cairn run in the meantime.",
-	"schedule":     "Start the workflow from cron in the meantime.",
+	reserved: true,
 }
 
 // taskWords are Cairn's own; the rest of a task is Nomad's and judged by jobspec.
@@ -82,8 +65,8 @@ var taskWords = &words{
 	where: "in a task",
 	attrs: []string{"depends_on", "trigger_rule", "recovers", "when", "when_false", "for_each", "key", "count", "max_parallel", "min_success",
 		"timeout", "start_timeout", "deadline", "allow_failure"},
-	blocks:  []string{"retry", "on_worker_loss", "output"},
-	planned: bodiesPlanned,
+	blocks:   append([]string{"retry", "on_worker_loss", "output"}, bodyNames()...),
+	reserved: true,
 }
 
 var defaultsWords = &words{
@@ -103,9 +86,12 @@ var defaultsWords = &words{
 		"count":        whyGraph,
 		"max_parallel": whyGraph + " For the whole run there is max_parallel in the workflow.",
 		"min_success":  whyGraph,
+		"group":        whyBody, "job": whyBody, "dispatch": whyBody, "run_workflow": whyBody, "approval": whyBody, "wait": whyBody, "http": whyBody,
 	},
-	planned: bodiesPlanned,
+	reserved: true,
 }
+
+const whyBody = "Each task writes its own body."
 
 const whyGraph = "What shapes the graph stands in each task, never in defaults."
 
@@ -118,6 +104,31 @@ var retryWords = &words{
 		"mode":     "Write max_attempts; after the last one the task has failed.",
 	},
 }
+
+var concurrencyWords = &words{where: "in concurrency", attrs: []string{"max_runs", "on_limit"}}
+
+var jobWords = &words{where: "in job", attrs: []string{"source", "vars"},
+	refused: map[string]string{
+		"group": "A job names a job file: write source = \"path.nomad.hcl\". A group written out stands in the task itself.",
+		"name":  "A job names a job file: write source = \"path.nomad.hcl\". To start a job that is registered, write dispatch.",
+	}}
+
+var dispatchWords = &words{where: "in dispatch", attrs: []string{"job", "meta", "payload"},
+	refused: map[string]string{"id_prefix_template": whyOwnToken, "idempotency_token": whyOwnToken}}
+
+const whyOwnToken = "Cairn derives it from the attempt."
+
+var runWorkflowWords = &words{where: "in run_workflow", attrs: []string{"name", "source", "params", "version"}}
+
+var approvalWords = &words{where: "in approval", attrs: []string{"approvers", "timeout", "on_timeout"}, blocks: []string{"input"},
+	refused: map[string]string{"output": "What an approval gives are its inputs: write input \"name\" { … }."}}
+
+var inputWords = &words{where: "in an input", attrs: []string{"type", "default", "sensitive", "description"}}
+
+var waitWords = &words{where: "in wait", attrs: []string{"duration", "until"}}
+
+var httpWords = &words{where: "in http", attrs: []string{"method", "url", "headers", "body", "expect_status", "timeout", "idempotent"},
+	refused: map[string]string{"retry": "Write retry in the task, beside the http block."}}
 
 var workerLossWords = &words{where: "in on_worker_loss", attrs: []string{"mode", "stop_after"}}
 
@@ -137,7 +148,7 @@ var runOutputWords = &words{where: "in an output of the workflow", attrs: []stri
 // ownTaskWords are the names in a task that jobspec leaves to this package.
 var ownTaskWords = func() map[string]bool {
 	own := map[string]bool{}
-	for _, names := range [][]string{taskWords.attrs, taskWords.blocks, slices.Collect(maps.Keys(bodiesPlanned))} {
+	for _, names := range [][]string{taskWords.attrs, taskWords.blocks, slices.Collect(maps.Keys(planned))} {
 		for _, n := range names {
 			own[n] = true
 		}
@@ -175,8 +186,8 @@ func (f *findings) word(name string, at hcl.Range, w *words, foreign func(string
 	switch {
 	case w.refused[name] != "":
 		f.errorf(at, "Not allowed here", "%s cannot be written %s. %s", name, w.where, w.refused[name])
-	case w.planned[name] != "":
-		f.errorf(at, "Not supported yet", "%s is part of the language but not supported yet. %s", name, w.planned[name])
+	case w.reserved && planned[name] != "":
+		f.errorf(at, "Not supported yet", "%s is part of the language but not supported yet. %s", name, planned[name])
 	case foreign != nil && foreign(name):
 	default:
 		f.errorf(at, "Unknown name", "%s is nothing that can be written %s.%s", name, w.where, didYouMean(name, slices.Concat(w.attrs, w.blocks)))
@@ -189,7 +200,7 @@ func nomadWord(string) bool { return true }
 // has reports whether the name was not refused in defaults.
 func (w *words) has(name string) bool {
 	own := slices.Contains(w.attrs, name) || slices.Contains(w.blocks, name)
-	return own || w.refused[name] == "" && w.planned[name] == "" && nomadDefault(name)
+	return own || w.refused[name] == "" && planned[name] == "" && nomadDefault(name)
 }
 
 // nomadDefault reports whether the name is one of Nomad's that defaults may hold.
@@ -199,3 +210,5 @@ func nomadDefault(name string) bool {
 }
 
 func sortedAttrs(b *hclsyntax.Body) []string { return slices.Sorted(maps.Keys(b.Attributes)) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -29,9 +29,9 @@ type functionSets struct {
 	plain, guarded map[string]function.Function
 }
 
-func newFunctionSets() functionSets {
-	plain := functions()
-	return functionSets{plain: plain, guarded: jobspec.Guard(plain)}
+// newFunctionSets are the functions as the files of one folder of a bundle see them.
+func newFunctionSets(b *bundle, dir string) functionSets {
+	return functionSets{plain: functionsIn(b, dir, forValue), guarded: functionsIn(b, dir, forBody)}
 }
 
 func (s functionSets) of(m mode) map[string]function.Function {
@@ -227,8 +227,9 @@ func (t *task) uniform() bool { return !t.instanceType().HasDynamicTypes() }
 
 // unknownWorld has values of the declared types that nobody knows yet.
 type unknownWorld struct {
-	flow   *flow
-	values map[string]cty.Value // of params that are known
+	flow    *flow
+	values  map[string]cty.Value // of params that are known
+	secrets map[string]bool      // of params that are sensitive though nobody declared it
 }
 
 func (w unknownWorld) params() map[string]cty.Value {
@@ -241,7 +242,7 @@ func (w unknownWorld) params() map[string]cty.Value {
 				v = v.RefineNotNull()
 			}
 		}
-		if p.sensitive {
+		if p.sensitive || w.secrets[p.name] {
 			v = v.Mark(sensitive)
 		}
 		out[p.name] = v

@@ -4,8 +4,12 @@
 package hcl
 
 import (
+	"bytes"
 	"errors"
 	"slices"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -31,8 +35,9 @@ func (fl *flow) readsSecret(r *refs, scope *workflow.Scope) bool {
 		if r == nil {
 			return false
 		}
-		return slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
-			slices.ContainsFunc(r.tasks, func(name string) bool { return fl.taskSecret(name, scope) })
+		return r.secret || slices.ContainsFunc(r.params, func(name string) bool { return fl.paramSecret(name, scope) }) ||
+			slices.ContainsFunc(r.wholly, func(name string) bool { return fl.taskSecret(name, "", scope) }) ||
+			slices.ContainsFunc(r.outputs, func(ref outputRef) bool { return fl.taskSecret(ref.task, ref.output, scope) })
 	}
 	return direct(r) || anyLocal(r.locals, func(l *local) bool { return l.site.secret || direct(l.site.refs) })
 }
@@ -59,18 +64,53 @@ func (fl *flow) paramSecret(name string, scope *workflow.Scope) bool {
 	return scope != nil && scope.Shared != nil && scope.Shared.Params[name].Sensitive
 }
 
-func (fl *flow) taskSecret(name string, scope *workflow.Scope) bool {
-	if t := fl.taskByName[name]; t != nil && slices.ContainsFunc(t.outputs, func(o *output) bool { return o.sensitive }) {
+// taskSecret is the same for an output of a task, or any of them.
+func (fl *flow) taskSecret(name, which string, scope *workflow.Scope) bool {
+	meant := func(o string) bool { return which == "" || o == which }
+	if t := fl.taskByName[name]; t != nil && slices.ContainsFunc(t.outputs, func(declared *output) bool { return declared.sensitive && meant(declared.name) }) {
 		return true
 	}
 	if scope == nil || scope.Shared == nil || scope.Shared.Tasks[name] == nil {
 		return false
 	}
 	for _, in := range scope.Shared.Tasks[name].Instances {
-		for _, v := range in.Outputs {
-			if v.Sensitive {
+		for o, v := range in.Outputs {
+			if v.Sensitive && meant(o) {
 				return true
 			}
+		}
+	}
+	return false
+}
+
+// callsSensitive reports whether an expression, or a template that it renders, marks something as sensitive by itself.
+func (m *module) callsSensitive(nodes ...hclsyntax.Node) bool {
+	found := false
+	for _, node := range nodes {
+		hclsyntax.VisitAll(node, func(n hclsyntax.Node) hcl.Diagnostics { //nolint:errcheck // the visitor returns none
+			call, ok := n.(*hclsyntax.FunctionCallExpr)
+			switch {
+			case !ok || found:
+			case call.Name == "sensitive":
+				found = true
+			case call.Name == "templatefile" && len(call.Args) > 0:
+				if written, err := constantPath(call.Args[0]); err == nil {
+					if at, err := resolve(m.dir, written); err == nil {
+						found = bytes.Contains(m.bundle.files[at].Bytes, []byte("sensitive"))
+					}
+				}
+			}
+			return nil
+		})
+	}
+	return found
+}
+
+// mentionsSensitive is a quick look at whether callsSensitive has anything to find.
+func (m *module) mentionsSensitive() bool {
+	for _, name := range m.bundle.names {
+		if bytes.Contains(m.bundle.files[name].Bytes, []byte("sensitive(")) {
+			return true
 		}
 	}
 	return false

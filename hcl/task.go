@@ -32,22 +32,11 @@ func (d *decoder) decodeTask(b *hclsyntax.Block, kind workflow.TaskKind) {
 	t := &task{name: name, kind: kind, block: b, body: b.Body, policy: map[string]*site{}, outputByID: map[string]*output{},
 		rule: workflow.AllSuccess, whenFalse: workflow.WhenFalseSkip}
 	d.checkWords(b.Body, taskWords, nomadWord)
-	t.inline = hasNomadBody(b.Body)
-	if t.inline {
-		t.body = d.mergedBody(b.Body)
-	}
-	d.decodeGraph(t)
 	d.decodeFanOut(t)
+	d.decodeBody(t)
+	d.decodeGraph(t)
 	d.decodePolicy(t)
 	d.decodeOutputs(t)
-	switch {
-	case t.inline && t.body.Attributes["driver"] == nil:
-		d.errorf(b.TypeRange, "Missing driver", "task %s has a body but no driver. Write driver = \"docker\" (or exec, raw_exec, java, …), in the task or in defaults.", name)
-	case !t.inline && t.fanned():
-		d.errorf(b.TypeRange, "Nothing to fan out", "task %s has no body, so it only joins others and has no instances. Leave for_each and count out, or give it a driver.", name)
-	case !t.inline && len(t.outputs) > 0:
-		d.errorf(t.outputs[0].block.TypeRange, "No program to write it", "task %s has no body, so nothing can write its outputs. Give it a driver, or leave the outputs out.", name)
-	}
 	d.flow.taskByName[name] = t
 	d.flow.tasks = append(d.flow.tasks, t)
 }
@@ -59,7 +48,59 @@ func hasNomadBody(b *hclsyntax.Body) bool {
 			return true
 		}
 	}
-	return slices.ContainsFunc(b.Blocks, func(b *hclsyntax.Block) bool { return !ownTaskWords[b.Type] })
+	return slices.ContainsFunc(b.Blocks, func(b *hclsyntax.Block) bool {
+		name := b.Type
+		if name == "dynamic" && len(b.Labels) == 1 {
+			name = b.Labels[0]
+		}
+		return !ownTaskWords[name]
+	})
+}
+
+// beneath is what of the defaults reaches a task whose body is no Nomad task, under what it writes itself.
+func (d *decoder) beneath(t *task) *hclsyntax.Body {
+	own := t.block.Body
+	if d.flow.defaults == nil {
+		return own
+	}
+	reach := []string{"allow_failure"} // says something about every task
+	switch {
+	case t.kindOfBody.Cluster():
+		reach = slices.Concat(defaultsWords.attrs, defaultsWords.blocks)
+	case t.kindOfBody == workflow.BodyHTTP:
+		reach = []string{"timeout", "deadline", "allow_failure", "retry"}
+	}
+	some := *d.flow.defaults
+	some.Attributes = hclsyntax.Attributes{}
+	for name, attr := range d.flow.defaults.Attributes {
+		if slices.Contains(reach, name) {
+			some.Attributes[name] = attr
+		}
+	}
+	some.Blocks = nil
+	for _, b := range d.flow.defaults.Blocks {
+		switch {
+		case !slices.Contains(reach, b.Type):
+		case b.Type == "retry" && !t.kindOfBody.Cluster():
+			some.Blocks = append(some.Blocks, withoutAttributes(b, withoutWorker))
+		default:
+			some.Blocks = append(some.Blocks, b)
+		}
+	}
+	return jobspec.Merge(&some, own)
+}
+
+// withoutAttributes is a copy of a block without some of its attributes.
+func withoutAttributes[V any](b *hclsyntax.Block, names map[string]V) *hclsyntax.Block {
+	body, out := *b.Body, *b
+	body.Attributes = hclsyntax.Attributes{}
+	for name, attr := range b.Body.Attributes {
+		if _, drop := names[name]; !drop {
+			body.Attributes[name] = attr
+		}
+	}
+	out.Body = &body
+	return &out
 }
 
 // mergedBody puts the placement of the workflow and its defaults beneath a body.
@@ -194,7 +235,7 @@ func (d *decoder) decodeOutputs(t *task) {
 		}
 		name, ok := d.named(b)
 		d.checkWords(b.Body, outputWords, nil)
-		if !ok {
+		if !ok || t.spec != nil && t.spec.outputs != "" {
 			continue
 		}
 		if first := t.outputByID[name]; first != nil {
@@ -203,6 +244,9 @@ func (d *decoder) decodeOutputs(t *task) {
 		}
 		o := &output{name: name, block: b, ty: cty.String, typeText: "string", typeRange: b.DefRange(), from: workflow.FromFile}
 		d.decodeOutput(o, fmt.Sprintf("of output %s", name))
+		if attr := b.Body.Attributes["from"]; attr != nil && o.from == workflow.FromStdout && t.kindOfBody == workflow.BodyGroup {
+			d.errorf(attr.Expr.Range(), "Whose output?", "A group has several tasks, so standard output is not one text. Let a task of it write output %s to the file $CAIRN_OUTPUT, which they share.", name)
+		}
 		t.outputByID[name] = o
 		t.outputs = append(t.outputs, o)
 	}

@@ -5,21 +5,48 @@ package hcl
 
 import (
 	"errors"
-	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // zones must mean the same on every machine
 
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
-
-	"github.com/cairnflow/cairn/internal/jobspec"
 )
 
 // Times are text in RFC 3339. The functions keep nanoseconds, and results keep the zone of what they were computed from.
 
 func timeText(t time.Time) cty.Value { return cty.StringVal(t.Format(time.RFC3339Nano)) }
+
+// early is f judging the arguments it knows while others are unknown: a time is nearly always known only when a run begins,
+// and a mistyped unit should not wait for that. samples stand for what is unknown.
+func early(f function.Function, samples ...string) function.Function {
+	return function.New(&function.Spec{
+		Params: f.Params(), VarParam: f.VarParam(),
+		Type: func(args []cty.Value) (cty.Type, error) {
+			tried := slices.Clone(args)
+			for i, a := range tried {
+				if a, _ = a.Unmark(); i < len(samples) && !a.IsKnown() {
+					tried[i] = cty.StringVal(samples[i])
+					if a.Type() == cty.Number {
+						tried[i] = cty.NumberIntVal(1)
+					}
+				}
+			}
+			ty, err := f.ReturnTypeForValues(args)
+			if err != nil {
+				return ty, err
+			}
+			_, err = f.Call(tried)
+			if wrong := (function.ArgError{}); errors.As(err, &wrong) && wrong.Index < len(args) && args[wrong.Index].IsKnown() {
+				return ty, err
+			}
+			return ty, nil
+		},
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return f.Call(args) },
+	})
+}
 
 func timeArg(args []cty.Value, i int) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339Nano, args[i].AsString())
@@ -143,10 +170,7 @@ var timeTruncFunc = function.New(&function.Spec{
 })
 
 func unitHint(got string) string {
-	if near := jobspec.Nearest(got, timeUnits); near != "" {
-		return fmt.Sprintf("; did you mean `%s`?", near)
-	}
-	return ""
+	return orNear(got, timeUnits)
 }
 
 func truncate(t time.Time, unit string) (time.Time, bool) {

@@ -200,7 +200,7 @@ func TestErrorsNamePlaceAndProducer(t *testing.T) {
 		{"a task that has not begun", `task.one.output.rows + 1`,
 			func(s *workflow.Shared) { delete(s.Tasks, "one") },
 			[]string{"test.hcl:74: output o: "}},
-		{"a key that is not there", `task.many["c"].output.rows`, nil, []string{"test.hcl:74: output o: "}},
+		{"a key that is not there", `task.many[upper("c")].output.rows`, nil, []string{"test.hcl:74: output o: "}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			shared := sampleScope(t)

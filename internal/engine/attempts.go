@@ -24,32 +24,50 @@ func (t *turn) admit() {
 	if c := m.scopeOf(s, n); c.attempted != "" || c.drain && s.tasks[n].attempted == 0 {
 		return
 	}
-	if s.Tasks[n].Rest != "" && in.Number == 0 {
+	if s.Tasks[n].Rest != "" && !m.attempted(s, n, i) {
 		return
 	}
-	number := in.Number + 1
-	body, err := t.prepare(n, i, number)
-	if err == nil && number > workflow.MaxAttemptNumber {
-		err = fmt.Errorf("%d attempts are the most an instance may have over all its retries", workflow.MaxAttemptNumber)
-	}
+	body, err := t.prepare(n, i)
 	if err != nil {
-		// The admission answered the Want: nothing to withdraw.
-		in.Reason, in.EndedAt = err.Error(), t.at
-		t.move(n, i, workflow.Failed)
-		t.despair(n)
+		t.unmade(n, i, err)
 		return
 	}
-	if in.Number == 0 {
+	t.attempt(n, i, body)
+	t.handOut(n, i, body)
+}
+
+// unmade fails an instance whose attempt cannot be made. If it was queued, the admission answered its Want: there is nothing
+// to withdraw.
+func (t *turn) unmade(n, i int, err error) {
+	in := t.s.Instances[n][i]
+	in.Reason, in.EndedAt, in.RetryAt = err.Error(), t.at, 0
+	t.move(n, i, workflow.Failed)
+	t.s.work.add(n)
+	t.despair(n)
+}
+
+// attempt records the next attempt of an instance.
+func (t *turn) attempt(n, i int, body []byte) {
+	m, s := t.m, t.s
+	in := s.Instances[n][i]
+	if !m.attempted(s, n, i) {
 		s.tasks[n].attempted++
 	}
-	in.Number = number
+	in.Number++
 	in.Fence = max(in.Fence+1, int64(t.at)/1e6)
 	if in.FirstStart == 0 {
 		in.FirstStart = s.activeAt(t.at)
 	}
-	in.Reason = ""
-	in.Current = &Current{Epoch: t.e.Epoch, BodyHash: hashOf(body), IntentAt: t.at, IntentSince: t.at}
+	in.Reason, in.RetryAt = "", 0
+	in.Current = &Current{
+		Epoch: t.e.Epoch, Generation: s.Head.Generation, BodyHash: hashOf(body), IntentAt: t.at, IntentSince: t.at,
+	}
 	s.dirty.instance(n, i)
+}
+
+// handOut gives the attempt just recorded to whoever runs it.
+func (t *turn) handOut(n, i int, body []byte) {
+	m, s := t.m, t.s
 	s.tasks[n].live.add(i)
 	s.live++
 	t.move(n, i, workflow.Starting)
@@ -58,9 +76,13 @@ func (t *turn) admit() {
 }
 
 // prepare evaluates what an attempt is started with: the policy, where it is dynamic, and the body.
-func (t *turn) prepare(n, i, number int) (body []byte, err error) {
+func (t *turn) prepare(n, i int) (body []byte, err error) {
 	m, s := t.m, t.s
 	in := s.Instances[n][i]
+	number := in.Number + 1
+	if number > workflow.MaxAttemptNumber {
+		return nil, fmt.Errorf("%d attempts are the most an instance may have over all its retries", workflow.MaxAttemptNumber)
+	}
 	if m.hasAttemptPolicy(n) {
 		p, err := m.attemptPolicy(s, n, i, number)
 		if err != nil {
@@ -107,26 +129,32 @@ func (m *Machine) startOf(s *State, n, i int, body []byte) *Start {
 		Instance:     i,
 		Key:          m.Key(s, n, i),
 		Number:       in.Number,
-		Generation:   s.Head.Generation,
+		Generation:   in.Current.generation(),
 		Epoch:        in.Current.Epoch,
 		Fence:        in.Fence,
 		IntentAt:     in.Current.IntentAt,
 		Body:         body,
 		BodyHash:     in.Current.BodyHash,
+		Kind:         task.BodyKind,
 		Accepted:     in.Current.Accepted,
 		Place:        in.Current.Place,
 		OnWorkerLoss: p.OnWorkerLoss,
 	}
 	for _, o := range task.Outputs {
-		if o.From == workflow.FromStdout {
-			out.WantStdout = true
+		out.WantStdout = out.WantStdout || o.From == workflow.FromStdout
+		out.WantOutput = out.WantOutput || o.From == workflow.FromFile
+	}
+	if task.BodyKind == workflow.BodyRunWorkflow {
+		out.Child, out.ChildGeneration, out.Depth = in.Current.Place.Child, in.Current.ChildGeneration, s.Input.Depth+1
+		if verdict, _ := m.doom(s, n, in); verdict != "" {
+			out.Terminate = s.Head.Terminated
 		} else {
-			out.WantOutput = true
+			out.Hold = s.Head.holding()
 		}
 	}
 	if p.Retry.AvoidNodes {
 		for _, a := range in.Past {
-			if a.Generation == s.Head.Generation && a.Verdict != workflow.VerdictSucceeded && a.Place.Node != "" {
+			if a.Generation >= s.Tasks[n].Generation && a.Verdict != workflow.VerdictSucceeded && a.Place.Node != "" {
 				out.AvoidNodes = append(out.AvoidNodes, a.Place.Node)
 			}
 		}
@@ -156,6 +184,9 @@ func (t *turn) observe() {
 		return
 	}
 	in := s.Instances[n][i]
+	if m.def.Tasks[n].BodyKind.Engine() {
+		return // nobody else runs it
+	}
 	if in.Current == nil || in.Number != number {
 		if e.Kind == Ended && number <= in.Number {
 			t.emit(Command{Kind: Settle, Attempt: e.Attempt})
@@ -200,11 +231,16 @@ func (t *turn) observe() {
 			return
 		}
 		c.StartedAt, c.Observed, c.Message = e.StartedAt, t.at, ""
+		if m.def.Tasks[n].BodyKind == workflow.BodyRunWorkflow {
+			c.Observed = s.activeAt(t.at)
+		}
 		if c.StartedAt == 0 {
 			c.StartedAt = t.at
 		}
 		t.move(n, i, workflow.Running)
 		m.arm(s, n, i)
+	case ChildPaused, ChildResumed:
+		t.childRests(n, i, e.Kind == ChildPaused)
 	case Ended:
 		if e.Outcome != nil {
 			t.ended(n, i)
@@ -225,13 +261,22 @@ func mergePlace(old, add Place) Place {
 	if add.PID != 0 {
 		old.PID = add.PID
 	}
-	return old
+	return old // the child was decided when the attempt was made
 }
 
 // kill begins to end a live attempt; verdict is what it gets when it dies of that.
 func (t *turn) kill(n, i int, verdict workflow.Verdict, why string) {
 	in := t.s.Instances[n][i]
 	if in.Current == nil || in.Current.Kill != "" {
+		return
+	}
+	if t.m.def.Tasks[n].BodyKind.Engine() {
+		status := workflow.Failed
+		if verdict == workflow.VerdictCancelled {
+			status = workflow.Cancelled
+		}
+		t.endOwn(n, i, verdict, why, nil)
+		t.settleInstance(n, i, status, why)
 		return
 	}
 	in.Current.Kill, in.Current.KillWhy = verdict, why
@@ -245,7 +290,7 @@ func (t *turn) ended(n, i int) {
 	in, o := s.Instances[n][i], t.e.Outcome
 	doom, why := m.doom(s, n, in)
 	a := Attempt{
-		Number: in.Number, Generation: s.Head.Generation, ExitCode: o.ExitCode, Signal: o.Signal, OOM: o.OOM,
+		Number: in.Number, Generation: in.Current.generation(), ExitCode: o.ExitCode, Signal: o.Signal, OOM: o.OOM,
 		Message: o.Message, Place: in.Current.Place, Fence: in.Fence, QueuedAt: in.QueuedAt,
 		StartedAt: in.Current.StartedAt, EndedAt: t.at,
 	}
@@ -254,6 +299,9 @@ func (t *turn) ended(n, i int) {
 	}
 	if o.EndedAt != 0 {
 		a.EndedAt = o.EndedAt
+	}
+	if c := in.Current; c.Place.Child != "" {
+		a.BodyHash, a.ChildGeneration = c.BodyHash, max(c.ChildGeneration, t.e.Generation)
 	}
 	retryable := true
 	switch o.Kind {
@@ -273,18 +321,31 @@ func (t *turn) ended(n, i int) {
 		a.Verdict = workflow.VerdictTimedOut
 	case OutcomeInvalid:
 		a.Verdict, retryable = workflow.VerdictError, false
+	case OutcomeFailed:
+		a.Verdict = workflow.VerdictFailed
+	case OutcomeSkipped:
+		a.Verdict = workflow.VerdictSucceeded
 	default:
 		a.Verdict = workflow.VerdictError
 	}
 	id := s.attemptID(n, i)
-	in.Current = nil
-	in.Past = append(in.Past, a)
-	s.dirty.pack(n, i, len(in.Past)-1)
-	s.dirty.instance(n, i)
+	if s.Head.rests(in.Current) {
+		s.idle--
+	}
+	t.pastOf(n, i, a)
 	s.tasks[n].live.del(i)
 	s.live--
 	t.emit(Command{Kind: Settle, Attempt: id})
 	t.follow(n, i, &a, doom, retryable)
+}
+
+// pastOf makes the attempt in flight one that is over.
+func (t *turn) pastOf(n, i int, a Attempt) {
+	in := t.s.Instances[n][i]
+	in.Current = nil
+	in.Past = append(in.Past, a)
+	t.s.dirty.pack(n, i, len(in.Past)-1)
+	t.s.dirty.instance(n, i)
 }
 
 // judgeExit decides between succeeded and failed for an attempt that ended by itself, whatever was asked of it.

@@ -18,13 +18,15 @@ type derived struct {
 	open, openFinally int
 	// inflight counts queued instances and live attempts of normal tasks: what the run's max_parallel bounds.
 	inflight int
-	// live counts attempts without a verdict, of all tasks.
-	live int
+	// live counts attempts without a verdict that were handed out, of all tasks; idle those of them whose child run has come
+	// to rest in the pause that the run is in.
+	live, idle int
 	// work holds the tasks that want a look, blocked those that wait for the run's max_parallel.
 	work, blocked taskHeap
 	wall, active  timerHeap
 	wake          workflow.Time // of the last WakeAt
 	outputBytes   int           // of all outputs of the run
+	plan          *resetPlan    // of Head.Resetting; nil until it is needed
 }
 
 type taskDerived struct {
@@ -33,11 +35,15 @@ type taskDerived struct {
 	skipBranch                           int // predecessors that skip the branch
 	dataOpen                             int // data edges whose task is not terminal
 
-	tally     tally
-	attempted int // instances that had an attempt
+	tally     tally // of the instances in the view
+	attempted int   // instances that had an attempt since the task was last reset
 
-	// Instances by what they wait for; nil until used.
-	queued, waiting, due, live intSet
+	// Instances by what they wait for; nil until used. Live are the attempts that were handed out.
+	queued, waiting, live intSet
+	// due are the retries whose backoff is over, again the instances that a retry by hand made pending, by position.
+	due, again ordered
+	// positions are those of the instance numbers, -1 for what left the view; nil while they are the numbers themselves.
+	positions []int
 
 	shared *workflow.Shared
 }
@@ -49,26 +55,36 @@ type tally struct {
 }
 
 func (c *tally) add(s workflow.Status, n int) {
+	if count := c.at(s); count != nil {
+		*count += n
+	}
+}
+
+func (c *tally) of(s workflow.Status) int { return *c.at(s) }
+
+// at is the counter of a status; nil for pending, which is not counted.
+func (c *tally) at(s workflow.Status) *int {
 	switch s {
 	case workflow.Queued:
-		c.queued += n
+		return &c.queued
 	case workflow.Waiting:
-		c.waiting += n
+		return &c.waiting
 	case workflow.Starting:
-		c.starting += n
+		return &c.starting
 	case workflow.Running:
-		c.running += n
+		return &c.running
 	case workflow.Succeeded:
-		c.succeeded += n
+		return &c.succeeded
 	case workflow.Failed:
-		c.failed += n
+		return &c.failed
 	case workflow.Skipped:
-		c.skipped += n
+		return &c.skipped
 	case workflow.Omitted:
-		c.omitted += n
+		return &c.omitted
 	case workflow.Cancelled:
-		c.cancelled += n
+		return &c.cancelled
 	}
+	return nil
 }
 
 func (c *tally) terminal() int {
@@ -94,6 +110,50 @@ func (s intSet) sorted() []int {
 	}
 	sort.Ints(out)
 	return out
+}
+
+// ordered is a set of instance numbers that gives the one with the lowest position first. What is deleted leaves its heap
+// when it comes up.
+type ordered struct {
+	heap positionHeap
+	in   map[int]bool
+}
+
+type positionHeap [][2]int // position, number
+
+func (h positionHeap) Len() int           { return len(h) }
+func (h positionHeap) Less(i, j int) bool { return h[i][0] < h[j][0] }
+func (h positionHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *positionHeap) Push(x any)        { *h = append(*h, x.([2]int)) }
+func (h *positionHeap) Pop() any {
+	x := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return x
+}
+
+func (o *ordered) add(position, number int) {
+	if o.in == nil {
+		o.in = map[int]bool{}
+	}
+	if !o.in[number] {
+		o.in[number] = true
+		heap.Push(&o.heap, [2]int{position, number})
+	}
+}
+
+func (o *ordered) del(number int) { delete(o.in, number) }
+
+func (o *ordered) len() int { return len(o.in) }
+
+// first is the member with the lowest position.
+func (o *ordered) first() (position, number int, ok bool) {
+	for len(o.heap) > 0 {
+		if top := o.heap[0]; o.in[top[1]] {
+			return top[0], top[1], true
+		}
+		heap.Pop(&o.heap)
+	}
+	return 0, 0, false
 }
 
 // taskHeap is a set of task numbers that gives the lowest first.
@@ -135,6 +195,12 @@ func (s *State) setStatus(t, i int, to workflow.Status) {
 	if from == to {
 		return
 	}
+	in.Status = to
+	s.dirty.instance(t, i)
+	position, seen := s.position(t, i)
+	if !seen {
+		return
+	}
 	d.tally.add(from, -1)
 	d.tally.add(to, 1)
 	switch from {
@@ -143,15 +209,17 @@ func (s *State) setStatus(t, i int, to workflow.Status) {
 	case workflow.Waiting:
 		d.waiting.del(i)
 		d.due.del(i)
+	case workflow.Pending:
+		d.again.del(i)
 	}
 	switch to {
 	case workflow.Queued:
 		d.queued.add(i)
 	case workflow.Waiting:
 		d.waiting.add(i)
+	case workflow.Pending:
+		d.again.add(position, i)
 	}
-	in.Status = to
-	s.dirty.instance(t, i)
 }
 
 // occupies reports whether an instance of this status counts for max_parallel.

@@ -100,7 +100,7 @@ func (t *turn) react(n int) {
 
 // outranks orders the endings: a stop outranks a timeout, a timeout outranks on_failure.
 func (e Ending) outranks(other Ending) bool {
-	rank := map[Ending]int{EndingDrain: 1, EndingFailFast: 1, EndingTimeout: 2, EndingStop: 3}
+	rank := map[Ending]int{EndingDrain: 1, EndingFailFast: 1, EndingTimeout: 2, EndingStop: 3, EndingSkip: 4}
 	return rank[e] > rank[other]
 }
 
@@ -130,12 +130,13 @@ func (t *turn) dooming(change func()) {
 	t.lookAtAll()
 }
 
-// doomed lists the live attempts that are being killed already.
+// doomed lists the live attempts that are being killed already, and whether that is all there is to say: a child run that is
+// being stopped may still have to be terminated.
 func (t *turn) doomed() map[[2]int]bool {
 	set := map[[2]int]bool{}
 	t.eachLive(func(n, i int) {
 		if v, _ := t.m.doom(t.s, n, t.s.Instances[n][i]); v != "" {
-			set[[2]int{n, i}] = true
+			set[[2]int{n, i}] = t.s.Head.Terminated || t.m.def.Tasks[n].BodyKind != workflow.BodyRunWorkflow
 		}
 	})
 	return set
@@ -144,7 +145,8 @@ func (t *turn) doomed() map[[2]int]bool {
 // killNewly sends the kills that follow from what changed since before.
 func (t *turn) killNewly(before map[[2]int]bool) {
 	t.eachLive(func(n, i int) {
-		if v, _ := t.m.doom(t.s, n, t.s.Instances[n][i]); v != "" && !before[[2]int{n, i}] {
+		v, _ := t.m.doom(t.s, n, t.s.Instances[n][i])
+		if said, dying := before[[2]int{n, i}]; v != "" && (!dying || !said && t.s.Head.Terminated) {
 			t.emit(t.m.command(t.s, n, i))
 		}
 	})
@@ -161,8 +163,10 @@ func (t *turn) eachLive(f func(n, i int)) {
 	}
 }
 
-// changeStatus changes the run's status; queued instances ask for admission again or withdraw, as it lets them.
+// changeStatus changes the run's status; queued instances ask for admission again or withdraw, and child runs are paused or
+// go on, as it lets them.
 func (t *turn) changeStatus(to workflow.RunStatus) {
+	held := t.s.Head.holding()
 	t.regate(func() {
 		h := &t.s.Head
 		if h.PausedAt != 0 && to != workflow.RunPaused {
@@ -174,6 +178,9 @@ func (t *turn) changeStatus(to workflow.RunStatus) {
 		}
 		h.Status = to
 	})
+	if t.s.Head.holding() != held {
+		t.hold()
+	}
 }
 
 // regate makes a change and tells the shell about the wants that it opens or closes.
@@ -216,123 +223,17 @@ func (t *turn) regate(change func()) {
 	}
 }
 
-// stop is the verbs stop and terminate. A run that never began has no finally.
-func (t *turn) stop(terminate bool) {
-	s := t.s
-	h := &s.Head
-	if h.Terminated || !terminate && h.Status == workflow.RunStopping {
-		return
-	}
-	t.record()
-	if h.Status == workflow.RunQueued {
-		terminate = true
-	}
-	why := "stopped"
-	if t.e.Kind == Terminate {
-		why = "terminated"
-	}
-	if t.e.By != "" {
-		why += " by " + t.e.By
-	}
-	if t.e.Reason != "" {
-		why += ": " + t.e.Reason
-	}
-	t.dooming(func() {
-		if terminate {
-			t.regate(func() { h.Terminated = true })
-		}
-		if h.Ending == EndingStop {
-			h.Reason = why
-		}
-		if EndingStop.outranks(h.Ending) {
-			h.Ending, h.Reason = EndingStop, why
-			t.changeStatus(workflow.RunStopping)
-		}
-	})
-}
-
-func (t *turn) pause() {
-	if t.s.Head.Status != workflow.RunRunning {
-		return
-	}
-	t.record()
-	t.changeStatus(workflow.RunPausing)
-}
-
-func (t *turn) resume() {
-	if t.s.Head.Status != workflow.RunPausing && t.s.Head.Status != workflow.RunPaused {
-		return
-	}
-	t.record()
-	t.changeStatus(workflow.RunRunning)
-	t.lookAtAll()
-}
-
-// cancelTask is the verb on a task or one of its instances.
-func (t *turn) cancelTask() {
-	m, s, n, i := t.m, t.s, t.e.Task, t.e.Instance
-	if n < 0 || n >= len(s.Tasks) {
-		return
-	}
-	ts := s.Tasks[n]
-	if ts.Status.Terminal() || ts.Status == workflow.Pending {
-		return
-	}
-	if i < 0 {
-		if ts.Cancelling == CancelByHand {
-			return
-		}
-		t.record()
-		before := t.doomed()
-		ts.Cancelling, ts.ByHand = CancelByHand, true
-		s.dirty.task(n)
-		t.killNewly(before)
-		s.work.add(n)
-		return
-	}
-	if i >= len(s.Instances[n]) {
-		return
-	}
-	in := s.Instances[n][i]
-	if in.Status.Terminal() || in.Current != nil && in.Current.Kill != "" {
-		return
-	}
-	t.record()
-	ts.ByHand = true
-	s.dirty.task(n)
-	if in.Current != nil {
-		verdict, _ := m.doom(s, n, in)
-		in.Current.Kill, in.Current.KillWhy = workflow.VerdictCancelled, "cancelled by hand"
-		s.dirty.instance(n, i)
-		if verdict == "" {
-			t.emit(m.command(s, n, i))
-		}
-		return
-	}
-	t.settleInstance(n, i, workflow.Cancelled, "cancelled by hand")
-}
-
-// verbsKept is how many of the newest verbs a run's head keeps; the audit has all of them.
-const verbsKept = 20
-
-func (t *turn) record() {
-	h := &t.s.Head
-	v := Verb{At: t.at, Kind: t.e.Kind, By: t.e.By, Reason: t.e.Reason}
-	if t.e.Kind == CancelTask {
-		v.Task = t.m.def.Tasks[t.e.Task].Name
-	}
-	h.Verbs = append(h.Verbs, v)
-	if len(h.Verbs) > verbsKept {
-		h.Verbs = h.Verbs[len(h.Verbs)-verbsKept:]
-	}
-	t.s.dirty.markHead()
-}
-
 // conclude lets the run become paused, begin finally, or end.
 func (t *turn) conclude() {
 	m, s := t.m, t.s
 	h := &s.Head
-	if h.Status == workflow.RunQueued || len(s.work.order) > 0 && m.unfinished(s) {
+	if h.Status.Terminal() || m.unfinished(s) {
+		return
+	}
+	if h.Status == workflow.RunQueued {
+		if h.Ending == EndingSkip && s.open == 0 && s.openFinally == 0 {
+			t.finish()
+		}
 		return
 	}
 	if s.open == 0 && !h.FinallyBegun && (s.openFinally == 0 || h.Status == workflow.RunRunning || h.Status == workflow.RunStopping) {
@@ -350,7 +251,7 @@ func (t *turn) conclude() {
 		t.finish()
 		return
 	}
-	if h.Status == workflow.RunPausing && s.live == 0 {
+	if h.Status == workflow.RunPausing && s.live == s.idle {
 		t.changeStatus(workflow.RunPaused)
 	}
 }
@@ -384,8 +285,11 @@ func (t *turn) finish() {
 	m, s := t.m, t.s
 	h := &s.Head
 	status, reason := h.Verdict, h.VerdictReason
-	if h.Ending == EndingStop {
+	switch h.Ending {
+	case EndingStop:
 		status, reason = workflow.RunCancelled, h.Reason
+	case EndingSkip:
+		status, reason = workflow.RunSkipped, h.Reason
 	}
 	if status == workflow.RunSucceeded || status == workflow.RunFailed && reason != "timeout" {
 		for n := range s.Tasks {
@@ -398,7 +302,9 @@ func (t *turn) finish() {
 			}
 		}
 	}
-	if why := t.runOutputs(); why != "" && status == workflow.RunSucceeded {
+	if status == workflow.RunSkipped {
+		// It has nothing to give.
+	} else if why := t.runOutputs(); why != "" && status == workflow.RunSucceeded {
 		status, reason = workflow.RunFailed, why
 	}
 	if h.PausedAt != 0 {

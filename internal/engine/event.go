@@ -12,7 +12,8 @@ type EventKind string
 
 // The events. Everything a run ever learns enters as one of them.
 const (
-	// Begin starts the run. Doubled Begins are dropped.
+	// Begin starts the run, and starts it again after a retry by hand. Doubled Begins are dropped; one with a Generation is for
+	// that alone.
 	Begin EventKind = "begin"
 	// Admit grants an instance that a Want asked for its place in flight. Epoch is the leadership that acts.
 	Admit EventKind = "admit"
@@ -37,7 +38,7 @@ const (
 	Terminate EventKind = "terminate"
 	Pause     EventKind = "pause"
 	Resume    EventKind = "resume"
-	// Retry begins a terminal run that did not succeed anew, from its failures.
+	// Retry resets a terminal run that did not succeed, from its failures on; it is queued then and waits for Begin.
 	Retry EventKind = "retry"
 
 	// The verbs on a task, or on one instance of it (Instance >= 0; -1 = the whole task).
@@ -68,7 +69,7 @@ type Event struct {
 	Task     int // Admit, verbs on a task
 	Instance int // Admit, verbs on a task
 
-	Attempt workflow.AttemptID // Accepted, Refused, Held, Started, Ended
+	Attempt workflow.AttemptID // Accepted, Refused, Held, Started, Ended, ChildPaused, ChildResumed
 
 	Index      uint64 // Accepted
 	Message    string // Refused, Held
@@ -81,7 +82,8 @@ type Event struct {
 	Reason string // verbs
 	// Values are given by hand, as JSON that is not converted yet: SucceedTask, Approve.
 	Values map[string]workflow.Value
-	// Generation makes a Retry idempotent: it is done when the run has reached it. 0 = one more than the run has.
+	// Generation makes a Retry or RetryTask idempotent: it is done when the run has reached it. 0 = one more than the run has.
+	// For the Ended of a child run it is the child's, when it ended.
 	Generation int
 }
 
@@ -147,10 +149,11 @@ type CommandKind string
 // The commands. Start, Kill, Want, WakeAt and Proceed stay outstanding until answered; the others ask for nothing back.
 const (
 	// StartAttempt: start the attempt in Start. Answered by Ended. A repeated start of the same attempt is a no-op; after
-	// Refused it comes again, with a new IntentAt.
+	// Refused it comes again, with a new IntentAt, and for a child run whenever Hold changes.
 	StartAttempt CommandKind = "start"
 	// KillAttempt: stop the attempt in Start. Answered by Ended. It replaces the StartAttempt of the same attempt: whoever
-	// has not acted on that must not start any more, only make sure nothing ever starts.
+	// has not acted on that must not start any more, only make sure nothing ever starts. For a child run it comes again when
+	// what was a stop becomes a terminate.
 	KillAttempt CommandKind = "kill"
 	// Want: the instance asks for admission. Answered by Admit; taken back by Withdraw (at a pause all of them, until resume).
 	Want CommandKind = "want"
@@ -196,7 +199,7 @@ type Start struct {
 	Fence      int64
 	IntentAt   workflow.Time // when this start was (last) decided
 
-	// Body is the rendered body, canonical JSON of a Nomad job; nil when it cannot be rendered to the same bytes as when
+	// Body is the rendered body, canonical JSON of a Nomad job or of the body type of its kind; nil when it cannot be rendered to the same bytes as when
 	// the attempt was recorded (BodyHash): then an attempt that exists is adopted and one that does not is OutcomeInvalid.
 	Body     []byte
 	BodyHash string

@@ -99,7 +99,7 @@ func (t *turn) emit(c Command) { t.commands = append(t.commands, c) }
 // Step folds e into s and returns the commands that became due. e.At is the only clock. The same (s, e) gives the same
 // result on every machine. Events that do not fit, stale and doubled ones are dropped.
 func (m *Machine) Step(s *State, e Event) []Command {
-	if s.Head.Status.Terminal() {
+	if s.Head.Status.Terminal() && !e.Kind.revives() {
 		if e.Kind == Ended {
 			return []Command{{Kind: Settle, Attempt: e.Attempt}}
 		}
@@ -128,24 +128,19 @@ func (t *turn) dispatch() {
 		t.admit()
 	case Tick, Continue:
 		// Timers are handled after every event, and what is left to do by drain.
-	case Accepted, Refused, Held, Started, Ended:
+	case Accepted, Refused, Held, Started, Ended, ChildPaused, ChildResumed:
 		t.observe()
-	case Stop:
-		t.stop(false)
-	case Terminate:
-		t.stop(true)
-	case Pause:
-		t.pause()
-	case Resume:
-		t.resume()
-	case CancelTask:
-		t.cancelTask()
+	default:
+		t.verb()
 	}
 }
 
 func (t *turn) begin() {
 	s := t.s
-	if s.Head.Status != workflow.RunQueued {
+	if s.Head.Status != workflow.RunQueued || s.Head.Ending == EndingSkip {
+		return
+	}
+	if g := t.e.Generation; g != 0 && g != s.Head.Generation {
 		return
 	}
 	s.Head.Status, s.Head.StartedAt = workflow.RunRunning, t.at
@@ -163,10 +158,11 @@ func (t *turn) lookAtAll() {
 	}
 }
 
-// drain looks at the tasks on the work list until the step's budget is used up; what is left goes on with Continue.
+// drain looks at the tasks on the work list until the step's budget is used up; what is left goes on with Continue. The
+// resets of a retry by hand come first: until they are done, what the tasks say is not to be acted upon.
 func (t *turn) drain() {
 	m, s := t.m, t.s
-	for {
+	for s.Head.Resetting == nil || t.reset() {
 		for len(s.work.order) > 0 && t.room() {
 			n := s.work.take()
 			if !t.look(n) {
@@ -186,6 +182,9 @@ func (t *turn) drain() {
 
 // unfinished reports whether the work list holds work, and drops from its front what became moot.
 func (m *Machine) unfinished(s *State) bool {
+	if s.Head.Resetting != nil {
+		return true
+	}
 	for len(s.work.order) > 0 {
 		n := s.work.order[0]
 		if m.wantsLook(s, n) {

@@ -13,7 +13,7 @@ import (
 )
 
 // recordVersion is the version of the durable form. A reader accepts this one and the one before.
-const recordVersion = 1
+const recordVersion = 2
 
 // A run's records, by key:
 //
@@ -49,8 +49,9 @@ type packEntry struct {
 }
 
 type partRecord struct {
-	Keys   []string         `json:"k"`
-	Values []workflow.Value `json:"v"`
+	Keys    []string         `json:"k"`
+	Values  []workflow.Value `json:"v"`
+	Numbers []int            `json:"n,omitempty"`
 }
 
 // dirty is what changed since the last EncodeDirty.
@@ -58,7 +59,7 @@ type dirty struct {
 	input, head bool
 	tasks       map[int]struct{}
 	instances   map[[2]int]struct{}
-	expansions  []int
+	expansions  map[int]struct{}
 	packs       [][3]int // task, instance, index in Past
 	plain       []bool   // by task: its instance lives in the task's record
 
@@ -113,6 +114,13 @@ func (d *dirty) step(record [2]int, chunk [3]int) {
 	}
 }
 
+func (d *dirty) expansion(n int) {
+	if d.expansions == nil {
+		d.expansions = map[int]struct{}{}
+	}
+	d.expansions[n] = struct{}{}
+}
+
 func (d *dirty) pack(n, i, past int) { d.packs = append(d.packs, [3]int{n, i, past}) }
 
 // EncodeDirty returns the records that changed since the last call (all of them, for a new state), sorted by key, and takes
@@ -123,8 +131,8 @@ func (m *Machine) EncodeDirty(s *State) ([]Record, error) {
 	if d.input {
 		w.add(InputKey, s.Input)
 	}
-	for _, n := range d.expansions {
-		w.parts(n, s.Head.Generation, s.Expansions[n])
+	for n := range d.expansions {
+		w.parts(n, max(1, s.Tasks[n].Generation), s.Expansions[n])
 	}
 	s.Head.Packs += w.packs(s, d.packs)
 	if d.head || len(d.packs) > 0 {
@@ -183,6 +191,9 @@ func (w *writer) parts(n, generation int, x *Expansion) {
 	}
 	for i := range x.Keys {
 		part.Keys, part.Values = append(part.Keys, x.Keys[i]), append(part.Values, x.Values[i])
+		if x.Numbers != nil {
+			part.Numbers = append(part.Numbers, x.Numbers[i])
+		}
 		size += len(x.Keys[i]) + len(x.Values[i].JSON) + 16
 		if size >= partBytes {
 			flush()
@@ -253,6 +264,7 @@ func (m *Machine) Load(records []Record) (*State, error) {
 		in := s.Instances[p.Task][p.Instance]
 		in.Past = append(in.Past, p.Attempt)
 	}
+	s.Input.Version, s.Head.Version = recordVersion, recordVersion // of what is written from here on
 	m.rebuild(s)
 	return s, nil
 }
@@ -309,6 +321,7 @@ func (m *Machine) read(s *State, r Record, packs *[]packEntry) error {
 		}
 		s.Expansions[n].Keys = append(s.Expansions[n].Keys, p.Keys...)
 		s.Expansions[n].Values = append(s.Expansions[n].Values, p.Values...)
+		s.Expansions[n].Numbers = append(s.Expansions[n].Numbers, p.Numbers...)
 		return nil
 	}
 	return fmt.Errorf("unknown key: the run was written by another version of cairn")
@@ -339,12 +352,14 @@ func (m *Machine) rebuild(s *State) {
 	for n := range m.def.Tasks {
 		s.dirty.plain[n] = m.def.Tasks[n].Shape() == workflow.ShapePlain
 		s.tasks[n].dataOpen = len(m.graph.Data(n))
+		s.placeNumbers(n)
 	}
 	for n, ts := range s.Tasks {
+		s.outputBytes += ts.givenSize()
 		switch {
 		case ts.Status.Terminal():
 			for _, e := range m.out[n] {
-				m.count(s, n, e)
+				m.count(s, n, e, 1)
 			}
 		case m.def.Tasks[n].Kind == workflow.KindFinally:
 			s.openFinally++
@@ -373,28 +388,34 @@ func (m *Machine) rebuild(s *State) {
 
 func (m *Machine) rebuildInstance(s *State, n, i int) {
 	in, d := s.Instances[n][i], &s.tasks[n]
+	position, seen := s.position(n, i)
+	if !seen {
+		return
+	}
 	d.tally.add(in.Status, 1)
-	if occupies(in.Status) && m.def.Tasks[n].Kind == workflow.KindTask {
+	s.outputBytes += in.outputSize()
+	if occupies(in.Status) && m.counted(n) {
 		s.inflight++
 	}
-	if in.Number > 0 {
+	if m.attempted(s, n, i) {
 		d.attempted++
 	}
 	switch in.Status {
+	case workflow.Pending:
+		d.again.add(position, i)
 	case workflow.Queued:
 		d.queued.add(i)
 	case workflow.Waiting:
 		d.waiting.add(i)
-		if in.RetryAt <= s.Head.Fired {
-			d.due.add(i)
-		}
-	case workflow.Succeeded:
-		if len(in.Past) > 0 {
-			s.outputBytes += outputSize(in.Past[len(in.Past)-1].Outputs)
+		if in.Current == nil && in.RetryAt <= s.Head.Fired {
+			d.due.add(position, i)
 		}
 	}
-	if in.Current != nil {
+	if in.Current != nil && !m.def.Tasks[n].BodyKind.Engine() {
 		d.live.add(i)
 		s.live++
+		if s.Head.rests(in.Current) {
+			s.idle++
+		}
 	}
 }

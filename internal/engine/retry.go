@@ -4,6 +4,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -19,6 +20,9 @@ func (t *turn) follow(n, i int, a *Attempt, doom workflow.Verdict, retryable boo
 	done := func(status workflow.Status, why string) { t.settleInstance(n, i, status, why) }
 	cancelled := doom == workflow.VerdictCancelled
 	switch {
+	case a.Verdict == workflow.VerdictSucceeded && t.e.Outcome.Kind == OutcomeSkipped:
+		done(workflow.Skipped, cmp.Or(a.Message, "its child run was skipped"))
+		return
 	case a.Verdict == workflow.VerdictSucceeded && a.OutputsLost && !m.outputsCovered(n):
 		done(workflow.Failed, "outputs lost: the worker collected them before they were read")
 		return
@@ -126,7 +130,7 @@ func backoff(r workflow.Retry, n int, random float64) time.Duration {
 // outputsCovered reports whether every output of a task has a default, so that lost outputs do no harm.
 func (m *Machine) outputsCovered(n int) bool {
 	for _, o := range m.def.Tasks[n].Outputs {
-		if o.Default == nil {
+		if o.Default == nil && o.From != workflow.FromBody {
 			return false
 		}
 	}

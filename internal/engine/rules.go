@@ -175,31 +175,32 @@ func lenient(r workflow.TriggerRule) bool {
 	return r == workflow.AllSuccess || r == workflow.NoneFailed
 }
 
-// count adds what predecessor p, now terminal, means to the task at the other end of e.
-func (m *Machine) count(s *State, p int, e outEdge) {
+// count adds, by times 1, what predecessor p, which is terminal, means to the task at the other end of e, or takes it away,
+// by times -1.
+func (m *Machine) count(s *State, p int, e outEdge, times int) {
 	d, ts := &s.tasks[e.to], s.Tasks[p]
 	if e.data {
-		d.dataOpen--
+		d.dataOpen -= times
 	}
 	if !e.rule {
 		return
 	}
-	d.terminal++
+	d.terminal += times
 	allowed := ts.Status == workflow.Failed && ts.AllowFailure && lenient(m.def.Tasks[e.to].TriggerRule)
 	switch {
 	case ts.Status.OK() || allowed:
-		d.ok++
+		d.ok += times
 	case ts.Status.Bad():
-		d.bad++
+		d.bad += times
 	}
 	switch ts.Status {
 	case workflow.Succeeded:
-		d.succeeded++
+		d.succeeded += times
 	case workflow.Failed:
-		d.failed++
+		d.failed += times
 	}
 	if ts.SkipBranch {
-		d.skipBranch++
+		d.skipBranch += times
 	}
 }
 
@@ -215,6 +216,12 @@ type scope struct {
 // scopeOf derives the scope of a task: by hand, by fail_fast in its own fan-out, or by the run's ending.
 func (m *Machine) scopeOf(s *State, n int) scope {
 	ts := s.Tasks[n]
+	if g := ts.Given; g != nil && !g.Next {
+		return scope{g.Status, g.Status, g.Why, false}
+	}
+	if s.Head.Ending == EndingSkip {
+		return scope{workflow.Omitted, workflow.Omitted, "run skipped", false}
+	}
 	switch ts.Cancelling {
 	case CancelByHand:
 		return scope{workflow.Cancelled, workflow.Cancelled, "cancelled by hand", false}

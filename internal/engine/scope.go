@@ -4,8 +4,6 @@
 package engine
 
 import (
-	"strconv"
-
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -65,28 +63,24 @@ func (m *Machine) taskValues(s *State, n int, seen bool) *workflow.TaskValues {
 	}
 	if seen {
 		out.Instances = make([]workflow.InstanceValues, ts.Size)
-		for i := range out.Instances {
-			out.Instances[i] = m.instanceValues(s, n, i, true)
+		for position := range out.Instances {
+			out.Instances[position] = m.instanceValues(s, n, m.NumberAt(s, n, position), true)
 		}
 	}
 	return out
 }
 
 func (m *Machine) instanceValues(s *State, n, i int, seen bool) workflow.InstanceValues {
-	task, ts := &m.def.Tasks[n], s.Tasks[n]
-	out := workflow.InstanceValues{Key: m.Key(s, n, i), Status: ts.Status, Outputs: make(map[string]workflow.Value, len(task.Outputs))}
+	task := &m.def.Tasks[n]
+	out := workflow.InstanceValues{
+		Key: m.Key(s, n, i), Status: workflow.Pending, Outputs: make(map[string]workflow.Value, len(task.Outputs)),
+	}
 	var written map[string]workflow.Value
-	switch {
-	case !seen:
-		out.Status = workflow.Pending
-	case i < len(s.Instances[n]):
-		in := s.Instances[n][i]
-		out.Status = in.Status
-		if in.Status == workflow.Succeeded && len(in.Past) > 0 {
-			written = in.Past[len(in.Past)-1].Outputs
+	if seen {
+		if out.Status = m.InstanceStatus(s, n, i); task.Shape() == workflow.ShapePlain {
+			out.Status = s.Tasks[n].Status
 		}
-	case ts.Rest != "":
-		out.Status = ts.Rest
+		written = m.Written(s, n, i)
 	}
 	for _, o := range task.Outputs {
 		v, ok := written[o.Name]
@@ -97,30 +91,4 @@ func (m *Machine) instanceValues(s *State, n, i int, seen bool) workflow.Instanc
 		out.Outputs[o.Name] = v
 	}
 	return out
-}
-
-// Key is the key of an instance: of for_each, the index of count as text, empty for a plain task.
-func (m *Machine) Key(s *State, n, i int) string {
-	if x := s.Expansions[n]; x != nil {
-		if i < len(x.Keys) {
-			return x.Keys[i]
-		}
-		return ""
-	}
-	if m.def.Tasks[n].Count != nil {
-		return strconv.Itoa(i)
-	}
-	return ""
-}
-
-// each is `each.*` of an instance; nil for a plain task.
-func (m *Machine) each(s *State, n, i int) *workflow.Each {
-	switch {
-	case s.Expansions[n] != nil:
-		return &workflow.Each{Key: s.Expansions[n].Keys[i], Value: s.Expansions[n].Values[i], Index: i}
-	case m.def.Tasks[n].Count != nil:
-		key := strconv.Itoa(i)
-		return &workflow.Each{Key: key, Value: workflow.Value{JSON: []byte(key)}, Index: i}
-	}
-	return nil
 }

@@ -53,6 +53,10 @@ type Head struct {
 
 	PausedAt    workflow.Time `json:"paused_at,omitempty"`    // since when it is paused
 	PausedTotal time.Duration `json:"paused_total,omitempty"` // before that
+	Pauses      int           `json:"pauses,omitempty"`       // how often it was paused; Current.Idle refers to it
+
+	// Resetting is the retry by hand whose resets are under way: until they are done no task is looked at.
+	Resetting *Resetting `json:"resetting,omitempty"`
 
 	Packs   int                       `json:"packs,omitempty"` // packs written so far
 	Outputs map[string]workflow.Value `json:"outputs,omitempty"`
@@ -68,13 +72,25 @@ const (
 	EndingTimeout  Ending = "timeout"   // the run's own timeout
 	EndingDrain    Ending = "drain"     // on_failure = "drain"
 	EndingFailFast Ending = "fail_fast" // on_failure = "fail_fast"
+	EndingSkip     Ending = "skip"      // it never began, and never will
 )
+
+// Resetting says what a retry by hand resets: with everything downstream of it. The set follows from this and the state, and
+// does not change while it is worked off: a task that is done has the generation of the run.
+type Resetting struct {
+	Task    int  `json:"task"`              // the task that is retried; AllFailed = whatever did not succeed
+	Finally bool `json:"finally,omitempty"` // finally too: the run was over
+}
+
+// AllFailed is Resetting.Task of a retry from failure.
+const AllFailed = -1
 
 // Verb is a verb that somebody used on the run.
 type Verb struct {
 	At     workflow.Time `json:"at"`
 	Kind   EventKind     `json:"kind"`
 	Task   string        `json:"task,omitempty"`
+	Key    string        `json:"key,omitempty"` // of the instance that was meant
 	By     string        `json:"by,omitempty"`
 	Reason string        `json:"reason,omitempty"`
 }
@@ -88,8 +104,14 @@ type TaskState struct {
 	Unseen []int `json:"unseen,omitempty"`
 	// Exempt: a handler below a failed task, or a task all of whose edges come from such: drain and fail_fast spare it.
 	Exempt bool `json:"exempt,omitempty"`
-	// Expanded says that Size is decided. Instances below Begun have a record; the others are pending, or share Rest.
+	// Generation is the one in which the task was last reset; 0 stands for the first.
+	Generation int `json:"generation,omitempty"`
+	// Resetting: some of its instances are reset for the run's generation, and the task itself is not yet.
+	Resetting bool `json:"resetting,omitempty"`
+	// Expanded says that Size is decided. Instances below Begun have a record; the others, and those whose record says
+	// pending, are pending, or share Rest. Stale: the expansion is of an earlier generation and is evaluated anew.
 	Expanded bool `json:"expanded,omitempty"`
+	Stale    bool `json:"stale,omitempty"`
 	Size     int  `json:"size,omitempty"`
 	Begun    int  `json:"begun,omitempty"`
 	// Rest is the status of the instances that never began, once the task can begin no more of them.
@@ -101,6 +123,13 @@ type TaskState struct {
 	Cancelling Cancelling `json:"cancelling,omitempty"`
 	// ByHand: it, or an instance of it, was cancelled by a verb.
 	ByHand bool `json:"by_hand,omitempty"`
+	// Given is what somebody decided about the task by hand; Ahead the same about instances without a record, by number.
+	Given *Given         `json:"given,omitempty"`
+	Ahead map[int]*Given `json:"ahead,omitempty"`
+	// CopiedFrom is the run whose results stand in for the task (rerun). Outside: the rerun was not to run it, and so no
+	// retry does.
+	CopiedFrom workflow.RunID `json:"copied_from,omitempty"`
+	Outside    bool           `json:"outside,omitempty"`
 	// SkipBranch: skipped, and dependents under all_success are skipped with it.
 	SkipBranch bool `json:"skip_branch,omitempty"`
 	// AllowFailure as evaluated when the task began.
@@ -118,6 +147,16 @@ const (
 	CancelFailFast Cancelling = "fail_fast"
 )
 
+// Given is a result that no attempt made: somebody skipped a task or an instance, or took it for succeeded, or a rerun copied
+// it.
+type Given struct {
+	Status  workflow.Status           `json:"status"`
+	Why     string                    `json:"why,omitempty"`
+	Outputs map[string]workflow.Value `json:"outputs,omitempty"`
+	// Next: the run was over; it acts when a retry resets what it is about.
+	Next bool `json:"next,omitempty"`
+}
+
 // Instance is the durable state of one begun instance of a task.
 type Instance struct {
 	Status workflow.Status `json:"s"`
@@ -132,6 +171,9 @@ type Instance struct {
 	QueuedAt   workflow.Time `json:"qa,omitempty"` // when it last asked for admission
 	EndedAt    workflow.Time `json:"e,omitempty"`
 
+	// Given is a result that no attempt made. One without outputs has those of the task's own.
+	Given *Given `json:"g,omitempty"`
+
 	// Current is the attempt in flight; nil when there is none. Past attempts are in packs.
 	Current *Current `json:"c,omitempty"`
 
@@ -144,23 +186,35 @@ type Instance struct {
 
 // Current is an attempt that has no verdict yet.
 type Current struct {
-	Epoch    uint64        `json:"ep,omitempty"`
-	BodyHash string        `json:"b,omitempty"`
-	IntentAt workflow.Time `json:"i"` // when this start was last decided: anew after each certain refusal
+	Epoch      uint64        `json:"ep,omitempty"`
+	Generation int           `json:"g,omitempty"` // of the run when it was admitted; 0 stands for the first
+	BodyHash   string        `json:"b,omitempty"`
+	IntentAt   workflow.Time `json:"i"` // when this start was last decided: anew after each certain refusal
 	// IntentSince is when the attempt was admitted: start_timeout counts from here.
 	IntentSince workflow.Time `json:"is"`
 	Accepted    uint64        `json:"a,omitempty"`
 	Place       Place         `json:"pl"`
 
-	StartedAt workflow.Time `json:"st,omitempty"` // observed; timeout counts from ObservedAt
-	Observed  workflow.Time `json:"ob,omitempty"` // active time at which Started came in
+	StartedAt workflow.Time `json:"st,omitempty"` // observed; timeout counts from Observed
+	Observed  workflow.Time `json:"ob,omitempty"` // when Started came in; active time for a child run
 	Message   string        `json:"m,omitempty"`  // why it does not run yet
 	// ImpossibleSince: since when no worker could ever run it; 0 = not so.
 	ImpossibleSince workflow.Time `json:"im,omitempty"`
 	// Kill is why Cairn is ending it: the verdict it gets when it dies of it. Empty = it is not.
 	Kill    workflow.Verdict `json:"k,omitempty"`
 	KillWhy string           `json:"kw,omitempty"`
+
+	// Of approval and wait: when it ends by itself (0 = never), what that means, and who may decide.
+	Due       workflow.Time      `json:"d,omitempty"`
+	OnTimeout workflow.OnTimeout `json:"ot,omitempty"`
+	Approvers []string           `json:"ap,omitempty"`
+
+	// Of run_workflow: the generation that the child is to reach, and the pause (Head.Pauses) in which it came to rest.
+	ChildGeneration int `json:"cg,omitempty"`
+	Idle            int `json:"id,omitempty"`
 }
+
+func (c *Current) generation() int { return max(1, c.Generation) }
 
 // Attempt is an ended attempt, written once.
 type Attempt struct {
@@ -180,7 +234,10 @@ type Attempt struct {
 	// Outputs of a succeeded attempt: every declared output that was written. Nil otherwise.
 	Outputs     map[string]workflow.Value `json:"outputs,omitempty"`
 	OutputsLost bool                      `json:"outputs_lost,omitempty"`
-	Notes       []string                  `json:"notes,omitempty"` // e.g. undeclared outputs
+	// Of run_workflow: what the child was started with, and the generation in which it ended.
+	BodyHash        string   `json:"body_hash,omitempty"`
+	ChildGeneration int      `json:"child_generation,omitempty"`
+	Notes           []string `json:"notes,omitempty"` // e.g. undeclared outputs
 }
 
 // State is the whole state of one run, in memory. Only Machine changes it. A caller reads it; nothing it reads may be
@@ -189,7 +246,8 @@ type State struct {
 	Input Input
 	Head  Head
 	Tasks []*TaskState
-	// Instances by task number: the begun ones.
+	// Instances by task number, then by instance number: those that have a record. An instance number is for ever; where an
+	// instance stands in its task is Machine.Position.
 	Instances [][]*Instance
 	// Expansions by task number: nil unless for_each expanded it.
 	Expansions []*Expansion
@@ -198,10 +256,12 @@ type State struct {
 	dirty   dirty // what the next EncodeDirty returns
 }
 
-// Expansion is the evaluated for_each of a task: immutable within a generation.
+// Expansion is the evaluated for_each of a task, by position: immutable within a generation.
 type Expansion struct {
 	Keys   []string         `json:"keys"`
 	Values []workflow.Value `json:"values"`
+	// Numbers are the instance numbers by position, of an expansion that replaced another; nil = the positions themselves.
+	Numbers []int `json:"numbers,omitempty"`
 }
 
 // HeadKey is the record that holds the head of a run.

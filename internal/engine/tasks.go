@@ -5,13 +5,13 @@ package engine
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"math"
-	"sort"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
+
+// maxChildren is how many child runs of a task go at the same time: nothing else bounds those.
+const maxChildren = 128
 
 // window bounds how many instances of a task are queued at once, so that the shell's admission queue and one step's changes
 // stay small however wide a fan-out is.
@@ -70,7 +70,7 @@ func (m *Machine) wantsLook(s *State, n int) bool {
 		c = scope{}
 	}
 	if c.rest != "" {
-		if ts.Rest == "" && (ts.Begun < ts.Size || len(d.queued) > 0) {
+		if ts.Rest == "" && m.hasRest(s, n) {
 			return true
 		}
 		if c.attempted != "" && len(d.queued)+len(d.waiting) > 0 {
@@ -78,8 +78,11 @@ func (m *Machine) wantsLook(s *State, n int) bool {
 		}
 	}
 	if ts.Rest != "" {
+		if d.again.len() > 0 {
+			return true
+		}
 		for i := range d.queued {
-			if s.Instances[n][i].Number == 0 {
+			if !m.attempted(s, n, i) {
 				return true
 			}
 		}
@@ -90,6 +93,18 @@ func (m *Machine) wantsLook(s *State, n int) bool {
 // isBlocked reports whether task n would begin instances if the run's max_parallel let it.
 func (m *Machine) isBlocked(s *State, n int) bool {
 	return m.fillable(s, n) && !m.runRoomFor(s, n)
+}
+
+// hasRest reports whether task n has instances in the view that Rest would be about.
+func (m *Machine) hasRest(s *State, n int) bool {
+	d := &s.tasks[n]
+	return s.unbegun(n) > 0 || d.again.len() > 0 || len(d.queued) > 0
+}
+
+// attempted reports whether an instance had an attempt since its task was last reset.
+func (m *Machine) attempted(s *State, n, i int) bool {
+	in := s.Instances[n][i]
+	return in.Current != nil || len(in.Past) > 0 && in.Past[len(in.Past)-1].Generation >= s.Tasks[n].Generation
 }
 
 // beginTask fixes the view, evaluates `when` and expands the task. It reports false when the task ended at that.
@@ -128,10 +143,11 @@ func (t *turn) beginTask(n int) bool {
 			return false
 		}
 	}
-	if err := m.expand(s, n, policy); err != nil {
+	if err := t.expand(n); err != nil {
 		t.endTask(n, workflow.Failed, err.Error())
 		return false
 	}
+	ts.MaxParallel, ts.MinSuccess = policy.MaxParallel, minSuccess(policy.MinSuccess, ts.Size)
 	if ts.Size == 0 {
 		t.endTask(n, workflow.Skipped, "no instances")
 		return false
@@ -151,152 +167,11 @@ func (t *turn) lookBelow(n int) {
 // place is a range as people write it.
 func place(r workflow.Range) string { return fmt.Sprintf("%s:%d", r.File, r.Line) }
 
-// expand decides the instances of a task.
-func (m *Machine) expand(s *State, n int, policy *workflow.Policy) error {
-	ts, task := s.Tasks[n], &m.def.Tasks[n]
-	size := 1
-	switch {
-	case task.Count != nil:
-		v, err := m.eval.Evaluate(*task.Count, workflow.Scope{Shared: m.shared(s, n)})
-		if err != nil {
-			return err
-		}
-		var count float64
-		if v.Null() || json.Unmarshal(v.JSON, &count) != nil || count < 0 || count != math.Trunc(count) {
-			return fmt.Errorf("%s: `count` must be a whole number, 0 or more", place(task.Count.Range))
-		}
-		if count > workflow.MaxInstances {
-			return fmt.Errorf("%s: `count` is %.0f, at most %d instances", place(task.Count.Range), count, workflow.MaxInstances)
-		}
-		size = int(count)
-	case task.ForEach != nil:
-		x, err := m.expansion(s, n)
-		if err != nil {
-			return err
-		}
-		s.Expansions[n] = x
-		s.dirty.expansions = append(s.dirty.expansions, n)
-		size = len(x.Keys)
-	}
-	ts.Expanded, ts.Size, ts.MaxParallel = true, size, policy.MaxParallel
-	ts.MinSuccess = minSuccess(policy.MinSuccess, size)
-	s.Instances[n] = make([]*Instance, 0, min(size, window))
-	return nil
-}
-
-// minSuccess is the number of instances that must succeed: percentages round up, more than there are means all.
-func minSuccess(p workflow.MinSuccess, size int) int {
-	switch {
-	case p.Number > 0:
-		return min(p.Number, size)
-	case p.Percent > 0:
-		return min(int(math.Ceil(p.Percent*float64(size)/100-1e-9)), size)
-	}
-	return size
-}
-
-// expansion evaluates for_each: a map by key, a set of strings by element, a list by its key expression.
-func (m *Machine) expansion(s *State, n int) (*Expansion, error) {
-	task := &m.def.Tasks[n]
-	where := place(task.ForEach.Range)
-	shared := m.shared(s, n)
-	v, err := m.eval.Evaluate(*task.ForEach, workflow.Scope{Shared: shared})
-	if err != nil {
-		return nil, err
-	}
-	x := &Expansion{}
-	add := func(key string, raw json.RawMessage) {
-		x.Keys = append(x.Keys, key)
-		x.Values = append(x.Values, workflow.Value{JSON: raw, Sensitive: v.Sensitive})
-	}
-	var asMap map[string]json.RawMessage
-	var asList []json.RawMessage
-	switch {
-	case v.Null():
-		return nil, fmt.Errorf("%s: `for_each` is null", where)
-	case json.Unmarshal(v.JSON, &asMap) == nil:
-		keys := make([]string, 0, len(asMap))
-		for k := range asMap {
-			keys = append(keys, k)
-		}
-		sort.Strings(keys)
-		for _, k := range keys {
-			add(k, asMap[k])
-		}
-	case json.Unmarshal(v.JSON, &asList) != nil:
-		return nil, fmt.Errorf("%s: `for_each` must be a map, a set of strings, or a list with `key`", where)
-	case task.Key == nil:
-		keys := make([]string, len(asList))
-		for i, raw := range asList {
-			if json.Unmarshal(raw, &keys[i]) != nil || string(raw) == "null" {
-				return nil, fmt.Errorf("%s: `for_each` over a set takes strings; for a list write `key`", where)
-			}
-		}
-		sort.Strings(keys)
-		for _, k := range keys {
-			raw, err := json.Marshal(k)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", where, err)
-			}
-			add(k, raw)
-		}
-	default:
-		for i, raw := range asList {
-			each := &workflow.Each{Value: workflow.Value{JSON: raw, Sensitive: v.Sensitive}, Index: i}
-			k, err := m.eval.Evaluate(*task.Key, workflow.Scope{Shared: shared, Each: each})
-			if err != nil {
-				return nil, err
-			}
-			key, err := keyText(k)
-			if err != nil {
-				return nil, fmt.Errorf("%s: key of element %d: %w", place(task.Key.Range), i, err)
-			}
-			add(key, raw)
-		}
-	}
-	return x, checkKeys(x.Keys, where)
-}
-
-func keyText(v workflow.Value) (string, error) {
-	var s string
-	if json.Unmarshal(v.JSON, &s) == nil && !v.Null() {
-		return s, nil
-	}
-	var num json.Number
-	if json.Unmarshal(v.JSON, &num) == nil && !v.Null() {
-		return num.String(), nil
-	}
-	return "", fmt.Errorf("must be a string or a number")
-}
-
-func checkKeys(keys []string, where string) error {
-	seen, total := make(map[string]bool, len(keys)), 0
-	for _, k := range keys {
-		switch {
-		case k == "":
-			return fmt.Errorf("%s: an instance key is empty", where)
-		case len(k) > workflow.MaxKeyBytes:
-			return fmt.Errorf("%s: the key %.20q… has %d bytes, at most %d", where, k, len(k), workflow.MaxKeyBytes)
-		case seen[k]:
-			return fmt.Errorf("%s: the key %q occurs twice", where, k)
-		}
-		seen[k] = true
-		total += len(k)
-	}
-	if total > workflow.MaxExpansionBytes {
-		return fmt.Errorf("%s: the keys have %d bytes together, at most %d", where, total, workflow.MaxExpansionBytes)
-	}
-	if len(keys) > workflow.MaxInstances {
-		return fmt.Errorf("%s: %d instances, at most %d", where, len(keys), workflow.MaxInstances)
-	}
-	return nil
-}
-
 // cancelRest applies a scope: instances not begun get its status, and where it ends attempted ones, those that wait too.
 func (t *turn) cancelRest(n int, c scope) bool {
 	s := t.s
 	ts, d := s.Tasks[n], &s.tasks[n]
-	if ts.Rest == "" && (ts.Begun < ts.Size || len(d.queued) > 0) {
+	if ts.Rest == "" && t.m.hasRest(s, n) {
 		ts.Rest = c.rest
 		if ts.Reason == "" {
 			ts.Reason = c.why
@@ -312,87 +187,156 @@ func (t *turn) cancelRest(n int, c scope) bool {
 				return false
 			}
 			status := c.attempted
-			if s.Instances[n][i].Number == 0 {
+			if !t.m.attempted(s, n, i) {
 				status = c.rest
 			}
-			t.settleInstance(n, i, status, c.why)
+			t.settleFor(n, i, status, c.why)
 		}
 	}
 	return true
 }
 
-// cancelQueued gives the queued instances that had no attempt the status of the rest.
+// settleFor settles an instance because of what was decided about its task. An approval or a wait ends with that.
+func (t *turn) settleFor(n, i int, status workflow.Status, why string) {
+	in, g := t.s.Instances[n][i], t.s.Tasks[n].Given
+	if in.Status == workflow.Waiting && in.Current != nil {
+		t.endOwn(n, i, workflow.VerdictCancelled, why, nil)
+	}
+	if g != nil && !g.Next && g.Status == status {
+		in.Given = &Given{Status: status, Why: why}
+	}
+	t.settleInstance(n, i, status, why)
+}
+
+// cancelQueued gives the instances that are queued or pending again, and had no attempt, the status of the rest.
 func (t *turn) cancelQueued(n int) bool {
 	s := t.s
-	for _, i := range s.tasks[n].queued.sorted() {
-		if s.Instances[n][i].Number > 0 {
+	d := &s.tasks[n]
+	for _, i := range d.queued.sorted() {
+		if t.m.attempted(s, n, i) {
 			continue
 		}
 		if !t.room() {
 			return false
 		}
-		t.settleInstance(n, i, s.Tasks[n].Rest, s.Tasks[n].Reason)
+		t.settleFor(n, i, s.Tasks[n].Rest, s.Tasks[n].Reason)
 	}
-	return true
+	for {
+		_, i, ok := d.again.first()
+		if !ok {
+			return true
+		}
+		if !t.room() {
+			return false
+		}
+		t.settleFor(n, i, s.Tasks[n].Rest, s.Tasks[n].Reason)
+	}
 }
 
-// fillable reports whether task n has instances that may ask for admission, but for the run's max_parallel.
+// fillable reports whether task n has instances that may begin, but for the run's max_parallel.
 func (m *Machine) fillable(s *State, n int) bool {
 	ts, d := s.Tasks[n], &s.tasks[n]
 	if !ts.Expanded || ts.Status.Terminal() || !m.mayStart(s, n) {
 		return false
 	}
-	if len(d.due) == 0 && (ts.Rest != "" || ts.Begun == ts.Size) {
+	if d.due.len() == 0 && (ts.Rest != "" || s.unbegun(n) == 0 && d.again.len() == 0) {
 		return false
 	}
-	return d.tally.queued < window && (ts.MaxParallel == 0 || d.inflight() < ts.MaxParallel)
+	inflight := d.inflight()
+	switch m.def.Tasks[n].BodyKind {
+	case workflow.BodyApproval, workflow.BodyWait:
+		inflight = d.tally.waiting
+	case workflow.BodyRunWorkflow:
+		if inflight >= maxChildren {
+			return false
+		}
+	}
+	return d.tally.queued < window && (ts.MaxParallel == 0 || inflight < ts.MaxParallel)
 }
 
 func (m *Machine) canFill(s *State, n int) bool { return m.fillable(s, n) && m.runRoomFor(s, n) }
 
-// runRoomFor reports whether the run's max_parallel lets another instance of task n in; finally does not obey it.
-func (m *Machine) runRoomFor(s *State, n int) bool {
-	return m.def.Tasks[n].Kind == workflow.KindFinally || m.runHasRoom(s)
+// runRoomFor reports whether the run's max_parallel lets another instance of task n in.
+func (m *Machine) runRoomFor(s *State, n int) bool { return !m.counted(n) || m.runHasRoom(s) }
+
+// counted reports whether the run's max_parallel counts the instances of task n: not those of finally, and not what needs no
+// machine. Of the latter a child run counts, for what runs in it.
+func (m *Machine) counted(n int) bool {
+	task := &m.def.Tasks[n]
+	return task.Kind == workflow.KindTask && (task.BodyKind.Cluster() || task.BodyKind == workflow.BodyRunWorkflow)
 }
 
 func (m *Machine) runHasRoom(s *State) bool {
 	return m.def.MaxParallel == 0 || s.inflight < m.def.MaxParallel
 }
 
-// fill asks for admission for due retries first, then for instances that have not begun, as far as the bounds let it.
+// fill begins due retries first, then instances that are pending, in their order and as far as the bounds let it.
 func (t *turn) fill(n int) bool {
 	m, s := t.m, t.s
 	ts, d := s.Tasks[n], &s.tasks[n]
-	if len(d.due) > 0 {
-		for _, i := range d.due.sorted() {
-			if !m.canFill(s, n) {
-				break
-			}
-			if !t.room() {
-				return false
-			}
-			t.queue(n, i)
-		}
-	}
-	for ts.Rest == "" && ts.Begun < ts.Size && m.canFill(s, n) {
+	for d.due.len() > 0 && m.canFill(s, n) {
 		if !t.room() {
 			return false
 		}
-		i := ts.Begun
-		ts.Begun++
-		s.dirty.task(n)
-		s.Instances[n] = append(s.Instances[n], &Instance{})
-		if m.def.Tasks[n].BodyKind == workflow.BodyJoin {
-			s.Instances[n][i].QueuedAt = t.at
-			t.settleInstance(n, i, workflow.Succeeded, "")
-			continue
+		_, i, _ := d.due.first()
+		t.launch(n, i)
+	}
+	for ts.Rest == "" && m.canFill(s, n) {
+		if !t.room() {
+			return false
 		}
-		t.queue(n, i)
+		i, ok := t.nextPending(n)
+		if !ok {
+			break
+		}
+		t.launch(n, i)
 	}
 	if m.isBlocked(s, n) {
 		s.blocked.add(n)
 	}
 	return true
+}
+
+// nextPending is the first instance that is to begin, by position: one that a retry made pending, or one without a record,
+// which it gets now.
+func (t *turn) nextPending(n int) (int, bool) {
+	s := t.s
+	ts := s.Tasks[n]
+	position, i, again := s.tasks[n].again.first()
+	if s.unbegun(n) > 0 {
+		if fresh, _ := s.position(n, ts.Begun); !again || fresh < position {
+			i, again = ts.Begun, true
+			ts.Begun++
+			s.dirty.task(n)
+			s.Instances[n] = append(s.Instances[n], &Instance{})
+		}
+	}
+	return i, again
+}
+
+// launch begins an instance, or its next try.
+func (t *turn) launch(n, i int) {
+	s := t.s
+	ts, in := s.Tasks[n], s.Instances[n][i]
+	if g := ts.Ahead[i]; g != nil && !g.Next {
+		delete(ts.Ahead, i)
+		s.dirty.task(n)
+		in.Given, in.QueuedAt = g, t.at
+		s.outputBytes += outputSize(g.Outputs)
+		t.settleInstance(n, i, g.Status, g.Why)
+		return
+	}
+	switch t.m.def.Tasks[n].BodyKind {
+	case workflow.BodyJoin:
+		in.QueuedAt = t.at
+		t.settleInstance(n, i, workflow.Succeeded, "")
+	case workflow.BodyApproval, workflow.BodyWait:
+		t.open(n, i)
+	case workflow.BodyRunWorkflow:
+		t.spawn(n, i)
+	default:
+		t.queue(n, i)
+	}
 }
 
 func (t *turn) queue(n, i int) {
@@ -407,9 +351,8 @@ func (t *turn) queue(n, i int) {
 func (t *turn) move(n, i int, to workflow.Status) {
 	m, s := t.m, t.s
 	from := s.Instances[n][i].Status
-	normal := m.def.Tasks[n].Kind == workflow.KindTask
 	s.setStatus(n, i, to)
-	if normal {
+	if m.counted(n) {
 		s.inflight += delta(occupies(to)) - delta(occupies(from))
 	}
 	t.mirror(n)
@@ -489,7 +432,8 @@ func (t *turn) despair(n int) {
 // complete reports whether every instance of task n is terminal or never will be.
 func (m *Machine) complete(s *State, n int) bool {
 	ts := s.Tasks[n]
-	return ts.Expanded && s.tasks[n].tally.terminal() == ts.Begun && (ts.Begun == ts.Size || ts.Rest != "")
+	rest := s.unbegun(n)
+	return ts.Expanded && s.tasks[n].tally.terminal() == ts.Size-rest && (rest == 0 || ts.Rest != "")
 }
 
 // judgeTask ends a task whose instances are all terminal (semantics, "Fan-out").
@@ -499,25 +443,35 @@ func (t *turn) judgeTask(n int) {
 	if !m.complete(s, n) {
 		return
 	}
-	rest := ts.Size - ts.Begun
+	rest, ok, skipped := s.unbegun(n), c.succeeded+c.skipped, c.skipped
+	if ts.Rest.OK() {
+		ok += rest
+	}
+	if ts.Rest == workflow.Skipped {
+		skipped += rest
+	}
 	reason := ts.Reason
-	if ts.Size == 1 && ts.Begun == 1 {
-		reason = s.Instances[n][0].Reason
-		if reason == "" {
-			reason = ts.Reason
-		}
+	if ts.Size == 1 && rest == 0 {
+		reason = cmp.Or(s.Instances[n][m.NumberAt(s, n, 0)].Reason, ts.Reason)
 	}
 	status := workflow.Succeeded
 	switch {
-	case c.succeeded+c.skipped >= ts.MinSuccess:
-		reason = ""
-		if c.skipped == ts.Size {
+	case ok >= ts.MinSuccess:
+		switch {
+		case ts.Given != nil:
+			reason = ts.Given.Why
+		case ts.Size > 1 || rest > 0:
+			reason = ""
+		default:
+			reason = s.Instances[n][m.NumberAt(s, n, 0)].Reason
+		}
+		if skipped == ts.Size {
 			status = workflow.Skipped
 		}
 	case c.failed > 0:
 		status = workflow.Failed
 		if ts.Size > 1 {
-			reason = fmt.Sprintf("%d of %d instances succeeded, %d needed", c.succeeded+c.skipped, ts.Size, ts.MinSuccess)
+			reason = fmt.Sprintf("%d of %d instances succeeded, %d needed", ok, ts.Size, ts.MinSuccess)
 		}
 	case s.tasks[n].attempted == 0 && c.cancelled == 0 && c.succeeded == 0 && (rest == 0 || ts.Rest == workflow.Omitted):
 		status = workflow.Omitted
@@ -532,6 +486,9 @@ func (t *turn) endTask(n int, status workflow.Status, reason string) {
 	m, s := t.m, t.s
 	ts := s.Tasks[n]
 	ts.Status, ts.Reason, ts.EndedAt = status, reason, t.at
+	if ts.Expanded && ts.Rest == "" && (s.unbegun(n) > 0 || s.tasks[n].again.len() > 0) {
+		ts.Rest = status // it ended before its instances could begin anew
+	}
 	s.dirty.task(n)
 	s.tasks[n].shared = nil
 	if m.def.Tasks[n].Kind == workflow.KindFinally {
@@ -540,7 +497,7 @@ func (t *turn) endTask(n int, status workflow.Status, reason string) {
 		s.open--
 	}
 	for _, e := range m.out[n] {
-		m.count(s, n, e)
+		m.count(s, n, e, 1)
 		s.work.add(e.to)
 	}
 	t.react(n)

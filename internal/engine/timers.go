@@ -22,6 +22,7 @@ const (
 	timerBackoff  timerKind = "backoff"
 	timerStart    timerKind = "start" // start_timeout, or impossibleAfter
 	timerTimeout  timerKind = "timeout"
+	timerOwn      timerKind = "own" // the end of a wait, the timeout of an approval
 )
 
 type timer struct {
@@ -79,6 +80,10 @@ func (m *Machine) timersOf(s *State, t, i int, each func(timer, bool)) {
 		each(timer{in.FirstStart.Add(p.Deadline), timerDeadline, t, i}, true)
 	}
 	switch {
+	case in.Status == workflow.Waiting && c != nil:
+		if c.Due != 0 {
+			each(timer{c.Due, timerOwn, t, i}, false)
+		}
 	case in.Status == workflow.Waiting && !m.isDue(s, t, i):
 		each(timer{in.RetryAt, timerBackoff, t, i}, false)
 	case in.Status == workflow.Starting && p.StartTimeout > 0:
@@ -86,13 +91,13 @@ func (m *Machine) timersOf(s *State, t, i int, each func(timer, bool)) {
 	case in.Status == workflow.Starting && c.ImpossibleSince != 0:
 		each(timer{c.ImpossibleSince.Add(impossibleAfter), timerStart, t, i}, false)
 	case in.Status == workflow.Running && m.timeout(p, t) > 0:
-		each(timer{c.Observed.Add(m.timeout(p, t)), timerTimeout, t, i}, false)
+		// A child run stands still with its parent; nothing else runs while a run is paused.
+		each(timer{c.Observed.Add(m.timeout(p, t)), timerTimeout, t, i}, m.def.Tasks[t].BodyKind == workflow.BodyRunWorkflow)
 	}
 }
 
 func (m *Machine) isDue(s *State, t, i int) bool {
-	_, ok := s.tasks[t].due[i]
-	return ok
+	return s.tasks[t].due.in[i]
 }
 
 // timeout is the timeout of one attempt: finally tasks always have one.
@@ -116,14 +121,18 @@ func (m *Machine) arm(s *State, t, i int) {
 
 func (m *Machine) armRun(s *State) {
 	if m.def.Timeout > 0 && s.Head.StartedAt != 0 {
-		heap.Push(&s.active, timer{at: s.Head.StartedAt.Add(m.def.Timeout), kind: timerRun})
+		heap.Push(&s.active, m.runTimer(s))
 	}
+}
+
+func (m *Machine) runTimer(s *State) timer {
+	return timer{at: s.Head.StartedAt.Add(m.def.Timeout), kind: timerRun}
 }
 
 // valid reports whether the durable state still has this timer.
 func (m *Machine) valid(s *State, x timer) bool {
 	if x.kind == timerRun {
-		return !s.Head.FinallyBegun && s.Head.Ending != EndingStop && s.Head.Ending != EndingTimeout &&
+		return x == m.runTimer(s) && !s.Head.FinallyBegun && s.Head.Ending != EndingStop && s.Head.Ending != EndingTimeout &&
 			!s.Head.Status.Terminal()
 	}
 	found := false
@@ -197,8 +206,11 @@ func (t *turn) ring(x timer) {
 	}
 	in := s.Instances[x.task][x.instance]
 	switch x.kind {
+	case timerOwn:
+		t.ringOwn(x.task, x.instance)
 	case timerBackoff:
-		s.tasks[x.task].due.add(x.instance)
+		position, _ := s.position(x.task, x.instance)
+		s.tasks[x.task].due.add(position, x.instance)
 		s.work.add(x.task)
 	case timerStart:
 		t.kill(x.task, x.instance, workflow.VerdictError, m.startTimeoutReason(in, x.task))

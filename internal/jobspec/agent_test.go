@@ -6,6 +6,8 @@ package jobspec
 import (
 	"context"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,12 +19,14 @@ import (
 	"github.com/cairnflow/cairn/internal/testcluster"
 )
 
-// Everything that a client might take for a template, for each way in which a client reads text.
-func TestDataReachesTheProgramAsItIs(t *testing.T) {
-	nomad := testcluster.Nomad(t, testcluster.NomadConfig{}).Client()
-	data := `${node.unique.name} ${NOMAD_ALLOC_ID} ${env["PATH"]} ${DECLARED} ${upper("a")} ${nobody.knows} ${ node.class } ` +
-		`%{ if true }yes%{ endif } $${node.unique.name} $$$$ $ ${ "'` + "`" + `\n%%{ ${meta.cairn_dollar} ${NOMAD_META_cairn_dollar}{x} 5$`
-	in := decodeTask(t, `
+// hostile is everything that a client might take for a template, for each way in which a client reads text.
+const hostile = `${node.unique.name} ${NOMAD_ALLOC_ID} ${env["PATH"]} ${DECLARED} ${upper("a")} ${nobody.knows} ${ node.class } ` +
+	`%{ if true }yes%{ endif } $${node.unique.name} $$$$ $ ${ "'` + "`" + `\n%%{ ${meta.cairn_dollar} ${NOMAD_META_cairn_dollar}{x} ` +
+	`{{ env "PATH" }} {{{{- key "a" -}} }} {{/* [[ env "PATH" ]] {{"{{"}} {{define "T1"}}{ 5$`
+
+// hostileTask writes hostile text, from param.x, to files called after the prefix, by each way a program can be given text.
+func hostileTask(prefix string) string {
+	return strings.ReplaceAll(`
 		driver = "raw_exec"
 		env {
 			DECLARED = "declared"
@@ -33,25 +37,61 @@ func TestDataReachesTheProgramAsItIs(t *testing.T) {
 			command = "/bin/sh"
 			args = ["-c", <<-EOT
 				cd "$NOMAD_ALLOC_DIR/data"
-				printf %s "$1" > arg
-				printf %s "$2" > arg_author
-				printf %s "$DATA" > env
-				printf %s "$AUTHOR" > env_author
-				cp "$NOMAD_TASK_DIR/t" template
+				printf %s "$1" > PREFIXarg
+				printf %s "$2" > PREFIXarg_author
+				printf %s "$DATA" > PREFIXenv
+				printf %s "$AUTHOR" > PREFIXenv_author
+				for t in data author other; do cp "$NOMAD_TASK_DIR/$t" PREFIXtemplate_$t; done
 			EOT
 			, "sh", param.x, "${param.x}${NOMAD_TASK_NAME}"]
 		}
 		template {
 			data        = param.x
-			destination = "local/t"
+			destination = "local/data"
 		}
-	`, map[string]cty.Value{"param": object("x", data)})
-	job := in.Assemble("work")
-	job.ID = ptr("data")
-	want := map[string]string{"arg": data, "arg_author": data + "work", "env": data, "env_author": data + "work", "template": data}
-	if diff := cmp.Diff(want, runToEnd(t, nomad, job, "arg", "arg_author", "env", "env_author", "template")); diff != "" {
-		t.Error(diff)
+		template {
+			data        = "${param.x}{{ env \"NOMAD_TASK_NAME\" }}{{ printf \"%s\" \"${param.x}\" }}${param.x}"
+			destination = "local/author"
+		}
+		template {
+			data            = "${param.x}[[ env \"NOMAD_TASK_NAME\" ]]${param.x}"
+			destination     = "local/other"
+			left_delimiter  = "[["
+			right_delimiter = "]]"
+		}
+	`, "PREFIX", prefix)
+}
+
+// hostileFiles is what such a task must write.
+func hostileFiles(prefix, task string) map[string]string {
+	return map[string]string{
+		prefix + "arg": hostile, prefix + "arg_author": hostile + task, prefix + "env": hostile, prefix + "env_author": hostile + task,
+		prefix + "template_data": hostile, prefix + "template_author": hostile + task + hostile + hostile,
+		prefix + "template_other": hostile + task + hostile,
 	}
+}
+
+func TestDataReachesTheProgramAsItIs(t *testing.T) {
+	nomad := testcluster.Nomad(t, testcluster.NomadConfig{}).Client()
+	vars := map[string]cty.Value{"param": object("x", hostile)}
+	t.Run("inline", func(t *testing.T) {
+		job := decodeTask(t, hostileTask("a_"), vars).Assemble("work")
+		job.ID = ptr("inline")
+		want := hostileFiles("a_", "work")
+		if diff := cmp.Diff(want, runToEnd(t, nomad, job, slices.Sorted(maps.Keys(want))...)); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("group", func(t *testing.T) {
+		job := decodeGroup(t, "group {\ntask \"first\" {\nlifecycle {\nhook = \"prestart\"\n}\n"+hostileTask("a_")+"\n}\n"+
+			"task \"work\" {\n"+hostileTask("b_")+"\n}\n}", vars).Assemble("all")
+		job.ID = ptr("group")
+		want := hostileFiles("a_", "first")
+		maps.Copy(want, hostileFiles("b_", "work"))
+		if diff := cmp.Diff(want, runToEnd(t, nomad, job, slices.Sorted(maps.Keys(want))...)); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
 
 // runToEnd registers a batch job, waits until its allocation has ended and returns files of its data folder.

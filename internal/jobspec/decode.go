@@ -17,10 +17,10 @@ var constraintType = reflect.TypeFor[nomadapi.Constraint]()
 
 // decoder evaluates bodies whose names were checked and puts the values into Go structs.
 type decoder struct {
-	checking   bool   // unknown values are allowed, and the result is thrown away
-	verbatim   bool   // whole job files: text is stored as it was evaluated
-	changeMode string // change_mode of templates that do not say
-	unknown    bool   // an unknown value was met
+	checking bool // unknown values are allowed, and the result is thrown away
+	verbatim bool // whole job files: text is stored as it was evaluated
+	asNomad  bool // Nomad's own defaults hold, and nothing is refused that its parser takes
+	unknown  bool // an unknown value was met
 	// needsDollar: the env of the task being decoded refers to dollarMeta.
 	needsDollar bool
 	diags       hcl.Diagnostics

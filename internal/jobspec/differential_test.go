@@ -5,16 +5,15 @@ package jobspec
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -27,93 +26,6 @@ import (
 
 	"github.com/cairnflow/cairn/internal/testcluster"
 )
-
-// corpusFile is one job file of the differential test.
-type corpusFile struct {
-	name string // "own/…" from testdata, "nomad/…" from Nomad's module, "docs/…#n" the nth fenced block of a page
-	dir  string // where file() reads
-	src  []byte
-}
-
-// corpus collects our own job files and, from the module cache, every job file and every documented job block of the
-// Nomad that the tests run against.
-func corpus(t *testing.T) []corpusFile {
-	t.Helper()
-	var files []corpusFile
-	own, err := filepath.Glob("testdata/jobs/*.nomad.hcl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range own {
-		files = append(files, corpusFile{"own/" + filepath.Base(path), filepath.Dir(path), readFile(t, path)})
-	}
-	root := nomadModule(t)
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		switch filepath.Ext(path) {
-		case ".hcl", ".nomad", ".job":
-			if src := readFile(t, path); jobBlock.Match(src) {
-				files = append(files, corpusFile{"nomad/" + rel, filepath.Dir(path), src})
-			}
-		case ".mdx", ".md":
-			for i, src := range fencedJobs(readFile(t, path)) {
-				files = append(files, corpusFile{fmt.Sprintf("docs/%s#%d", rel, i+1), filepath.Dir(path), src})
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return files
-}
-
-var (
-	jobBlock = regexp.MustCompile(`(?m)^\s*job\s+"[^"]*"\s*\{`)
-	fence    = regexp.MustCompile("(?ms)^([ \t]*)```(?:hcl|nomad|terraform)?[^\n]*\n(.*?)^[ \t]*```[ \t]*$")
-)
-
-// fencedJobs returns the code blocks of a page that begin with a job file's blocks.
-func fencedJobs(page []byte) [][]byte {
-	var jobs [][]byte
-	for _, m := range fence.FindAllSubmatch(page, -1) {
-		if jobBlock.Match(m[2]) {
-			jobs = append(jobs, m[2])
-		}
-	}
-	return jobs
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	src, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return src
-}
-
-// nomadModule is the folder of the Nomad module that the agents are built from. Its job files are read, never copied.
-func nomadModule(t testing.TB) string {
-	t.Helper()
-	cmd := exec.Command("go", "mod", "download", "-json", "github.com/hashicorp/nomad")
-	cmd.Dir = "../tools/nomad"
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("find the Nomad module: %v", err)
-	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		t.Fatal(err)
-	}
-	return module.Dir
-}
 
 // verdict is what one decoder says of a file: a job, or why not.
 type verdict struct {
@@ -153,7 +65,7 @@ func nomadVerdict(t testing.TB, binary string, f corpusFile, vars map[string]str
 // ourVerdict is the same by this package. Like Nomad's, the job goes through JSON once.
 func ourVerdict(t testing.TB, f corpusFile, vars map[string]string) verdict {
 	t.Helper()
-	file, diags := CompileJob("job.nomad.hcl", f.src, AllFunctions(f.dir))
+	file, diags := CompileJob("job.nomad.hcl", f.src, f.functions())
 	if diags.HasErrors() {
 		return verdict{refused: diags.Error()}
 	}
@@ -179,7 +91,7 @@ func throughJSON(t testing.TB, job *nomadapi.Job) *nomadapi.Job {
 
 // neededVariables gives a value, as on a command line, to each variable of a file that has no default.
 func neededVariables(f corpusFile) map[string]string {
-	file, _ := CompileJob("job.nomad.hcl", f.src, AllFunctions(f.dir))
+	file, _ := CompileJob("job.nomad.hcl", f.src, f.functions())
 	vars := map[string]string{}
 	if file == nil {
 		return vars
@@ -235,7 +147,7 @@ func outcome(t testing.TB, nomads, ours verdict) (string, string) {
 	t.Helper()
 	switch {
 	case nomads.job == nil && ours.job == nil:
-		return "both refuse", nomads.refused + "\n--- ours\n" + ours.refused
+		return bothRefuse, nomads.refused + "\n--- ours\n" + ours.refused
 	case nomads.job == nil:
 		return "only Nomad refuses", nomads.refused
 	case ours.job == nil:
@@ -294,22 +206,41 @@ func compare(path string, want, got any, report func(path string, want, got any)
 	}
 }
 
-// exception is a file on which the two may differ, in exactly this way.
-type exception struct{ outcome, reason string }
+// result is the outcome of one comparison: of a whole file, or of one group of it.
+type result struct{ form, name, outcome, detail string }
 
-// differential compares every file by judge and fails on each outcome but equality, refusal by both, and exceptions
-// that occur as they are listed.
-func differential(t *testing.T, files []corpusFile, exceptions map[string]exception, judge func(t testing.TB, f corpusFile) (string, string)) {
+// notApplicable is the outcome of a group that cannot be written in a form; the detail says why.
+const notApplicable = "not applicable"
+
+// bothRefuse is the outcome of what is wrong to either side. Groups are cut out of their files by this test, so that one that
+// is refused must be listed: it could be the knife's fault.
+const bothRefuse = "both refuse"
+
+// exception is an outcome that we mean to have although it is not equality.
+type exception struct {
+	form    string // job, group or inline
+	name    string // of the result, or a prefix of several that ends with *
+	outcome string
+	reason  string
+}
+
+func (e exception) covers(r result) bool {
+	prefix, several := strings.CutSuffix(e.name, "*")
+	return e.form == r.form && e.outcome == r.outcome && (r.name == e.name || several && strings.HasPrefix(r.name, prefix))
+}
+
+// differential compares every file in some forms and fails on each outcome but equality, refusal by both, and exceptions that
+// occur as they are listed.
+func differential(t *testing.T, forms []string, judge func(t testing.TB, binary string, f corpusFile) []result) {
 	t.Helper()
-	type result struct{ name, outcome, detail string }
-	results := make([]result, len(files))
+	binary, files := testcluster.NomadBinary(t), corpus(t)
+	results := make([][]result, len(files))
 	var wg sync.WaitGroup
 	next := make(chan int)
 	for range 4 { // enough to keep two cores busy while programs start
 		wg.Go(func() {
 			for i := range next {
-				outcome, detail := judge(t, files[i])
-				results[i] = result{files[i].name, outcome, detail}
+				results[i] = judge(t, binary, files[i])
 			}
 		})
 	}
@@ -319,51 +250,55 @@ func differential(t *testing.T, files []corpusFile, exceptions map[string]except
 	close(next)
 	wg.Wait()
 
-	counts := map[string]int{}
-	occurred := map[string]bool{}
-	for _, r := range results {
-		expected, listed := exceptions[r.name]
-		switch {
-		case r.outcome == "":
-			t.Errorf("%s was left out", r.name)
-		case listed && expected.outcome == r.outcome:
-			counts["exceptions"]++
-			occurred[r.name] = true
-		case !listed && (r.outcome == "equal" || r.outcome == "both refuse" || r.outcome == notApplicable):
-			counts[r.outcome]++
-		default:
-			t.Errorf("%s: %s\n%s", r.name, r.outcome, r.detail)
+	type count struct{ form, what string }
+	counts := map[count]int{}
+	occurred := make([]bool, len(exceptions))
+	for i, ofFile := range results {
+		if len(ofFile) == 0 {
+			t.Errorf("%s was left out", files[i].name)
+		}
+		for _, r := range ofFile {
+			counts[count{r.form, "compared"}]++
+			switch listed := slices.IndexFunc(exceptions, func(e exception) bool { return e.covers(r) }); {
+			case listed >= 0:
+				occurred[listed] = true
+				counts[count{r.form, "exceptions"}]++
+			case r.outcome == notApplicable:
+				counts[count{r.form, "compared"}]--
+				counts[count{r.form, notApplicable + ": " + r.detail}]++
+			case r.outcome == "equal", r.outcome == bothRefuse && (r.form == "job" || strings.HasPrefix(r.name, "own/bad-")):
+				counts[count{r.form, r.outcome}]++
+			default:
+				t.Errorf("%s, %s: %s\n%s", r.form, r.name, r.outcome, r.detail)
+			}
 		}
 	}
-	for name := range exceptions {
-		if !occurred[name] {
-			t.Errorf("the exception for %s no longer occurs as listed", name)
+	for i, e := range exceptions {
+		if slices.Contains(forms, e.form) && !occurred[i] {
+			t.Errorf("the exception %s for %s, %s no longer occurs as listed", e.outcome, e.form, e.name)
 		}
 	}
-	t.Logf("%d files: %v", len(files), counts)
-}
-
-// notApplicable is the outcome of a file that has nothing to compare in this form.
-const notApplicable = "no group with exactly one task"
-
-// jobExceptions are the files on which we mean to differ from Nomad's parser.
-var jobExceptions = map[string]exception{
-	"own/group-secret-twice.nomad.hcl": {
-		"differs at /TaskGroups/0/Tasks/0/Secrets/1/Name /TaskGroups/0/Tasks/0/Secrets/1/Path",
-		"Nomad 1.11 gives a task that has secrets of its own those twice, and not the group's",
-	},
+	t.Logf("%d files found", len(files))
+	for _, c := range slices.SortedFunc(maps.Keys(counts), func(a, b count) int {
+		return cmp.Or(strings.Compare(a.form, b.form), strings.Compare(a.what, b.what))
+	}) {
+		t.Logf("%6s: %4d %s", c.form, counts[c], c.what)
+	}
 }
 
 func TestWholeJobFilesDecodeAsNomadDecodesThem(t *testing.T) {
-	binary := testcluster.NomadBinary(t)
-	files := corpus(t)
-	differential(t, files, jobExceptions, func(t testing.TB, f corpusFile) (string, string) {
+	differential(t, []string{"job"}, func(t testing.TB, binary string, f corpusFile) []result {
 		vars := neededVariables(f)
-		result, detail := outcome(t, nomadVerdict(t, binary, f, vars), ourVerdict(t, f, vars))
+		r := result{form: "job", name: f.name}
+		r.outcome, r.detail = outcome(t, nomadVerdict(t, binary, f, vars), ourVerdict(t, f, vars))
 		// Our own files say by their name what they are for; a slip in one must not pass as a refusal.
-		if own, ok := strings.CutPrefix(f.name, "own/"); ok && strings.HasPrefix(own, "bad-") != (result == "both refuse") {
-			t.Errorf("%s: %s\n%s", f.name, result, detail)
+		if own, ok := strings.CutPrefix(f.name, "own/"); ok && strings.HasPrefix(own, "bad-") != (r.outcome == bothRefuse) {
+			t.Errorf("%s: %s\n%s", f.name, r.outcome, r.detail)
 		}
-		return result, detail
+		return []result{r}
 	})
+}
+
+func TestBodiesDecodeAsNomadDecodesThem(t *testing.T) {
+	differential(t, []string{groupForm.name, inlineForm.name}, bodyResults)
 }

@@ -11,14 +11,27 @@
 // What the tags do not say (the shorthand of constraints, ports, defaults, inherited blocks) is written out in exceptions.go
 // and nowhere else.
 //
-// One decoder serves three bodies: a task written inline in a workflow, a whole group, and a whole job file.
+// # The bodies
+//
+// One decoder serves all of them; they differ in what may stand at the top and in how strict they are.
+//
+//	CompileTask      a workflow's task that is one Nomad task: every field of a task, and of its group and job what a task needs
+//	CompileGroup     a workflow's task that holds a group block, with the job's placement beside it
+//	CompileBatchJob  a job file that a workflow's task runs: as it is, but it must be a batch job
+//	CompileJob       a job file as `nomad job run` takes it
+//
+// In the first two Cairn owns some fields (see names.go), names of nobody's are errors, and data is escaped. A job file is
+// taken verbatim, and for that reason takes no data that Nomad would evaluate.
 //
 // # The life of a body
 //
 //	Compile   once per file: finds unknown names and rewrites Nomad's run-time references. Evaluates nothing.
 //	Check     before anything runs, with unknown values: reports values of the wrong type.
-//	Decode    when a task starts, with real values: the job that Nomad gets.
+//	Decode    when a task starts, with real values; Body.Job and Assemble make the job that Nomad gets.
 //	Canonical the same job as JSON whose bytes and hash depend on its content only.
+//
+// Nothing here reads a disk. Functions such as file get their bytes from a FileReader; Files and NamedFiles list the paths that
+// are read, so that a definition can carry the files.
 //
 // # Two evaluations
 //
@@ -27,4 +40,8 @@
 // the syntax tree, before anything is evaluated, and travel through the evaluation with a noncharacter in place of their
 // first letter. A `${` that stands in the result without it came from data, wherever it was put together, and is escaped where
 // the client would read it. See template.go.
+//
+// The data of a template block is read as a Go template instead, whose actions ({{ … }}) are kept apart from data in the same
+// way. A value inside of an action's string stays a part of that string, whatever it is. See actions.go. Delimiters must be
+// plain text in the block itself, and text that comes by way of a local is the author's with the ordinary delimiters only.
 package jobspec

@@ -40,6 +40,8 @@ const (
 	// readsNames: every ${name} that is known is replaced, once, and there is no escape. The names of a task's env are replaced
 	// after those of its meta, which gives a way around.
 	readsNames reading = "names"
+	// readsActions: a Go template with delimiters of its own, which knows no ${.
+	readsActions reading = "actions"
 )
 
 // readings are the fields whose reading is known. In all others a reference may be replaced and nothing can be escaped, so
@@ -48,7 +50,7 @@ var readings = map[fieldOf]reading{
 	{reflect.TypeFor[nomadapi.Task](), "config"}:        readsHCL,
 	{reflect.TypeFor[nomadapi.SidecarTask](), "config"}: readsHCL,
 	{reflect.TypeFor[nomadapi.Task](), "env"}:           readsNames,
-	{reflect.TypeFor[nomadapi.Template](), "data"}:      readsNothing,
+	{reflect.TypeFor[nomadapi.Template](), "data"}:      readsActions,
 }
 
 // dollarMeta is the meta key of a task whose value is one dollar: the way to put a ${ of data into its env.
@@ -66,6 +68,11 @@ var overlays = map[reflect.Type]reflect.Type{
 // fieldOverlays are overlays that hold for one field only.
 var fieldOverlays = map[fieldOf]reflect.Type{
 	{reflect.TypeFor[nomadapi.Task](), "scaling"}: reflect.TypeFor[scalingLabel](),
+}
+
+// groupHolder takes the group block of a workflow's task, which has no label: the workflow's task names it.
+type groupHolder struct {
+	Group *nomadapi.TaskGroup `hcl:"group,block"`
 }
 
 // inherited blocks of a group are given to its tasks.
@@ -136,6 +143,7 @@ var finishers = map[reflect.Type]finisher{
 	reflect.TypeFor[nomadapi.PeriodicConfig]():  finishPeriodic,
 	reflect.TypeFor[nomadapi.Task]():            finishTask,
 	reflect.TypeFor[nomadapi.TaskGroup]():       finishGroup,
+	reflect.TypeFor[groupHolder]():              finishHolder,
 }
 
 func finishConstraint(_ *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {
@@ -238,10 +246,28 @@ func finishChangeScript(_ *decoder, targets []reflect.Value, at hcl.Range) hcl.D
 
 func finishTemplate(d *decoder, targets []reflect.Value, at hcl.Range) hcl.Diagnostics {
 	t := targets[0].Interface().(*nomadapi.Template)
-	setDefault(&t.ChangeMode, d.changeMode)
+	if d.asNomad {
+		setDefault(&t.ChangeMode, changeModeRestart)
+	}
+	setDefault(&t.ChangeMode, changeModeNoop)
 	setDefault(&t.Perms, "0644")
 	setDefault(&t.Splay, 5*time.Second)
 	setDefault(&t.ErrMissingKey, false)
+	if d.verbatim || t.EmbeddedTmpl == nil {
+		return nil
+	}
+	left, right := defaultLeft, defaultRight
+	if t.LeftDelim != nil && *t.LeftDelim != "" {
+		left = *t.LeftDelim
+	}
+	if t.RightDelim != nil && *t.RightDelim != "" {
+		right = *t.RightDelim
+	}
+	text, err := actionText(*t.EmbeddedTmpl, left, right)
+	if err != nil {
+		return errorAt(at, "Template that data would change", "The data of this template %s.", err)
+	}
+	t.EmbeddedTmpl = &text
 	return nil
 }
 

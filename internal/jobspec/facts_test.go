@@ -239,50 +239,6 @@ func TestFieldsThatCairnOwns(t *testing.T) {
 			t.Errorf("%s is not called a task field", name)
 		}
 	}
-	b, opts := parseBody(t, "count = 3\nrestart {}\ntask \"x\" {\n  driver = \"d\"\n  restart {}\n}")
-	if _, diags := CompileGroup(b, opts); len(diags) != 3 {
-		t.Errorf("in a group: %v", diags)
-	}
-}
-
-func TestGroupBodies(t *testing.T) {
-	b, opts := parseBody(t, `
-		vault {
-			role = "r"
-		}
-		network {
-			port "http" {
-				static = 80
-			}
-		}
-		task "main" {
-			driver = "exec"
-			config {
-				args = ["${LEVEL}"]
-			}
-			env {
-				LEVEL = param.level
-			}
-		}
-		task "sidecar" {
-			driver = "exec"
-			lifecycle {
-				hook    = "prestart"
-				sidecar = true
-			}
-		}
-	`)
-	body, diags := CompileGroup(b, opts)
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
-	g, diags := body.DecodeGroup(evalContext(map[string]cty.Value{"param": object("level", 7)}))
-	if diags.HasErrors() {
-		t.Fatal(diags)
-	}
-	if len(g.Tasks) != 2 || g.Tasks[0].Vault.Role != "r" || g.Tasks[0].Env["LEVEL"] != "7" || len(g.Networks[0].ReservedPorts) != 1 {
-		t.Error(asJSON(t, g))
-	}
 }
 
 func TestCheckingWithUnknownValues(t *testing.T) {

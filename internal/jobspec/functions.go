@@ -4,12 +4,9 @@
 package jobspec
 
 import (
-	"maps"
-
 	"github.com/hashicorp/go-cty-funcs/cidr"
 	"github.com/hashicorp/go-cty-funcs/crypto"
 	"github.com/hashicorp/go-cty-funcs/encoding"
-	"github.com/hashicorp/go-cty-funcs/filesystem"
 	"github.com/hashicorp/go-cty-funcs/uuid"
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -53,21 +50,4 @@ func Functions() map[string]function.Function {
 		// types and errors
 		"can": tryfunc.CanFunc, "convert": typeexpr.ConvertFunc, "try": tryfunc.TryFunc,
 	}
-}
-
-// FileFunctions are those that read files, with relative names taken from dir.
-func FileFunctions(dir string) map[string]function.Function {
-	return map[string]function.Function{
-		"abspath": filesystem.AbsPathFunc, "basename": filesystem.BasenameFunc, "dirname": filesystem.DirnameFunc,
-		"file": filesystem.MakeFileFunc(dir, false), "filebase64": filesystem.MakeFileFunc(dir, true),
-		"fileexists": filesystem.MakeFileExistsFunc(dir), "fileset": filesystem.MakeFileSetFunc(dir),
-		"pathexpand": filesystem.PathExpandFunc,
-	}
-}
-
-// AllFunctions are both, as `nomad job run` has them for a job file in dir.
-func AllFunctions(dir string) map[string]function.Function {
-	all := Functions()
-	maps.Copy(all, FileFunctions(dir))
-	return all
 }

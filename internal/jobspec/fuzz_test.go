@@ -22,9 +22,13 @@ func FuzzBodies(f *testing.F) {
 	for _, path := range files {
 		src := readFile(f, path)
 		f.Add(string(src))
-		if job, body, ok := inlineForm(corpusFile{src: src}); ok {
-			f.Add(string(job.src))
-			f.Add(body)
+		file := corpusFile{src: src}
+		for _, form := range []*bodyForm{&groupForm, &inlineForm} {
+			preamble, pieces, _ := form.pieces(file)
+			for _, p := range pieces {
+				f.Add(string(jobOf(file, preamble, p).src))
+				f.Add(p.body)
+			}
 		}
 	}
 	f.Fuzz(func(t *testing.T, src string) {
@@ -49,9 +53,13 @@ func FuzzBodies(f *testing.F) {
 		opts := Options{Sources: map[string][]byte{"fuzz.hcl": []byte(src)}}
 		body := parsed.Body.(*hclsyntax.Body)
 		if group, diags := CompileGroup(body, opts); !diags.HasErrors() {
-			group.Check(ctx)
+			group.Variables()
+			checked := group.Check(ctx)
 			if g, diags := group.DecodeGroup(ctx); !diags.HasErrors() {
-				mustBeCanonical(t, g)
+				if checked.HasErrors() {
+					t.Fatalf("decodes, though the check said: %v", checked)
+				}
+				mustBeCanonical(t, g.Assemble("fuzz"))
 			}
 		}
 		task, diags := CompileTask(Merge(body, body), opts)

@@ -25,9 +25,10 @@ type Options struct {
 	Known map[string]bool
 	// Tainted reports whether the value of a reference (a local, say) carries run-time text. It may be nil.
 	Tainted func(hcl.Traversal) bool
-	// NomadDefaults keeps Nomad's own default for the change_mode of a template, restart. Otherwise it is noop, because a batch
-	// task that is restarted behind Cairn's back would run twice.
-	NomadDefaults bool
+	// AsNomad takes the body the way Nomad's parser takes a job file, to compare the two. Otherwise the change_mode of a template is
+	// noop by default, because a batch task that is restarted behind Cairn's back would run twice, and a group is an error
+	// that a server would refuse or that has no main task.
+	AsNomad bool
 }
 
 // Body is a checked and rewritten body, ready to be evaluated any number of times, by several goroutines at once.
@@ -42,21 +43,16 @@ type Body struct {
 // name every argument and block that does not belong, and every run-time reference that is computed with. The Body may be
 // used even if there are errors, to find more of them.
 func CompileTask(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
-	return compile(b, bodies().inline, "inline", opts)
-}
-
-// CompileGroup prepares the body of a group block: a whole Nomad group without the fields that Cairn owns.
-func CompileGroup(b *hclsyntax.Body, opts Options) (*Body, hcl.Diagnostics) {
-	return compile(b, bodies().group, "group", opts)
-}
-
-func compile(b *hclsyntax.Body, s *schema, level string, opts Options) (*Body, hcl.Diagnostics) {
 	declared := map[string]bool{}
 	declaredEnv(b, declared)
+	return compile(b, bodies().inline, levelInline, opts, declared)
+}
+
+func compile(b *hclsyntax.Body, s *schema, l level, opts Options, declared map[string]bool) (*Body, hcl.Diagnostics) {
 	r := newRewriter(&opts, declared)
 	out := r.body(b, nil, opts.Own)
 	names := &namesCheck{owned: true, extra: opts.Own}
-	names.body(out, s, level)
+	names.body(out, s, l)
 	return &Body{schema: s, body: out, opts: opts, at: b.MissingItemRange()}, sorted(append(names.diags, r.diags...))
 }
 
@@ -144,20 +140,24 @@ func (b *Body) DecodeTask(ctx *hcl.EvalContext) (*Inline, hcl.Diagnostics) {
 	}, diags
 }
 
-// DecodeGroup evaluates the body of a group block.
-func (b *Body) DecodeGroup(ctx *hcl.EvalContext) (*nomadapi.TaskGroup, hcl.Diagnostics) {
-	targets, diags := b.decode(ctx, false)
+// Job evaluates a body of either form and assembles the job of one attempt, whose group is called name.
+func (b *Body) Job(ctx *hcl.EvalContext, name string) (*nomadapi.Job, hcl.Diagnostics) {
+	if b.schema == bodies().grouped {
+		g, diags := b.DecodeGroup(ctx)
+		if diags.HasErrors() {
+			return nil, diags
+		}
+		return g.Assemble(name), diags
+	}
+	in, diags := b.DecodeTask(ctx)
 	if diags.HasErrors() {
 		return nil, diags
 	}
-	return targets[0].Interface().(*nomadapi.TaskGroup), diags
+	return in.Assemble(name), diags
 }
 
 func (b *Body) decode(ctx *hcl.EvalContext, checking bool) ([]reflect.Value, hcl.Diagnostics) {
-	d := &decoder{checking: checking, changeMode: changeModeNoop}
-	if b.opts.NomadDefaults {
-		d.changeMode = changeModeRestart
-	}
+	d := &decoder{checking: checking, asNomad: b.opts.AsNomad}
 	targets := newTargets(b.schema)
 	d.body(b.body, ctx, b.schema, targets, b.at)
 	return targets, sorted(d.diags)
@@ -166,14 +166,19 @@ func (b *Body) decode(ctx *hcl.EvalContext, checking bool) ([]reflect.Value, hcl
 // Assemble makes the batch job of an inline body: one group with one task, both called name. Everything that identifies an
 // attempt (ID, meta, environment, policies) is the adapter's to set. The job shares memory with in.
 func (in *Inline) Assemble(name string) *nomadapi.Job {
-	job, group, task := *in.Job, *in.Group, *in.Task
+	group, task := *in.Group, *in.Task
 	task.Name = name
-	group.Name = &name
 	group.Tasks = []*nomadapi.Task{&task}
-	batch := nomadapi.JobTypeBatch
-	job.Type = &batch
-	job.TaskGroups = []*nomadapi.TaskGroup{&group}
-	return &job
+	return batchJob(in.Job, &group, name)
+}
+
+// batchJob is job with one group. group is changed.
+func batchJob(job *nomadapi.Job, group *nomadapi.TaskGroup, name string) *nomadapi.Job {
+	out, batch := *job, nomadapi.JobTypeBatch
+	group.Name = &name
+	out.Type = &batch
+	out.TaskGroups = []*nomadapi.TaskGroup{group}
+	return &out
 }
 
 // sorted puts diagnostics in the order of the source, which people read from the top.

@@ -5,6 +5,7 @@ package jobspec
 
 import (
 	"bytes"
+	"path"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -22,6 +23,7 @@ type JobFile struct {
 	locals    []*hclsyntax.Attribute // in the order in which they can be evaluated
 	job       *hclsyntax.Block
 	functions map[string]function.Function
+	forTask   bool // made by CompileBatchJob
 }
 
 // jobRoots are the names that a job file defines itself. Every other root is left to Nomad.
@@ -46,7 +48,7 @@ func CompileJob(filename string, src []byte, functions map[string]function.Funct
 			"Missing job block", "A job file holds one job block: job \"name\" { … }.")...))
 	}
 	names := &namesCheck{}
-	names.body(j.job.Body, bodies().job, "")
+	names.body(j.job.Body, bodies().job, levelFree)
 	diags = sorted(append(diags, names.diags...))
 	if diags.HasErrors() {
 		return nil, diags
@@ -180,6 +182,22 @@ func second(t hcl.Traversal) (string, bool) {
 	return "", false
 }
 
+// Files lists what the expressions of the file read, as paths below the folder that the path of the file itself is below of.
+func (j *JobFile) Files() ([]NamedFile, hcl.Diagnostics) {
+	nodes := []hclsyntax.Node{j.job.Body}
+	for _, l := range j.locals {
+		nodes = append(nodes, l.Expr)
+	}
+	for _, v := range j.variables {
+		for _, val := range v.validations {
+			if val.condition != nil {
+				nodes = append(nodes, val.condition)
+			}
+		}
+	}
+	return NamedFiles(path.Dir(j.job.TypeRange.Filename), nodes...)
+}
+
 // VariableNames lists the variables that the file declares.
 func (j *JobFile) VariableNames() []string {
 	names := make([]string, len(j.variables))
@@ -209,12 +227,16 @@ func (j *JobFile) decode(vars map[string]cty.Value, checking bool) (*nomadapi.Jo
 	if diags.HasErrors() {
 		return nil, sorted(diags)
 	}
-	d := &decoder{checking: checking, verbatim: true, changeMode: changeModeRestart}
+	d := &decoder{checking: checking, verbatim: true, asNomad: true}
 	targets := newTargets(bodies().job)
 	d.body(j.job.Body, ctx, bodies().job, targets, j.job.DefRange())
 	job := targets[0].Interface().(*nomadapi.Job)
 	finishJob(job, targets[1].Interface().(*jobExtras), j.job.Labels[0])
-	return job, sorted(append(diags, d.diags...))
+	diags = append(diags, d.diags...)
+	if j.forTask && !diags.HasErrors() {
+		diags = append(diags, j.unfitType(job)...)
+	}
+	return job, sorted(diags)
 }
 
 // scope evaluates variables and locals.
@@ -228,6 +250,9 @@ func (j *JobFile) scope(vars map[string]cty.Value) (*hcl.EvalContext, hcl.Diagno
 			}
 			diags = append(diags, errorAt(j.job.DefRange(), "Undeclared variable", detail, name)...)
 		}
+	}
+	if j.forTask {
+		vars, diags = j.plainValues(vars, diags)
 	}
 	values := make(map[string]cty.Value, len(j.variables))
 	for _, v := range j.variables {

@@ -19,6 +19,22 @@ func Merge(defaults, own *hclsyntax.Body) *hclsyntax.Body {
 	return mergeBody(defaults, own, bodies().inline)
 }
 
+// MergePlacement is Merge for a body with a group block: of defaults, only what says where the job may run gets into it.
+func MergePlacement(defaults, own *hclsyntax.Body) *hclsyntax.Body {
+	placed := &hclsyntax.Body{Attributes: hclsyntax.Attributes{}, SrcRange: defaults.SrcRange, EndRange: defaults.EndRange}
+	for name, attr := range defaults.Attributes {
+		if IsPlacement(name) {
+			placed.Attributes[name] = attr
+		}
+	}
+	for _, b := range defaults.Blocks {
+		if IsPlacement(b.Type) || b.Type == dynamicName && len(b.Labels) == 1 && IsPlacement(b.Labels[0]) {
+			placed.Blocks = append(placed.Blocks, b)
+		}
+	}
+	return mergeBody(placed, own, bodies().grouped)
+}
+
 func mergeBody(defaults, own *hclsyntax.Body, s *schema) *hclsyntax.Body {
 	out := &hclsyntax.Body{
 		Attributes: make(hclsyntax.Attributes, len(own.Attributes)+len(defaults.Attributes)),

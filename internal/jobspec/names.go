@@ -45,6 +45,28 @@ var foreignWords = map[string]string{
 	"task":        "An inline body is one Nomad task; several tasks that run together go into a group block.",
 }
 
+// placementWords are the fields of a job that may stand beside a group block. They say where the job may run.
+var placementWords = map[string]bool{
+	"datacenters": true, "node_pool": true, "region": true, "namespace": true, "constraint": true, "affinity": true, "spread": true,
+}
+
+// groupName is the block of a workflow's task that holds a Nomad group.
+const groupName = "group"
+
+// level says which body a name stands in, as far as it matters for the fields that Cairn owns.
+type level string
+
+const (
+	levelFree    level = ""        // nothing is refused: a whole job file, or a block inside of another
+	levelInline  level = "inline"  // a workflow's task that is one Nomad task
+	levelGrouped level = "grouped" // a workflow's task beside its group block
+	levelGroup   level = "group"   // inside the group block
+	levelTask    level = "task"    // a task of that group
+)
+
+// IsPlacement reports whether an argument or block of this name may stand beside a group block.
+func IsPlacement(name string) bool { return placementWords[name] }
+
 // IsTaskField reports whether an inline task body takes an argument or block of this name.
 func IsTaskField(name string) bool {
 	return bodies().inline.byName[name] != nil && refusedWords[name] == "" && foreignWords[name] == ""
@@ -78,35 +100,43 @@ func (c *namesCheck) errorf(at hcl.Range, summary, format string, args ...any) {
 	c.diags = append(c.diags, errorAt(at, summary, format, args...)...)
 }
 
-// refuse reports name if Cairn owns it. Inside task and group bodies only the fields of the Nomad structs that carry
-// scheduling are owned: top says how deep the body is.
-func (c *namesCheck) refuse(level string, name string, at hcl.Range) bool {
-	if !c.owned || level == "" {
+// refuse reports name if Cairn owns it, or if it belongs to another level of the same task.
+func (c *namesCheck) refuse(l level, s *schema, name string, at hcl.Range) bool {
+	if !c.owned || l == levelFree {
 		return false
 	}
-	advice := refusedWords[name]
-	if advice == "" && level == "inline" {
+	advice, summary := refusedWords[name], "Not for a workflow's task"
+	switch {
+	case advice != "":
+	case l == levelInline:
 		advice = foreignWords[name]
+	case s.byName[name] != nil:
+	case l == levelGrouped && (name == "task" || IsTaskField(name)):
+		advice, summary = "The body of this task is its group block: write it in there, or in one of the tasks of the group.", "Not beside a group"
+	case l == levelGrouped:
+		advice = foreignWords[name]
+	case placementWords[name]:
+		advice, summary = "It says where the job may run: write it beside the group block.", "Not in a group"
 	}
 	if advice == "" {
 		return false
 	}
-	c.errorf(at, "Not for a workflow's task", "%s cannot be written here. %s", name, advice)
+	c.errorf(at, summary, "%s cannot be written here. %s", name, advice)
 	return true
 }
 
-// body checks one body against its schema. level is "inline", "group" or "task" where Cairn owns fields, "" elsewhere.
-func (c *namesCheck) body(b *hclsyntax.Body, s *schema, level string) {
+// body checks one body against its schema.
+func (c *namesCheck) body(b *hclsyntax.Body, s *schema, l level) {
 	seen := map[string]hcl.Range{}
 	for _, name := range sortedNames(b.Attributes) {
 		attr := b.Attributes[name]
-		if c.refuse(level, name, attr.NameRange) {
+		if c.refuse(l, s, name, attr.NameRange) {
 			continue
 		}
 		f := s.byName[name]
 		switch {
 		case f == nil:
-			c.errorf(attr.NameRange, "Unsupported argument", "Nomad knows no argument %q here.%s", name, c.suggest(name, s, level))
+			c.errorf(attr.NameRange, "Unsupported argument", "Nomad knows no argument %q here.%s", name, c.suggest(name, s, l))
 		case f.form == formFree:
 			c.errorf(attr.NameRange, "Unsupported argument", "%s is a block: write %s { … } without an equals sign.", name, name)
 		case f.form != formAttr && f.form != formMap:
@@ -117,7 +147,7 @@ func (c *namesCheck) body(b *hclsyntax.Body, s *schema, level string) {
 		}
 	}
 	for _, block := range b.Blocks {
-		c.block(block, s, level, seen)
+		c.block(block, s, l, seen)
 	}
 	for _, f := range s.fields {
 		if _, ok := seen[f.name]; f.required && !ok {
@@ -138,19 +168,19 @@ func (c *namesCheck) word(s *schema, name string, at hcl.Range) {
 	}
 }
 
-func (c *namesCheck) block(b *hclsyntax.Block, s *schema, level string, seen map[string]hcl.Range) {
+func (c *namesCheck) block(b *hclsyntax.Block, s *schema, l level, seen map[string]hcl.Range) {
 	name, at := b.Type, b.TypeRange
 	dynamic := name == dynamicName && len(b.Labels) == 1
 	if dynamic {
 		name, at = b.Labels[0], b.LabelRanges[0]
 	}
-	if c.refuse(level, name, at) {
+	if c.refuse(l, s, name, at) {
 		return
 	}
 	f := s.byName[name]
 	switch {
 	case f == nil:
-		c.errorf(at, "Unsupported block", "Nomad knows no block %q here.%s", name, c.suggest(name, s, level))
+		c.errorf(at, "Unsupported block", "Nomad knows no block %q here.%s", name, c.suggest(name, s, l))
 		return
 	case !f.isBlock():
 		c.errorf(at, "Unsupported block", "%s is an argument: write %s = … instead of a block.", name, name)
@@ -163,7 +193,7 @@ func (c *namesCheck) block(b *hclsyntax.Block, s *schema, level string, seen map
 	if !dynamic {
 		seen[name] = at
 		c.labels(b, f)
-		c.content(b.Body, f, level)
+		c.content(b.Body, f, l)
 		return
 	}
 	for _, attr := range sortedNames(b.Body.Attributes) {
@@ -182,7 +212,7 @@ func (c *namesCheck) block(b *hclsyntax.Block, s *schema, level string, seen map
 			continue
 		}
 		contents++
-		c.content(content.Body, f, level)
+		c.content(content.Body, f, l)
 	}
 	if contents != 1 {
 		c.errorf(at, "Invalid dynamic block", "A dynamic block holds exactly one content block, not %d.", contents)
@@ -197,6 +227,8 @@ func (c *namesCheck) labels(b *hclsyntax.Block, f *field) {
 		return
 	}
 	switch want := f.labelNames(); {
+	case len(b.Labels) > 0 && len(want) == 0:
+		c.errorf(b.LabelRanges[0], "Extraneous label", "%s takes no label: write %s { … }.", f.name, f.name)
 	case len(b.Labels) > len(want):
 		c.errorf(b.LabelRanges[len(want)], "Extraneous label", "Write %s { … }: it takes %d labels.", blockHeader(f), len(want))
 	case len(b.Labels) < len(want):
@@ -205,7 +237,7 @@ func (c *namesCheck) labels(b *hclsyntax.Block, f *field) {
 }
 
 // content checks what stands between the braces of a block.
-func (c *namesCheck) content(b *hclsyntax.Body, f *field, level string) {
+func (c *namesCheck) content(b *hclsyntax.Body, f *field, l level) {
 	switch f.form {
 	case formFree:
 		// A driver's own words: only the driver knows them.
@@ -214,24 +246,27 @@ func (c *namesCheck) content(b *hclsyntax.Body, f *field, level string) {
 			c.errorf(block.TypeRange, "Unsupported block", "%s holds plain values, no blocks. A key of it is written %s = value.", f.name, block.Type)
 		}
 	default:
-		inner := ""
-		if f.name == "task" && level == "group" {
-			inner = "task"
+		inner := levelFree
+		switch {
+		case l == levelGrouped && f.name == groupName:
+			inner = levelGroup
+		case l == levelGroup && f.name == "task":
+			inner = levelTask
 		}
 		c.body(b, f.elem, inner)
 	}
 }
 
 // suggest returns " Did you mean …?" with the nearest name of the body, or nothing.
-func (c *namesCheck) suggest(name string, s *schema, level string) string {
+func (c *namesCheck) suggest(name string, s *schema, l level) string {
 	names := make([]string, 0, len(s.fields)+len(c.extra))
 	for _, f := range s.fields {
-		if level == "inline" && !IsTaskField(f.name) {
+		if l == levelInline && !IsTaskField(f.name) {
 			continue
 		}
 		names = append(names, f.name)
 	}
-	if level == "inline" || level == "group" {
+	if l == levelInline || l == levelGrouped {
 		names = append(names, slices.Sorted(maps.Keys(c.extra))...)
 	}
 	if near := Nearest(name, names); near != "" {

@@ -55,8 +55,12 @@ type rewriter struct {
 	verbatim bool
 	// inConfig: a client parses the text around here as HCL.
 	inConfig bool
-	top      *scope
-	diags    hcl.Diagnostics
+	// left and right are the delimiters of actions in the text around here; inData: it is the data of a template block.
+	left, right string
+	inData      bool
+	inKey       bool // around here the text is a key of an object, by which it is found again
+	top         *scope
+	diags       hcl.Diagnostics
 }
 
 // scope holds the names bound by a for expression or a dynamic block; the value says whether it carries run-time text.
@@ -85,7 +89,10 @@ func (s *scope) bind(tainted bool, names ...string) *scope {
 }
 
 func newRewriter(opts *Options, declared map[string]bool) *rewriter {
-	return &rewriter{sources: opts.Sources, tainted: opts.Tainted, known: opts.Known, declared: declared}
+	return &rewriter{
+		sources: opts.Sources, tainted: opts.Tainted, known: opts.Known, declared: declared,
+		left: defaultLeft, right: defaultRight,
+	}
 }
 
 // expr rewrites one expression. moving says that the value is only handed on, not looked at.
@@ -97,7 +104,18 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 		return r.traversal(e, sc, moving)
 	case *hclsyntax.TemplateExpr:
 		r.pieces(e)
-		if parts, changed := r.exprs(e.Parts, sc, moving); changed {
+		inData := r.inData
+		r.inData = false // a value inside an action may hold what it likes
+		parts, changed := r.exprs(e.Parts, sc, moving)
+		if r.inData = inData; !changed {
+			parts = e.Parts
+		}
+		if moving && !r.verbatim && !r.inKey {
+			if marked := r.actions(parts); marked != nil {
+				parts, changed = marked, true
+			}
+		}
+		if changed {
 			return &hclsyntax.TemplateExpr{Parts: parts, SrcRange: e.SrcRange}
 		}
 	case *hclsyntax.TemplateWrapExpr:
@@ -130,7 +148,7 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 			return &hclsyntax.ConditionalExpr{Condition: c, TrueResult: t, FalseResult: f, SrcRange: e.SrcRange}
 		}
 	case *hclsyntax.BinaryOpExpr:
-		l, rhs := r.expr(e.LHS, sc, false), r.expr(e.RHS, sc, false)
+		l, rhs := r.compared(e.LHS, sc), r.compared(e.RHS, sc)
 		if l != e.LHS || rhs != e.RHS {
 			return &hclsyntax.BinaryOpExpr{LHS: l, Op: e.Op, RHS: rhs, SrcRange: e.SrcRange}
 		}
@@ -157,6 +175,30 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 		return r.forExpr(e, sc, moving)
 	}
 	return e
+}
+
+// compared rewrites an operand, which must be what the author sees: no marks in it.
+func (r *rewriter) compared(e hclsyntax.Expression, sc *scope) hclsyntax.Expression {
+	out := r.expr(e, sc, false)
+	if r.verbatim || len(out.Variables()) == 0 {
+		return out // no mark gets into it: only what is moved is marked
+	}
+	return plainExpr{asChild(out)}
+}
+
+// asChild makes e an inner node: who walks a tree does not look at the type of an expression of ours, but goes on to its children,
+// and e might have none.
+func asChild(e hclsyntax.Expression) hclsyntax.Expression {
+	return &hclsyntax.ParenthesesExpr{Expression: e, SrcRange: e.Range()}
+}
+
+// plainExpr is an expression whose value is looked at.
+type plainExpr struct{ hclsyntax.Expression }
+
+// Value takes all marks out of the value.
+func (e plainExpr) Value(ctx *hcl.EvalContext) (cty.Value, hcl.Diagnostics) {
+	v, diags := e.Expression.Value(ctx)
+	return Plain(v), diags
 }
 
 // isTraversal tells node[x] and device[*], which look into a run-time reference, from ["${node.x}"][0], which does not.
@@ -186,8 +228,8 @@ func (r *rewriter) literal(e *hclsyntax.LiteralValueExpr, moving bool) hclsyntax
 		return e
 	}
 	s := e.Val.AsString()
-	if hasMark(s) && strings.ContainsAny(s, markDollar+markPercent+markEscape) {
-		r.errorf(e.SrcRange, "Invalid character", "This text contains one of the noncharacters U+FDD0 to U+FDD2, which are not for use in text.")
+	if hasMark(s) && strings.ContainsAny(s, allMarks) {
+		r.errorf(e.SrcRange, "Invalid character", "This text contains one of the noncharacters U+FDD0 to U+FDD7, which are not for use in text.")
 		return e
 	}
 	if marked := authored(s); moving && marked != s {
@@ -254,7 +296,11 @@ func (r *rewriter) objectKey(e hclsyntax.Expression, sc *scope, moving bool) hcl
 	if !key.ForceNonLiteral && hcl.ExprAsKeyword(key.Wrapped) != "" {
 		return e
 	}
-	if w := r.expr(key.Wrapped, sc, moving); w != key.Wrapped {
+	outer := r.inKey
+	r.inKey = true
+	w := r.expr(key.Wrapped, sc, moving)
+	r.inKey = outer
+	if w != key.Wrapped {
 		return &hclsyntax.ObjectConsKeyExpr{Wrapped: w, ForceNonLiteral: key.ForceNonLiteral}
 	}
 	return e
@@ -378,14 +424,28 @@ func (r *rewriter) body(b *hclsyntax.Body, sc *scope, hide map[string]bool) *hcl
 		if block.Type == dynamicName && len(block.Labels) == 1 {
 			changed.Body = r.dynamic(block, sc)
 		} else {
-			outer := r.inConfig
-			r.inConfig = outer || block.Type == "config"
-			changed.Body = r.body(block.Body, sc, nil)
-			r.inConfig = outer
+			changed.Body = r.inside(block.Type, block.Body, sc)
 		}
 		out.Blocks = append(out.Blocks, &changed)
 	}
 	return out
+}
+
+// inside rewrites what stands between the braces of a block called name.
+func (r *rewriter) inside(name string, b *hclsyntax.Body, sc *scope) *hclsyntax.Body {
+	inConfig, declared := r.inConfig, r.declared
+	defer func() { r.inConfig, r.declared = inConfig, declared }()
+	switch {
+	case r.inConfig: // a driver's own words, whatever they are
+	case name == "config":
+		r.inConfig = true
+	case name == "task": // each task of a group has an env of its own
+		r.declared = map[string]bool{}
+		declaredEnv(b, r.declared)
+	case name == "template" && !r.verbatim:
+		return r.template(b, sc)
+	}
+	return r.body(b, sc, nil)
 }
 
 // dynamic rewrites a dynamic block, whose iterator is a name in its content and labels.
@@ -395,7 +455,14 @@ func (r *rewriter) dynamic(b *hclsyntax.Block, sc *scope) *hclsyntax.Body {
 		tainted = r.carries(forEach.Expr, sc)
 	}
 	inner := sc.bind(tainted, iteratorName(b))
-	out := r.body(b.Body, inner, map[string]bool{"for_each": true, "iterator": true})
+	out := r.body(b.Body, inner, map[string]bool{"for_each": true, "iterator": true, "content": true})
+	for _, block := range b.Body.Blocks {
+		if block.Type == "content" {
+			content := *block
+			content.Body = r.inside(b.Labels[0], block.Body, inner)
+			out.Blocks = append(out.Blocks, &content)
+		}
+	}
 	for _, name := range []string{"for_each", "iterator"} {
 		attr := b.Body.Attributes[name]
 		if attr == nil {
@@ -421,13 +488,10 @@ func declaredEnv(b *hclsyntax.Body, names map[string]bool) {
 		declaredKeys(attr.Expr, names)
 	}
 	for _, block := range b.Blocks {
-		switch block.Type {
-		case "env":
+		if block.Type == "env" {
 			for name := range block.Body.Attributes {
 				names[name] = true
 			}
-		case "task":
-			declaredEnv(block.Body, names)
 		}
 	}
 }

@@ -78,9 +78,11 @@ func (f *field) labelNames() []string {
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// schemas are the three bodies that this package decodes.
+// schemas are the bodies that this package decodes.
 type schemas struct {
-	inline, group, job *schema
+	inline  *schema // a task of a workflow with one Nomad task
+	grouped *schema // a task of a workflow with a group block
+	job     *schema // a job block
 }
 
 // bodies derives all schemas from the tags. They are computed once and never change.
@@ -92,8 +94,29 @@ var bodies = sync.OnceValue(func() *schemas {
 	inline := b.of(task.types[0], group.types[0], job.types[0])
 	inline.labels = nil // the block that holds the body is Cairn's
 	inline.finish = task.finish
-	return &schemas{inline: inline, group: group, job: job}
+	return &schemas{inline: inline, grouped: groupedSchema(group, job), job: job}
 })
+
+// groupedSchema is a group block without a label, and what of a job may stand beside it.
+func groupedSchema(group, job *schema) *schema {
+	unnamed := *group
+	unnamed.labels = nil
+	holder := reflect.TypeFor[groupHolder]()
+	s := &schema{types: []reflect.Type{holder, job.types[0]}, finish: finishers[holder]}
+	s.fields = []*field{{name: groupName, form: formBlock, typ: holder.Field(0).Type, elem: &unnamed}}
+	for _, f := range job.fields {
+		if f.target == 0 && placementWords[f.name] {
+			beside := *f
+			beside.target = 1
+			s.fields = append(s.fields, &beside)
+		}
+	}
+	s.byName = make(map[string]*field, len(s.fields))
+	for _, f := range s.fields {
+		s.byName[f.name] = f
+	}
+	return s
+}
 
 // schemaBuilder builds schemas, each once.
 type schemaBuilder struct {

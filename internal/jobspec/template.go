@@ -4,9 +4,11 @@
 package jobspec
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/zclconf/go-cty/cty"
@@ -18,13 +20,37 @@ const (
 	markDollar  = "\uFDD0" // the $ of a template the author wrote
 	markPercent = "\uFDD1" // the % of a template directive the author wrote
 	markEscape  = "\uFDD2" // begins the escape of a noncharacter that data contained
+	markOpen    = "\uFDD3" // before a left delimiter the author wrote, see actions.go
+	markIn      = "\uFDD4" // before a value inside an action the author wrote
+	markOut     = "\uFDD5" // after it
+	markBroken  = "\uFDD6" // after text of the author's that leaves an action open
+	markAll     = "\uFDD7" // before the data of a template block that is the author's from end to end
+
+	actionMarks = markOpen + markIn + markOut + markBroken + markAll
+	authorMarks = markDollar + markPercent + actionMarks
+	allMarks    = authorMarks + markEscape
 )
 
+// escapeOf is what stands for a noncharacter of data.
+var escapeOf = map[string]string{
+	markDollar: markEscape + "a", markPercent: markEscape + "b", markEscape: markEscape + "c", markOpen: markEscape + "d",
+	markIn: markEscape + "e", markOut: markEscape + "f", markBroken: markEscape + "g", markAll: markEscape + "h",
+}
+
 var (
-	unmark       = strings.NewReplacer(markDollar, "$", markPercent, "%", markEscape+"a", markDollar, markEscape+"b", markPercent, markEscape+"c", markEscape)
-	escapeMarks  = strings.NewReplacer(markDollar, markEscape+"a", markPercent, markEscape+"b", markEscape, markEscape+"c")
+	dropActions = strings.NewReplacer(markOpen, "", markIn, "", markOut, "", markBroken, "", markAll, "")
+	escapeMarks = replacer(func(mark, escape string) []string { return []string{mark, escape} })
+	unmark      = replacer(func(mark, escape string) []string { return []string{escape, mark} },
+		markDollar, "$", markPercent, "%", markOpen, "", markIn, "", markOut, "", markBroken, "", markAll, "")
 	escapeClient = strings.NewReplacer("${", "$${", "%{", "%%{")
 )
+
+func replacer(pair func(mark, escape string) []string, more ...string) *strings.Replacer {
+	for mark, escape := range escapeOf {
+		more = append(more, pair(mark, escape)...)
+	}
+	return strings.NewReplacer(more...)
+}
 
 // dollarsOfData are dollars, or percents, of data in front of an author's template.
 var dollarsOfData = regexp.MustCompile(`(\$+)(\x{FDD0})|(%+)(\x{FDD1})`)
@@ -32,6 +58,19 @@ var dollarsOfData = regexp.MustCompile(`(\$+)(\x{FDD0})|(%+)(\x{FDD1})`)
 // hasMark reports whether s may contain a noncharacter of this package. It looks at their first two bytes, which some
 // Arabic letters share, so it may be true for nothing.
 func hasMark(s string) bool { return strings.Contains(s, "\uFDD0"[:2]) }
+
+// withoutActions takes the marks of actions out, for all text that is not the data of a template block.
+func withoutActions(s string) string {
+	if !hasMark(s) {
+		return s
+	}
+	return dropActions.Replace(s)
+}
+
+// hasActionMark reports whether s begins with a mark of an action.
+func hasActionMark(s string) bool {
+	return hasMark(s[:min(len(s), 2)]) && len(s) >= len(markOpen) && strings.Contains(actionMarks, s[:len(markOpen)])
+}
 
 // authored marks the templates in text the author wrote: the dollars before a brace, all of them, because $${ is an escape
 // that the author may have meant for the client.
@@ -74,6 +113,7 @@ func clientText(s string) string {
 	}
 	// A client reads two dollars before a brace as an escape, so dollars that are data may not touch an author's template.
 	if hasMark(s) {
+		s = dropActions.Replace(s)
 		s = dollarsOfData.ReplaceAllString(s, markDollar+`{"$1$3"}$2$4`)
 	}
 	s = escapeClient.Replace(s)
@@ -170,49 +210,98 @@ var textMovers = map[string]bool{
 	"yamlencode": true, "zipmap": true, "convert": true,
 }
 
-// Guard returns funcs for use in bodies, changed so that none of them can make data look like an author's template: a
-// result may hold a noncharacter of this package only if an argument did, and only functions that hand text on may pass it.
+// Guard returns funcs for use in bodies, changed so that none of them can make data look like an author's template. Functions
+// that hand text on may pass the author's templates; the others see the text that the author wrote, and what they make of
+// it is data. What file reads is the author's. TemplateFile is left alone, because it does the same by itself.
 func Guard(funcs map[string]function.Function) map[string]function.Function {
 	guarded := make(map[string]function.Function, len(funcs))
 	for name, f := range funcs {
-		if name == "try" || name == "can" { // they call nothing but expressions, whose functions are guarded themselves
+		switch {
+		case name == "try" || name == "can" || name == "templatefile":
+			// The first two call nothing but expressions, whose functions are guarded themselves.
 			guarded[name] = f
-			continue
+		case textMovers[name]:
+			guarded[name] = guardMover(name, f)
+		default:
+			guarded[name] = guardReader(name, f)
 		}
-		guarded[name] = guard(name, f)
 	}
 	return guarded
 }
 
-func guard(name string, f function.Function) function.Function {
+// guardMover lets the author's templates through f, which hands text on.
+func guardMover(name string, f function.Function) function.Function {
+	formats := name == "format" || name == "formatlist"
+	prepare := func(args []cty.Value) []cty.Value {
+		if !formats || len(args) == 0 || !anyText(args[0], func(s string) bool { return strings.Contains(s, markOpen) }) {
+			return args
+		}
+		// A verb inside an action would put data there, and nobody could tell.
+		args = slices.Clone(args)
+		args[0] = mapText(args[0], func(s string) string { return withoutActions(s) + markBroken })
+		return args
+	}
 	return function.New(&function.Spec{
 		Description: f.Description(),
 		Params:      f.Params(),
 		VarParam:    f.VarParam(),
-		Type:        f.ReturnTypeForValues,
+		Type:        func(args []cty.Value) (cty.Type, error) { return f.ReturnTypeForValues(prepare(args)) },
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			v, err := f.Call(args)
-			if err != nil || !CarriesTemplate(v) {
+			v, err := f.Call(prepare(args))
+			if err != nil || !anyText(v, isAuthors) {
 				return v, err
 			}
-			if !textMovers[name] {
-				return cty.NilVal, fmt.Errorf("its result contains U+FDD0 or U+FDD1, which no text may contain")
-			}
+			authors := false
 			for _, a := range args {
-				// format("%c", n) could make one out of a number.
+				authors = authors || anyText(a, isAuthors)
+				// format("%c", n) could make a mark out of a number.
 				if n := markNumber; a.Type() == cty.Number && a.IsKnown() && !a.IsNull() && a.AsBigFloat().Cmp(n[0]) >= 0 && a.AsBigFloat().Cmp(n[1]) <= 0 {
 					return cty.NilVal, fmt.Errorf("it was given the number of a noncharacter")
 				}
 			}
-			for _, a := range args {
-				if CarriesTemplate(a) {
-					return v, nil
-				}
+			if !authors {
+				return cty.NilVal, errMadeMark
 			}
-			return cty.NilVal, fmt.Errorf("its result contains U+FDD0 or U+FDD1, which no text may contain")
+			return v, nil
 		},
 	})
 }
 
+// guardReader gives plain text to f, which looks at it.
+func guardReader(name string, f function.Function) function.Function {
+	plain := func(args []cty.Value) []cty.Value {
+		out := make([]cty.Value, len(args))
+		for i, a := range args {
+			out[i] = Plain(a)
+		}
+		return out
+	}
+	return function.New(&function.Spec{
+		Description: f.Description(),
+		Params:      f.Params(),
+		VarParam:    f.VarParam(),
+		Type:        func(args []cty.Value) (cty.Type, error) { return f.ReturnTypeForValues(plain(args)) },
+		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+			v, err := f.Call(plain(args))
+			if err != nil || !v.IsKnown() {
+				return v, err
+			}
+			if name == "file" && v.Type() == cty.String && !v.IsNull() {
+				text, err := fileText(v.AsString())
+				return cty.StringVal(text), err
+			}
+			safe := Data(v)
+			if !safe.Type().Equals(v.Type()) { // names of attributes
+				return cty.NilVal, errMadeMark
+			}
+			return safe, nil
+		},
+	})
+}
+
+func isAuthors(s string) bool { return hasMark(s) && strings.ContainsAny(s, authorMarks) }
+
+var errMadeMark = errors.New("its result contains one of the noncharacters U+FDD0 to U+FDD7, which are not for use in text")
+
 // markNumber is the range of code points of the first and the last noncharacter used here.
-var markNumber = [2]*big.Float{big.NewFloat(0xFDD0), big.NewFloat(0xFDD1)}
+var markNumber = [2]*big.Float{big.NewFloat(0xFDD0), big.NewFloat(0xFDD7)}

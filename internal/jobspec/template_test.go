@@ -35,6 +35,7 @@ func TestDataNeverBecomesATemplate(t *testing.T) {
 		{"the author's template stays", `"$${NOMAD_X} $$${literal} %%{ if }"`, `${NOMAD_X} $${literal} %{ if }`},
 		{"a noncharacter in data means itself", `param.mark`, "\uFDD0{node.x}"},
 		{"other text is untouched", `param.text`, "plain $ text { } %"},
+		{"and what a decoder makes of data is data", `jsondecode(param.json)`, "\uFDD0{node.x}"},
 		{"functions see data as it is", `base64encode(param.x)`, "JHtlbnZbIlNFQ1JFVCJdfQ=="},
 		{"and compare it", `param.x == "$${env[\"SECRET\"]}" ? "same" : "other"`, "same"},
 		{"what a function makes of the author's text is data", `upper("$${node.x}")`, "$${NODE.X}"},
@@ -48,7 +49,7 @@ func TestDataNeverBecomesATemplate(t *testing.T) {
 			}
 		})
 	}
-	for _, expr := range []string{`jsondecode(param.json)`, `format("%c{node.x}", param.code)`, `join("", [format("%c", param.code), "{node.x}"])`} {
+	for _, expr := range []string{`format("%c{node.x}", param.code)`, `join("", [format("%c", param.code), "{node.x}"])`} {
 		b, opts := parseBody(t, "config {\n  arg = "+expr+"\n}")
 		body, diags := CompileTask(b, opts)
 		if diags.HasErrors() {

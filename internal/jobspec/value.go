@@ -76,15 +76,18 @@ func (d *decoder) text(f *field) writer {
 		return func(s string) (string, error) { return clientText(s), nil }
 	case f.reading == readsNothing:
 		return func(s string) (string, error) { return plainText(s), nil }
+	case f.reading == readsActions: // finishTemplate knows the delimiters
+		return func(s string) (string, error) { return s, nil }
 	case f.reading == readsNames:
 		return func(s string) (string, error) {
+			s = withoutActions(s)
 			escaped := strings.ReplaceAll(s, "${", markDollar+"{NOMAD_META_"+dollarMeta+"}{")
 			d.needsDollar = d.needsDollar || escaped != s
 			return plainText(escaped), nil
 		}
 	}
 	return func(s string) (string, error) {
-		if strings.Contains(s, "${") {
+		if strings.Contains(withoutActions(s), "${") {
 			return "", fmt.Errorf("contains ${ that comes from data: Nomad would read it as a reference, and knows no escape here")
 		}
 		return plainText(s), nil

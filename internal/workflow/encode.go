@@ -31,6 +31,7 @@ type storedSource struct {
 	Path  string `json:"path"`
 	Text  string `json:"text,omitempty"`
 	Bytes []byte `json:"bytes,omitempty"` // instead of Text, when it is not UTF-8
+	Named bool   `json:"named,omitempty"`
 }
 
 // EncodeDefinition gives the stored form of a definition: JSON with a version, compressed. It refuses one that is larger
@@ -61,7 +62,7 @@ func EncodeDefinition(def *Definition) ([]byte, error) {
 func encodePlain(def *Definition) ([]byte, error) {
 	stored := storedDefinition{Version: definitionVersion, Sources: make([]storedSource, len(def.Files))}
 	for i, f := range def.Files {
-		stored.Sources[i] = storedSource{Path: f.Path}
+		stored.Sources[i] = storedSource{Path: f.Path, Named: f.Named}
 		if utf8.Valid(f.Bytes) {
 			stored.Sources[i].Text = string(f.Bytes)
 		} else {
@@ -111,7 +112,7 @@ func DecodeDefinition(b []byte) (*Definition, error) {
 	def := stored.Definition
 	def.Files = nil
 	for _, s := range stored.Sources {
-		f := File{Path: s.Path, Bytes: s.Bytes}
+		f := File{Path: s.Path, Bytes: s.Bytes, Named: s.Named}
 		if f.Bytes == nil {
 			f.Bytes = []byte(s.Text)
 		}

@@ -41,9 +41,10 @@ func goldenDefinition() *Definition {
 			{Name: "done", Kind: KindFinally, DependsOn: []string{}, TriggerRule: AllDone, WhenFalse: WhenFalseSkip, Policy: DefaultPolicy(), BodyKind: BodyJoin,
 				Dynamic: []PolicyExpr{{Attr: "timeout", Expr: text(ExprValue, "param.t", 20)}}},
 		},
-		Outputs: []RunOutput{{Name: "rows", Value: text(ExprValue, "task.extract", 30), Refs: []string{"extract"}}},
-		Files:   []File{{Path: "etl.hcl", Bytes: []byte("workflow \"etl\" {}\n")}, {Path: "logo.bin", Bytes: []byte{0xff, 0, 1}}, {Path: "none", Bytes: []byte{}}},
-		Hash:    "sha256:00",
+		Concurrency: &Concurrency{MaxRuns: 2, OnLimit: OnLimitSkip},
+		Outputs:     []RunOutput{{Name: "rows", Value: text(ExprValue, "task.extract", 30), Refs: []string{"extract"}}},
+		Files:       []File{{Path: "etl.hcl", Bytes: []byte("workflow \"etl\" {}\n")}, {Path: "logo.bin", Bytes: []byte{0xff, 0, 1}, Named: true}, {Path: "none", Bytes: []byte{}}},
+		Hash:        "sha256:00",
 	}
 }
 

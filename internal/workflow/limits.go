@@ -24,5 +24,8 @@ const (
 	MaxRunOutputsNumber = 1000      // outputs a run or a task may declare
 	MaxRunDepth         = 32        // of child runs below a run that somebody started
 	MaxHTTPTimeout      = 60 * time.Second
-	MaxHTTPBodyBytes    = 64 << 10 // of a call and of its answer
+	DefaultHTTPTimeout  = 30 * time.Second // of a call that writes none
+	MaxHTTPBodyBytes    = 64 << 10         // of a call and of its answer
+	MaxPayloadBytes     = 16 << 10         // of a dispatch: Nomad's limit
+	MaxNamedFiles       = 1000             // files that a definition carries beside its own
 )

@@ -35,6 +35,15 @@ type Value struct {
 	Sensitive bool            `json:"s,omitempty"`
 }
 
+// Text is a string as a Value.
+func Text(s string, sensitive bool) Value {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string always encodes
+	}
+	return Value{JSON: b, Sensitive: sensitive}
+}
+
 // Null reports whether the value is absent or JSON null.
 func (v Value) Null() bool { return len(v.JSON) == 0 || string(v.JSON) == "null" }
 

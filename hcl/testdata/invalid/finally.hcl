@@ -5,8 +5,8 @@ workflow "w" {
   locals {
     end = "it ${run.status}"
   }
-  task "b" { # ERROR: task b refers to report, which runs after everything else because it is a finally task.
-    when = task.report.status == "succeeded"
+  task "b" {
+    when = task.report.status == "succeeded" # ERROR: task b refers to report, which runs after everything else because it is a finally task.
   }
   task "c" {
     depends_on = [task.report] # ERROR: task c cannot wait for report, which runs after everything else because it is a finally task.

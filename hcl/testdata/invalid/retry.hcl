@@ -12,7 +12,7 @@ workflow "w" {
       backoff       = "exponental" # ERROR: must be "constant" or "exponential". Did you mean `exponential`?
       jitter        = 2 # ERROR: `retry.jitter` of task a must be a number from 0 to 1.
       on_exit_codes = [1, 300] # ERROR: must be a list of exit codes, whole numbers from 0 to 255.
-      when          = attempt.exit_cod == 1 # ERROR: There is no name in attempt exit_cod. Did you mean `exit_code`?
+      when          = attempt.exit_cod == 1 # ERROR: attempt has no exit_cod. Did you mean `exit_code`?
     }
     on_worker_loss {
       mode = "wait" # ERROR: must be "wait_for_stop" or "immediate".

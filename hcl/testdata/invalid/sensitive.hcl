@@ -7,7 +7,7 @@ workflow "w" {
     type      = map(string)
     sensitive = true
   }
-  task "a" {
+  task "a" { # WARNING: The body of task a reads sensitive values.
     for_each = param.keys # ERROR: `for_each` of task a is sensitive, and the keys of instances are shown everywhere.
     driver   = "raw_exec"
     config {

@@ -2,7 +2,7 @@ workflow "w" {
   task "a" {
     depends_on = [task.a] # ERROR: task a cannot depend on itself.
   }
-  task "b" { # ERROR: task b refers to itself.
-    when = task.b.status == "pending"
+  task "b" {
+    when = task.b.status == "pending" # ERROR: task b refers to itself.
   }
 }

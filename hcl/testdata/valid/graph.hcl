@@ -94,7 +94,7 @@ workflow "graph" {
     trigger_rule = "all_failed"
   }
 
-  finally "report" {
+  finally "report" { # WARNING: The body of task report reads sensitive values.
     depends_on = [task.first]
     driver     = "raw_exec"
     config {

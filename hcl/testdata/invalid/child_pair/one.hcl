@@ -1,0 +1,6 @@
+workflow "one" {
+  param "day" {
+    type = string
+  }
+  task "a" {}
+}

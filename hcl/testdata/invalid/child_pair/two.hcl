@@ -1,0 +1,3 @@
+workflow "two" {
+  task "a" {}
+}

@@ -1,0 +1,2 @@
+Day ${day}%{ for r in regions }
+ - ${r}%{ endfor }

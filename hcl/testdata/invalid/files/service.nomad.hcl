@@ -1,0 +1,10 @@
+job "service" {
+  group "g" {
+    task "t" {
+      driver = "raw_exec"
+      config {
+        command = "x"
+      }
+    }
+  }
+}

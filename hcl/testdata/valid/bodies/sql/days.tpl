@@ -1,0 +1,1 @@
+${day}:%{ for r in regions } ${upper(r)}%{ endfor } ${filesha256("load.sql")}
