@@ -72,7 +72,7 @@ func (p play) changed(pairs []string) play {
 func checks(t *testing.T) map[string][]check {
 	t.Helper()
 	all := map[string][]check{}
-	for _, part := range parts {
+	for _, part := range slices.Concat(partsOfRules, partsOfLanguage, partsOfBodies) {
 		for key, list := range part {
 			if all[key] != nil {
 				t.Fatalf("the row %q has checks in two places", key)

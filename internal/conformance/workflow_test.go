@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// partsOfLanguage are the checks of what a workflow may hold, but for the bodies of its tasks.
+var partsOfLanguage = []map[string][]check{workflowTable, taskTable, paramTable, retryTable, outputsTable, valuesTable}
+
 // defined tells about the definition that a workflow compiles to: "description,owner,labels" and so on, or why it is refused.
 func defined(flow string, what func(p play) string) func() string {
 	return func() string { return what(play{flow: flow}) }
