@@ -42,8 +42,6 @@ type taskDerived struct {
 	queued, waiting, live intSet
 	// due are the retries whose backoff is over, again the instances that a retry by hand made pending, by position.
 	due, again ordered
-	// positions are those of the instance numbers, -1 for what left the view; nil while they are the numbers themselves.
-	positions []int
 
 	shared *workflow.Shared
 }
@@ -55,36 +53,26 @@ type tally struct {
 }
 
 func (c *tally) add(s workflow.Status, n int) {
-	if count := c.at(s); count != nil {
-		*count += n
-	}
-}
-
-func (c *tally) of(s workflow.Status) int { return *c.at(s) }
-
-// at is the counter of a status; nil for pending, which is not counted.
-func (c *tally) at(s workflow.Status) *int {
 	switch s {
 	case workflow.Queued:
-		return &c.queued
+		c.queued += n
 	case workflow.Waiting:
-		return &c.waiting
+		c.waiting += n
 	case workflow.Starting:
-		return &c.starting
+		c.starting += n
 	case workflow.Running:
-		return &c.running
+		c.running += n
 	case workflow.Succeeded:
-		return &c.succeeded
+		c.succeeded += n
 	case workflow.Failed:
-		return &c.failed
+		c.failed += n
 	case workflow.Skipped:
-		return &c.skipped
+		c.skipped += n
 	case workflow.Omitted:
-		return &c.omitted
+		c.omitted += n
 	case workflow.Cancelled:
-		return &c.cancelled
+		c.cancelled += n
 	}
-	return nil
 }
 
 func (c *tally) terminal() int {

@@ -21,7 +21,7 @@ func (t *turn) expand(n int) error {
 	if ts.Expanded && !ts.Stale {
 		return nil
 	}
-	size := 1
+	size, outputs := 1, s.outputsOf(n)
 	switch {
 	case task.Count != nil:
 		v, err := m.eval.Evaluate(*task.Count, workflow.Scope{Shared: m.shared(s, n)})
@@ -50,10 +50,8 @@ func (t *turn) expand(n int) error {
 		s.dirty.expansion(n)
 		size = len(x.Keys)
 	}
-	s.outputBytes -= s.outputsOf(n)
 	ts.Expanded, ts.Stale, ts.Size = true, false, size
-	s.placeNumbers(n)
-	s.outputBytes += s.outputsOf(n)
+	s.outputBytes += s.outputsOf(n) - outputs
 	if ts.Begun > 0 {
 		m.recount(s, n)
 	} else {
@@ -112,6 +110,7 @@ func (m *Machine) renumber(s *State, n int, x *Expansion) error {
 		}
 		next++
 	}
+	x.place()
 	ts.Ahead = ahead
 	if next > workflow.MaxInstances {
 		return fmt.Errorf("%s: %d instances over all retries, at most %d", place(m.def.Tasks[n].ForEach.Range), next, workflow.MaxInstances)

@@ -352,7 +352,9 @@ func (m *Machine) rebuild(s *State) {
 	for n := range m.def.Tasks {
 		s.dirty.plain[n] = m.def.Tasks[n].Shape() == workflow.ShapePlain
 		s.tasks[n].dataOpen = len(m.graph.Data(n))
-		s.placeNumbers(n)
+		if x := s.Expansions[n]; x != nil {
+			x.place()
+		}
 	}
 	for n, ts := range s.Tasks {
 		s.outputBytes += ts.givenSize()

@@ -262,6 +262,8 @@ type Expansion struct {
 	Values []workflow.Value `json:"values"`
 	// Numbers are the instance numbers by position, of an expansion that replaced another; nil = the positions themselves.
 	Numbers []int `json:"numbers,omitempty"`
+
+	positions []int // by number, -1 for what left the view; nil without Numbers
 }
 
 // HeadKey is the record that holds the head of a run.

@@ -14,9 +14,9 @@ import (
 
 // position is where instance i of task n stands; seen is false for one that left the view when the task was expanded anew.
 func (s *State) position(n, i int) (position int, seen bool) {
-	if p := s.tasks[n].positions; p != nil {
-		if i < len(p) && p[i] >= 0 {
-			return p[i], true
+	if x := s.Expansions[n]; x != nil && x.Numbers != nil {
+		if i < len(x.positions) && x.positions[i] >= 0 {
+			return x.positions[i], true
 		}
 		return -1, false
 	}
@@ -25,8 +25,8 @@ func (s *State) position(n, i int) (position int, seen bool) {
 
 // numbers is how many instance numbers task n has given, from 0 on.
 func (s *State) numbers(n int) int {
-	if p := s.tasks[n].positions; p != nil {
-		return max(len(p), s.Tasks[n].Begun)
+	if x := s.Expansions[n]; x != nil && x.Numbers != nil {
+		return max(len(x.positions), s.Tasks[n].Begun)
 	}
 	return max(s.Tasks[n].Size, s.Tasks[n].Begun)
 }
@@ -34,25 +34,15 @@ func (s *State) numbers(n int) int {
 // unbegun is how many instances in the view have no record.
 func (s *State) unbegun(n int) int { return s.numbers(n) - s.Tasks[n].Begun }
 
-// placeNumbers finds the position of every number of an expansion.
-func (s *State) placeNumbers(n int) {
-	s.tasks[n].positions = nil
-	x := s.Expansions[n]
-	if x == nil || x.Numbers == nil {
-		return
-	}
-	total := s.Tasks[n].Begun
-	for _, i := range x.Numbers {
-		total = max(total, i+1)
-	}
-	positions := make([]int, total)
-	for i := range positions {
-		positions[i] = -1
-	}
+// place finds the position of every number.
+func (x *Expansion) place() {
+	x.positions = nil
 	for position, i := range x.Numbers {
-		positions[i] = position
+		for len(x.positions) <= i {
+			x.positions = append(x.positions, -1)
+		}
+		x.positions[i] = position
 	}
-	s.tasks[n].positions = positions
 }
 
 // Position is where an instance stands in its task, by its number: its each.index. It is false for one that is no part of
@@ -84,28 +74,9 @@ func (m *Machine) InstanceStatus(s *State, n, i int) workflow.Status {
 
 // Counts counts the instances of an expanded task by status.
 func (m *Machine) Counts(s *State, n int) map[workflow.Status]int {
-	ts, d := s.Tasks[n], &s.tasks[n]
 	out := map[workflow.Status]int{}
-	add := func(status workflow.Status, count int) {
-		if count > 0 {
-			out[status] += count
-		}
-	}
-	for _, status := range []workflow.Status{
-		workflow.Queued, workflow.Waiting, workflow.Starting, workflow.Running,
-		workflow.Succeeded, workflow.Failed, workflow.Skipped, workflow.Omitted, workflow.Cancelled,
-	} {
-		add(status, d.tally.of(status))
-	}
-	if rest := s.unbegun(n) + d.again.len(); ts.Expanded && rest > 0 {
-		status := workflow.Pending
-		switch {
-		case ts.Rest != "":
-			status = ts.Rest
-		case ts.Status.Terminal():
-			status = ts.Status
-		}
-		add(status, rest)
+	for position := range s.Tasks[n].Size {
+		out[m.InstanceStatus(s, n, m.NumberAt(s, n, position))]++
 	}
 	return out
 }
