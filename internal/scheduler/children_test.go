@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -464,7 +465,10 @@ func crashFamily(t *testing.T, verb engine.EventKind, point string, n int) (hit 
 		if err == nil {
 			_, err = p.s.Wait(within(t, time.Minute), id)
 		}
-		hit = was()
+		var misfit *engine.Misfit
+		if hit = was(); !hit && err != nil && verb != engine.Pause && !errors.As(err, &misfit) { // a paused run does not end
+			t.Errorf("%s %s %d: %v", verb, point, n, err)
+		}
 		p.cancel()
 		<-p.ended
 		next := newProcess(t, w)
@@ -499,6 +503,80 @@ func crashFamily(t *testing.T, verb engine.EventKind, point string, n int) (hit 
 		if t.Failed() {
 			t.Log(strings.Join(w.logged(""), "\n"))
 		}
+	})
+	return hit
+}
+
+// A retry by hand goes down the levels while its leaders die: whatever was asked for once happens once.
+func TestCrashWhileARetryGoesDown(t *testing.T) {
+	for _, point := range FaultPoints() {
+		for n := 1; n <= 12 && crashRetry(t, point, n); n++ {
+		}
+	}
+}
+
+func crashRetry(t *testing.T, point string, n int) (hit bool) {
+	t.Helper()
+	fails := func(p *process) {
+		p.exec.hold = func(s engine.Start) bool { return s.Task == "work" && s.Number == 1 }
+		p.exec.afterStart = func(s engine.Start) error {
+			if p.exec.hold(s) {
+				p.exec.finish(s.Attempt, exited(1))
+			}
+			return nil
+		}
+	}
+	retry := engine.Event{Kind: engine.Retry, Task: -1, Instance: -1, Generation: 2}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := newProcess(t, w)
+		fails(p)
+		var armed atomic.Bool
+		crash, was := crashAt(p, point, n)
+		p.cfg.Fault = func(at string) {
+			if armed.Load() {
+				crash(at)
+			}
+		}
+		p.launch()
+		id := p.submit(levels(3))
+		if head := p.wait(id); head.Status != workflow.RunFailed {
+			t.Fatalf("the run is %s, want failed", head.Status)
+		}
+		armed.Store(true)
+		err := p.s.Verb(p.ctx, id, retry)
+		if err == nil {
+			_, err = p.s.Wait(p.ctx, id)
+		}
+		if hit = was(); !hit && err != nil {
+			t.Errorf("%s %d: %v", point, n, err)
+		}
+		p.cancel()
+		<-p.ended
+		next := newProcess(t, w)
+		fails(next)
+		next.launch()
+		if err := next.s.Verb(next.ctx, id, retry); err != nil {
+			t.Errorf("%s %d: the retry again: %v", point, n, err)
+		}
+		succeeded(t, next.wait(id))
+		if len(w.runs) != 3 {
+			t.Errorf("%s %d: %d runs, want the same 3", point, n, len(w.runs))
+		}
+		for run := range w.runs {
+			next.see(run, func(_ *engine.Machine, s *engine.State) {
+				if s.Head.Generation != 2 || s.Head.Status != workflow.RunSucceeded {
+					t.Errorf("%s %d: %s is %s in generation %d, want succeeded in 2", point, n, s.Input.Workflow, s.Head.Status, s.Head.Generation)
+				}
+			})
+		}
+		ran := map[string]int{}
+		for _, what := range w.onWorker() {
+			if ran[what]++; ran[what] > 1 {
+				t.Errorf("%s %d: %s ran twice", point, n, what)
+			}
+		}
+		next.end()
 	})
 	return hit
 }

@@ -228,6 +228,7 @@ func (r *run) stepAll() {
 		}
 	}
 	if steps > 0 {
+		r.measure()
 		r.bump()
 	}
 }
@@ -385,17 +386,22 @@ func (r *run) serve(v viewing) {
 	v.done <- v.read(r.machine, r.state)
 }
 
-// bump tells everybody who waits for a change.
-func (r *run) bump() {
-	now, size := changeIndex(r.t.clock.now()), 0
-	if r.state != nil {
-		for _, instances := range r.state.Instances {
-			size += max(1, len(instances))
-		}
+// measure notes how large the run has become.
+func (r *run) measure() {
+	size := 0
+	for _, instances := range r.state.Instances {
+		size += max(1, len(instances))
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.size = max(r.size, size)
+}
+
+// bump tells everybody who waits for a change. Whoever knows of one calls it.
+func (r *run) bump() {
+	now := changeIndex(r.t.clock.now())
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.index = max(r.index+1, now)
 	close(r.changed)
 	r.changed = make(chan struct{})

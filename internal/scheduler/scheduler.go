@@ -7,6 +7,10 @@
 //	          acquire                 load                        renewal refused, or fenced
 //	standby ──────────▶ taking over ──────▶ driving, one goroutine ─────────────▶ over
 //	                                        per active run           ctx ends ──▶ released
+//
+// What a run decides goes where its body belongs: to the executor (attempts), to a child run (children), to somebody on the
+// net (calls). Before any of that a run may have to wait for other runs of its workflow (gates), and its attempts for a place
+// (admission).
 package scheduler
 
 import (

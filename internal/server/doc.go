@@ -11,4 +11,6 @@
 //	                   sock       the API of that process
 //	                   …          the executor's own (package local)
 //	<state>/keys/<hash>           which run an idempotency key belongs to; locked while that run is made
+//
+// A child run has no folder: it lives in the store, and is driven by the process, of the run above it.
 package server
