@@ -281,6 +281,9 @@ func (d *decoder) decodeContent(t *task) {
 			name: fmt.Sprintf("`%s.%s` of task %s", t.content.Type, p.name, t.name),
 			expr: attr.Expr, access: accessEach, kind: p.kind, task: t, optional: p.example == "",
 		}
+		if spec.kind == workflow.BodyJob { // its variables go where the author of the file puts them
+			t.parts[p.name].access = accessBody
+		}
 	}
 	switch spec.kind {
 	case workflow.BodyJob:

@@ -54,7 +54,7 @@ func (c *checker) value(s *site) (cty.Value, bool) {
 	if s.circular {
 		return cty.DynamicVal, false
 	}
-	ctx, diags := c.frame.context(s.refs, forValue)
+	ctx, diags := c.frame.context(s.refs, s.mode())
 	if diags.HasErrors() {
 		return cty.DynamicVal, false // reported at the local
 	}
@@ -75,13 +75,14 @@ func (c *checker) inTask(s *site, ctx *hcl.EvalContext) *hcl.EvalContext {
 
 func (c *checker) valueIn(s *site, ctx *hcl.EvalContext) (cty.Value, bool) {
 	c.splats(s.expr)
-	v, diags := s.expr.Value(ctx)
+	expr := s.exprFor(s.mode())
+	v, diags := expr.Value(ctx)
 	c.addNew(c.redacted(diags, s.refs))
-	c.probe(s.expr, ctx)
+	c.probe(expr, ctx)
 	if diags.HasErrors() {
 		return cty.DynamicVal, false
 	}
-	s.secret = v.ContainsMarked()
+	s.secret = v.ContainsMarked() || s.mode() == forBody && c.flow.readsSecret(s.refs, c.scope)
 	v, _ = v.UnmarkDeep()
 	if s.optional && v.IsNull() && v.IsKnown() {
 		return v, true
@@ -241,8 +242,11 @@ func (c *checker) retryWhen(t *task) {
 
 // body checks the body of a task.
 func (c *checker) body(t *task) {
+	vars, known := cty.EmptyObjectVal, true
 	for _, p := range t.bodyParts() {
-		c.value(p)
+		if v, ok := c.value(p); p == t.parts["vars"] {
+			vars, known = v, ok
+		}
 	}
 	if t.call != nil {
 		c.call(t)
@@ -268,8 +272,8 @@ func (c *checker) body(t *task) {
 			c.probe(expr, ctx)
 		}
 	}
-	if t.job != nil {
-		c.job(t)
+	if t.job != nil && known {
+		c.job(t, vars)
 	}
 }
 

@@ -155,18 +155,18 @@ func (e *Evaluator) value(o *opened, s *site, scope workflow.Scope) (workflow.Va
 // evaluated is the value of a site, converted to what its place wants, and whether anything in it is sensitive. The marks
 // of a value that may be anything are kept.
 func (e *Evaluator) evaluated(o *opened, s *site, scope workflow.Scope) (v cty.Value, secret bool, err error) {
-	frame := e.frame(o, scope.Shared)
-	ctx, diags := frame.context(s.refs, forValue)
+	frame, m := e.frame(o, scope.Shared), s.mode()
+	ctx, diags := frame.context(s.refs, m)
 	if !diags.HasErrors() {
-		if ctx, err = inScope(ctx, s, scope, forValue); err != nil {
+		if ctx, err = inScope(ctx, s, scope, m); err != nil {
 			return v, false, fmt.Errorf("%s%s: %w", place(rangeOf(s.at())), s.name, err)
 		}
-		v, diags = s.expr.Value(ctx)
+		v, diags = s.exprFor(m).Value(ctx)
 	}
 	if diags.HasErrors() {
 		return v, false, frame.failure(s, diags, scope)
 	}
-	secret = v.ContainsMarked()
+	secret = v.ContainsMarked() || m == forBody && frame.readsSecret(s.refs, &scope)
 	plain, marks := v.UnmarkDeepWithPaths()
 	blame := o.flow.blame(s.refs, scope)
 	if s.optional && plain.IsNull() && blame == "" {

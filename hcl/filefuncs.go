@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -60,7 +61,8 @@ type shelfView struct {
 	mode   mode
 }
 
-// functionsIn are all functions as the files of a folder see them.
+// functionsIn are all functions as the files of a folder see them. What file reads is as if its author had written it where it
+// is read, so that a template block of Nomad's may stand in a file; what comes from data stays data in it.
 func functionsIn(b *bundle, dir string, m mode) map[string]function.Function {
 	all := maps.Clone(pure[m]())
 	view := shelfView{b, dir, m}
@@ -69,10 +71,11 @@ func functionsIn(b *bundle, dir string, m mode) map[string]function.Function {
 		readers = jobspec.Guard(readers)
 	}
 	maps.Copy(all, readers)
+	all["templatefile"] = view.templateFile(all)
 	return all
 }
 
-// read finds a file. In a body, what it holds is data: it never becomes a template of Nomad's.
+// read finds a file.
 func (s shelfView) read(v cty.Value) (content []byte, name string, err error) {
 	name, err = resolve(s.dir, v.AsString())
 	if err != nil {
@@ -94,11 +97,7 @@ func (s shelfView) readText(v cty.Value) (text cty.Value, name string, err error
 	case !utf8.Valid(content):
 		return cty.NilVal, name, function.NewArgErrorf(0, "%s is not text in UTF-8; filebase64 reads any file", name)
 	}
-	text = cty.StringVal(string(content))
-	if s.mode == forBody {
-		text = jobspec.Data(text)
-	}
-	return text, name, nil
+	return cty.StringVal(string(content)), name, nil
 }
 
 func (s shelfView) readers() map[string]function.Function {
@@ -134,7 +133,6 @@ func (s shelfView) readers() map[string]function.Function {
 		"filesha512":       digest(sum512, hex.EncodeToString),
 		"filebase64sha256": digest(sum256, base64Of),
 		"filebase64sha512": digest(sum512, base64Of),
-		"templatefile":     s.templateFile(),
 	}
 }
 
@@ -143,18 +141,13 @@ func pathFunc(ty cty.Type, impl func(cty.Value) (cty.Value, error)) function.Fun
 	return function.New(&function.Spec{
 		Params: []function.Parameter{text("path")},
 		Type:   function.StaticReturnType(ty),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			v, err := impl(args[0])
-			if err != nil {
-				return cty.NilVal, err
-			}
-			return v, nil
-		},
+		Impl:   func(args []cty.Value, _ cty.Type) (cty.Value, error) { return impl(args[0]) },
 	})
 }
 
-// templateFile renders a file as a template whose names are the elements of its second argument.
-func (s shelfView) templateFile() function.Function {
+// templateFile renders a file as a template whose names are the elements of its second argument. It is tried even while they
+// are unknown: most of what can be wrong with a template shows then.
+func (s shelfView) templateFile(funcs map[string]function.Function) function.Function {
 	render := func(args []cty.Value) (cty.Value, error) {
 		vars, err := templateVars(args[1])
 		if err != nil {
@@ -164,78 +157,87 @@ func (s shelfView) templateFile() function.Function {
 		if err != nil {
 			return cty.NilVal, err
 		}
-		return s.render(name, []byte(content.AsString()), vars)
+		if err := checkTemplate(name, []byte(content.AsString()), vars); err != nil {
+			return cty.NilVal, err
+		}
+		callable := funcs
+		if dir := path.Dir(name); dir != s.dir {
+			callable = functionsIn(s.bundle, dir, s.mode)
+		}
+		return s.rendered(name, callable, args[1])
 	}
 	return function.New(&function.Spec{
 		Params: []function.Parameter{text("path"), dynamic("vars")},
 		Type: func(args []cty.Value) (cty.Type, error) {
 			if !args[0].IsKnown() || !args[1].IsKnown() {
-				return cty.DynamicPseudoType, nil
+				return cty.String, nil
 			}
-			v, err := render(args)
-			if err != nil {
-				return cty.NilType, err
-			}
-			return v.Type(), nil
+			_, err := render(args)
+			return cty.String, err
 		},
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) { return render(args) },
 	})
 }
 
+// rendered is the text of a template that was checked.
+func (s shelfView) rendered(name string, callable map[string]function.Function, vars cty.Value) (cty.Value, error) {
+	read := func(name string) ([]byte, error) { return s.bundle.read(name, 0) }
+	v, err := jobspec.TemplateFile(".", read, callable, s.mode == forBody).Call([]cty.Value{cty.StringVal(name), vars})
+	var diags hcl.Diagnostics
+	switch {
+	case errors.As(err, &diags):
+		return cty.NilVal, templateError(diags)
+	case err != nil:
+		return cty.NilVal, err
+	}
+	if v.IsKnown() && !v.IsNull() && len(v.AsString()) > maxRendered {
+		return cty.NilVal, fmt.Errorf("the result has more than %d bytes", maxRendered)
+	}
+	return v, nil
+}
+
 // templateVars are the names a template may use.
-func templateVars(v cty.Value) (map[string]cty.Value, error) {
+func templateVars(v cty.Value) (names []string, err error) {
 	if ty := v.Type(); !ty.IsObjectType() && !ty.IsMapType() || v.IsNull() {
 		return nil, function.NewArgErrorf(1, "the names of a template are a map such as { day = param.day }, not %s", friendlyType(v))
 	}
-	vars := make(map[string]cty.Value, v.LengthInt())
 	for it := v.ElementIterator(); it.Next(); {
-		k, e := it.Element()
+		k, _ := it.Element()
 		if !hclsyntax.ValidIdentifier(k.AsString()) {
 			return nil, function.NewArgErrorf(1, "%q is no name: a name in a template begins with a letter and goes on with letters, digits, _ and -", shorten(k.AsString()))
 		}
-		vars[k.AsString()] = e
+		names = append(names, k.AsString())
 	}
-	return vars, nil
+	return names, nil
 }
 
-func (s shelfView) render(name string, content []byte, vars map[string]cty.Value) (cty.Value, error) {
+// checkTemplate reports what is wrong with a template whatever its names stand for.
+func checkTemplate(name string, content []byte, names []string) error {
 	file := workflow.File{Path: name, Bytes: content}
 	if _, deep := tooDeep(file); deep {
-		return cty.NilVal, function.NewArgErrorf(0, "%s is nested too deeply", name)
+		return function.NewArgErrorf(0, "%s is nested too deeply", name)
 	}
 	expr, diags := hclsyntax.ParseTemplate(content, name, hcl.InitialPos)
 	if diags.HasErrors() {
-		return cty.NilVal, templateError(diags)
-	}
-	names := make([]string, 0, len(vars))
-	for n := range vars {
-		names = append(names, n)
+		return templateError(diags)
 	}
 	for _, t := range expr.Variables() {
-		if _, ok := vars[t.RootName()]; !ok {
-			return cty.NilVal, function.NewArgErrorf(1, "%s uses %s, which is not among the names given%s. For the text itself write $${…}",
+		if !slices.Contains(names, t.RootName()) {
+			return function.NewArgErrorf(1, "%s uses %s, which is not among the names given%s. For the text itself write $${…}",
 				where(t.SourceRange()), t.RootName(), orNear(t.RootName(), names))
 		}
 	}
 	var wrong error
 	calls(expr, func(call *hclsyntax.FunctionCallExpr) {
-		if _, err := constantPath(call.Args[0]); err != nil && wrong == nil {
+		_, err := constantPath(call.Args[0])
+		if call.Name == "templatefile" {
+			err = errors.New("a template cannot render another one. Render both in the workflow and pass one to the other")
+		}
+		if err != nil && wrong == nil {
 			wrong = function.NewArgErrorf(0, "%s%s: %s", place(rangeOf(call.Range())), call.Name, err)
 		}
 	})
-	if wrong != nil {
-		return cty.NilVal, wrong
-	}
-	funcs := functionsIn(s.bundle, path.Dir(name), s.mode)
-	funcs["templatefile"] = refusedFunc("a template cannot render another one. Render both in the workflow and pass one to the other")
-	v, diags := expr.Value(&hcl.EvalContext{Variables: vars, Functions: funcs})
-	if diags.HasErrors() {
-		return cty.NilVal, templateError(diags)
-	}
-	if plain, _ := v.Unmark(); plain.IsKnown() && !plain.IsNull() && plain.Type() == cty.String && len(plain.AsString()) > maxRendered {
-		return cty.NilVal, fmt.Errorf("the result has more than %d bytes", maxRendered)
-	}
-	return v, nil
+	return wrong
 }
 
 // templateError is the first error of a template, with its place in it.

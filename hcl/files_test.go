@@ -177,7 +177,7 @@ func TestFileFunctions(t *testing.T) {
 		`filesha512("a.txt") == sha512("abc")`:                  `true`,
 		`filebase64sha512("a.txt") == base64sha512("abc")`:      `true`,
 		`templatefile("t.tpl", { list = ["a", "b"], n = 1 })`:   `"A 2\nB 2\n${literal}"`,
-		`templatefile("plain.tpl", { value = [1] })`:            `[1]`,
+		`templatefile("plain.tpl", { value = 1.5 })`:            `"1.5"`,
 		`try(file("b.txt"), "fallback")`:                        `"fallback"`,
 		`strlen(templatefile("plain.tpl", { value = "${1}" }))`: `1`,
 	} {
@@ -192,7 +192,8 @@ func TestFileFunctions(t *testing.T) {
 	}
 }
 
-// What files and templates hold is data to Nomad, and a template hands run-time references of the author on.
+// What a file holds is its author's, so Nomad resolves what it refers to; what a template is given stays what it was: data, or
+// a reference of the author's.
 func TestTemplateFilesInBodies(t *testing.T) {
 	files := []workflow.File{
 		{Path: "test.hcl", Bytes: []byte(`
@@ -219,7 +220,7 @@ workflow "w" {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `["$${NOMAD_ALLOC_ID} %%{ if","on ${node.unique.name}: $${evil} $${meta.x}"]`
+	want := `["${NOMAD_ALLOC_ID} %{ if","on ${node.unique.name}: $${evil} ${meta.x}"]`
 	if got := args(t, v); got != want {
 		t.Errorf("args:\ngot  %s\nwant %s", got, want)
 	}

@@ -56,6 +56,14 @@ type site struct {
 	secret   bool // its value is sensitive, as far as types tell
 }
 
+// mode is what an expression is evaluated for: where it may read what Nomad resolves, its value goes into a body.
+func (s *site) mode() mode {
+	if s.access&readNomad != 0 {
+		return forBody
+	}
+	return forValue
+}
+
 // refs are the names an expression reads, locals not followed.
 type refs struct {
 	params  []string

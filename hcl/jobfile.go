@@ -18,29 +18,14 @@ import (
 )
 
 // job checks the job file of a task with the variables it is given.
-func (c *checker) job(t *task) {
-	names := t.job.VariableNames()
+func (c *checker) job(t *task, given cty.Value) {
+	names, s := t.job.VariableNames(), t.parts["vars"]
 	vars := map[string]cty.Value{}
-	s := t.parts["vars"]
-	whole := true
-	if s != nil {
-		ctx, diags := c.frame.context(s.refs, forValue)
-		if diags.HasErrors() {
-			return
-		}
-		v, diags := s.expr.Value(c.inTask(s, ctx))
-		if diags.HasErrors() {
-			return
-		}
-		v, _ = v.UnmarkDeep()
-		if ty := v.Type(); !ty.IsObjectType() && !ty.IsMapType() {
-			return // reported, or any type at all
-		}
-		if whole = v.IsKnown() && !v.IsNull(); whole {
-			for it := v.ElementIterator(); it.Next(); {
-				k, e := it.Element()
-				vars[k.AsString()] = e
-			}
+	whole := given.IsKnown() && given.Type() != cty.DynamicPseudoType
+	if whole && !given.IsNull() {
+		for it := given.ElementIterator(); it.Next(); {
+			k, e := it.Element()
+			vars[k.AsString()] = e
 		}
 	}
 	if !c.jobVariables(t, s, vars, whole) {
@@ -61,7 +46,6 @@ func (c *checker) job(t *task) {
 		}
 	}
 	c.addNew(diags)
-	c.jobType(t)
 }
 
 // jobVariables checks the values given to a job file at the place where they are given.
@@ -128,49 +112,6 @@ func keyRange(s *site, name string) hcl.Range {
 		}
 	}
 	return s.at()
-}
-
-// jobType checks that the job of a file comes to an end by itself, as far as that is constant.
-func (c *checker) jobType(t *task) {
-	file := c.flow.module.bundle.files[t.jobFile]
-	parsed, diags := hclsyntax.ParseConfig(file.Bytes, file.Path, hcl.InitialPos)
-	if diags.HasErrors() {
-		return
-	}
-	for _, b := range parsed.Body.(*hclsyntax.Body).Blocks {
-		if b.Type != "job" {
-			continue
-		}
-		has := func(name string) bool {
-			return slices.ContainsFunc(b.Body.Blocks, func(b *hclsyntax.Block) bool { return b.Type == name })
-		}
-		kind := ""
-		if attr := b.Body.Attributes["type"]; attr != nil {
-			v, diags := attr.Expr.Value(nil)
-			if diags.HasErrors() || v.Type() != cty.String || !v.IsKnown() || v.IsNull() {
-				return // known when it runs
-			}
-			kind = v.AsString()
-		}
-		if why := notBatch(kind, has("periodic"), has("parameterized")); why != "" {
-			c.errorf(t.content.TypeRange, "Not a batch job", "%s", why)
-		}
-	}
-}
-
-// notBatch says why a job cannot be the body of a task, or nothing.
-func notBatch(kind string, periodic, parameterized bool) string {
-	switch {
-	case parameterized:
-		return "The job file holds a parameterized job, which runs only when it is dispatched: register it with `nomad job run`, and write dispatch instead of job."
-	case periodic:
-		return "The job file holds a periodic job, which never ends. Take periodic out of it; a workflow is started by what starts the workflow."
-	case kind == "":
-		return "The job file holds a service, which is what Nomad takes a job for that writes no type. Write type = \"batch\" in it: a task must come to an end."
-	case kind != "batch" && kind != "sysbatch":
-		return fmt.Sprintf("The job file holds a job of type %q, and a task must come to an end. Write type = \"batch\" in it.", kind)
-	}
-	return ""
 }
 
 // foreignJobs says once what Cairn does not promise for jobs that are not its own.

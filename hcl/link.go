@@ -45,6 +45,11 @@ func (fl *flow) link(f *findings) {
 		for _, s := range t.sites() {
 			s.refs = r.resolve(s, s.expr.Variables())
 			r.through(s)
+			if s.mode() == forBody {
+				rewritten, diags := jobspec.RewriteExpr(s.expr, fl.options(nil))
+				f.add(diags)
+				s.bodyExpr = rewritten
+			}
 		}
 		for _, o := range t.outputs {
 			if o.fallback != nil {
@@ -111,7 +116,7 @@ func (fl *flow) linkJob(t *task, f *findings) {
 		return
 	}
 	dir := path.Dir(t.jobFile)
-	job, diags := jobspec.CompileJob(t.jobFile, file.Bytes, functionsIn(b, dir, forValue))
+	job, diags := jobspec.CompileBatchJob(t.jobFile, file.Bytes, functionsIn(b, dir, forValue))
 	f.add(diags)
 	if parsed, diags := hclsyntax.ParseConfig(file.Bytes, t.jobFile, hcl.InitialPos); !diags.HasErrors() && mayRead(file.Bytes) {
 		d := &decoder{module: &module{dir: dir, bytes: map[string][]byte{t.jobFile: file.Bytes}}}

@@ -143,9 +143,6 @@ func (r *renderer) jobFile() any {
 	if job.Region == nil {
 		job.Region = placed.Job.Region
 	}
-	if why := notBatch(deref(job.Type), job.Periodic != nil, job.ParameterizedJob != nil); why != "" {
-		r.err = fmt.Errorf("%s%s", place(rangeOf(r.task.content.TypeRange)), why)
-	}
 	return job
 }
 

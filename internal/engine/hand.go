@@ -51,7 +51,7 @@ func (m *Machine) fitsByHand(s *State, e Event, tg target) (due bool, err error)
 		return false, tg.unfit(e.Kind, fits)
 	case e.Kind == SucceedTask && tg.i < 0 && task.Shape() != workflow.ShapePlain && !ts.Expanded:
 		return false, misfit("%s is fanned out and its instances are not known yet; skip it, or wait until it begins", tg.what)
-	case s.Head.Ending == EndingSkip:
+	case !over && s.Head.Ending == EndingSkip:
 		return false, misfit("run %s is being skipped", s.Input.Run)
 	}
 	for _, i := range s.tasks[tg.n].waiting.sorted() {

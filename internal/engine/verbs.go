@@ -354,8 +354,8 @@ func (t *turn) decide() {
 		return // Fits has said so
 	}
 	for _, o := range m.def.Tasks[n].Outputs {
-		text := map[string]string{outputBy: t.e.By, outputComment: t.e.Reason}[o.Name]
-		if text == "" {
+		text, ok := map[string]string{outputBy: t.e.By, outputComment: t.e.Reason}[o.Name]
+		if !ok {
 			continue
 		}
 		if outputs == nil {

@@ -180,7 +180,7 @@ func (r *rewriter) template(b *hclsyntax.Body, sc *scope) *hclsyntax.Body {
 	changed := *data
 	changed.Expr = r.expr(data.Expr, sc, true)
 	if authors {
-		changed.Expr = authorsExpr{changed.Expr}
+		changed.Expr = authorsExpr{asChild(changed.Expr)}
 	}
 	out.Attributes["data"] = &changed
 	return out

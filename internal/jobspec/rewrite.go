@@ -183,7 +183,13 @@ func (r *rewriter) compared(e hclsyntax.Expression, sc *scope) hclsyntax.Express
 	if r.verbatim || len(out.Variables()) == 0 {
 		return out // no mark gets into it: only what is moved is marked
 	}
-	return plainExpr{out}
+	return plainExpr{asChild(out)}
+}
+
+// asChild makes e an inner node: who walks a tree does not look at the type of an expression of ours, but goes on to its children,
+// and e might have none.
+func asChild(e hclsyntax.Expression) hclsyntax.Expression {
+	return &hclsyntax.ParenthesesExpr{Expression: e, SrcRange: e.Range()}
 }
 
 // plainExpr is an expression whose value is looked at.

@@ -218,32 +218,35 @@ func (k *tender) approach(o *childOrder) (over bool, again <-chan struct{}, err 
 		// The parent may have been loaded anew, and not know what it was told.
 		k.told = toldChild{version: o.version}
 	}
-	st, again := k.child.stands()
-	switch {
-	case st.status == "":
-		select {
-		case <-k.child.over:
-			return k.lost(o)
-		default:
-			return false, again, nil
-		}
-	case st.status.Terminal():
-		return k.afterEnd(o, st)
-	}
+	left := false
 	select {
-	case <-k.child.over: // and its end was not saved
-		return k.lost(o)
+	case <-k.child.over: // how it stands does not change any more
+		left = true
 	default:
 	}
-	if o.kill {
-		return false, again, k.stop(o)
+	st, again := k.child.stands()
+	switch {
+	case st.status.Terminal():
+		return k.afterEnd(o, st)
+	case left:
+		return k.lost(o)
+	case st.status == "": // it is being loaded
+		return false, again, nil
 	}
-	if o.Hold {
+	child := k.child
+	switch {
+	case o.kill:
+		err = k.stop(o)
+	case o.Hold:
 		err = k.pause(st)
-	} else {
+		k.tell(o, st)
+	default:
 		err = k.release(o, st)
+		k.tell(o, st)
 	}
-	k.tell(o, st)
+	if k.child != child {
+		again = atOnce()
+	}
 	return false, again, err
 }
 
@@ -355,8 +358,9 @@ func (k *tender) cascade(kind engine.EventKind, generation int) error {
 		Kind: kind, Task: -1, Instance: -1, Generation: generation,
 		By: byCairn, Reason: fmt.Sprintf("on behalf of run %s, which started this one", k.parent.id),
 	}})
-	if r != nil {
-		k.child = r
+	var misfit *engine.Misfit
+	if !errors.As(err, &misfit) {
+		k.child = r // nil: what came of it is to be found out
 	}
 	return err
 }
@@ -493,7 +497,8 @@ func (k *tender) create(o *childOrder) (end *engine.Outcome, err error) {
 		t.s.log.Info("child run started", "run", in.Run, "workflow", in.Workflow, "parent", k.parent.id, "task", o.Task)
 		r := newRun(t, in.Run)
 		r.machine, r.state = m, state
-		r.told, r.held = true, o.Hold || o.kill // nobody else knows the run yet
+		now := k.current()                          // its parent may have been paused meanwhile
+		r.told, r.held = true, now.Hold || now.kill // nobody else knows the run yet
 		k.child = t.start(r)
 		return nil, nil
 	case errors.Is(err, ErrExists):
@@ -505,10 +510,6 @@ func (k *tender) create(o *childOrder) (end *engine.Outcome, err error) {
 
 // compile gives what the child run is made of, or why it cannot be.
 func (k *tender) compile(o *childOrder) (ChildRun, error) {
-	if o.Depth > workflow.MaxRunDepth {
-		return ChildRun{}, fmt.Errorf("it would be a run %d levels deep, and %d is as deep as runs may start runs: does a workflow start itself without end?",
-			o.Depth, workflow.MaxRunDepth)
-	}
 	if o.Body == nil {
 		return ChildRun{}, errors.New("what it starts cannot be evaluated to the same any more as when its start was recorded")
 	}

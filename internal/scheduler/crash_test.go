@@ -18,13 +18,16 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// everything is a workflow that meets every fault point: a fan-out, a retry, a kill by timeout, a join below them.
+// everything is a workflow that meets every fault point: a fan-out, a retry, a kill by timeout, a run that it starts, a call,
+// a join below them.
 func everything() *workflow.Definition {
 	slow, flaky := task("slow", "first"), task("flaky", "first")
 	slow.Policy.Timeout = time.Minute
 	slow.Policy.AllowFailure = true
 	flaky.Policy.Retry.MaxAttempts = 3
-	return definition("everything", task("first"), times(task("wide", "first"), 4), slow, flaky, task("last", "wide", "slow", "flaky"))
+	return with(definition("everything", task("first"), times(task("wide", "first"), 4), slow, flaky,
+		task("last", "wide", "slow", "flaky", "sub", "call"), starts("sub", "inner", "first"), calling("call", "GET", "first")),
+		definition("inner", task("one"), task("two", "one")))
 }
 
 // behave makes the executor play its part in that workflow.
@@ -46,15 +49,18 @@ func checkLedger(t *testing.T, w *world) {
 	ran := map[string]int{}
 	fences := map[string]int64{}
 	for _, id := range w.begun {
-		ran[short(id)]++
 		s := w.attempts[id].start
-		key := fmt.Sprint(s.TaskNo, s.Instance)
+		ran[s.Workflow+" "+short(id)]++
+		key := fmt.Sprint(s.Workflow, s.TaskNo, s.Instance)
 		if s.Fence <= fences[key] {
 			t.Errorf("attempt %s has fence %d, not above %d", short(id), s.Fence, fences[key])
 		}
 		fences[key] = s.Fence
 	}
-	for _, want := range []string{"0/0/1", "1/0/1", "1/1/1", "1/2/1", "1/3/1", "2/0/1", "3/0/1", "3/0/2", "4/0/1"} {
+	for _, want := range []string{
+		"everything 0/0/1", "everything 1/0/1", "everything 1/1/1", "everything 1/2/1", "everything 1/3/1", "everything 2/0/1",
+		"everything 3/0/1", "everything 3/0/2", "everything 4/0/1", "inner 0/0/1", "inner 1/0/1",
+	} {
 		if ran[want] != 1 {
 			t.Errorf("attempt %s ran %d times, want once", want, ran[want])
 		}
@@ -65,6 +71,12 @@ func checkLedger(t *testing.T, w *world) {
 	}
 	if w.running != 0 {
 		t.Errorf("%d attempts still run", w.running)
+	}
+	if len(w.runs) != 2 {
+		t.Errorf("%d runs are stored, want the run and its child", len(w.runs))
+	}
+	if len(w.called) == 0 {
+		t.Error("nobody was called")
 	}
 }
 

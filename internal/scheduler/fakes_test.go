@@ -35,7 +35,8 @@ type world struct {
 	attempts map[workflow.AttemptID]*attempt
 	begun    []workflow.AttemptID // the ledger: every attempt that ever ran, in order
 	running  int
-	peak     int // most attempts that ran at once
+	peak     int      // most attempts that ran at once
+	called   []string // every call that was made, by its key
 }
 
 type storedRun struct {
@@ -69,8 +70,11 @@ type process struct {
 	cancel context.CancelFunc
 	ended  chan error
 
-	// onSave is asked before a save is written; write says whether it is, and err what Save returns.
-	onSave func(id workflow.RunID, records []Record) (write bool, err error)
+	// onSave is asked before a save is written; write says whether it is, and err what Save returns. onCreate is the same
+	// for a create.
+	onSave   func(id workflow.RunID, records []Record) (write bool, err error)
+	onCreate func(NewRun) (write bool, err error)
+	onCall   func(context.Context, workflow.HTTPBody, string) engine.Outcome
 	// onRenew answers renewals.
 	onRenew func(Leadership) (Leadership, error)
 	trust   time.Duration // of each leadership and renewal; 0 = for ever
@@ -86,6 +90,7 @@ func newProcess(t testing.TB, w *world) *process {
 	p.cfg.Store, p.cfg.Executor, p.cfg.Elector = (*fakeStore)(p), p.exec, (*fakeElector)(p)
 	p.cfg.Evaluators = func(*workflow.Definition) (engine.Evaluator, error) { return literals{}, nil }
 	p.cfg.Random = func() float64 { return 0 }
+	p.cfg.Children, p.cfg.Caller = compileChild, (*fakeCaller)(p)
 	p.cfg.Logger = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}, DisableTime: true})
 	p.ctx, p.cancel = context.WithCancel(t.Context())
 	return p
@@ -159,6 +164,10 @@ type fakeStore process
 
 func (f *fakeStore) Create(_ context.Context, epoch uint64, run NewRun) (workflow.RunID, error) {
 	w := f.world
+	write, lie := true, error(nil)
+	if f.onCreate != nil {
+		write, lie = f.onCreate(run)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -172,10 +181,12 @@ func (f *fakeStore) Create(_ context.Context, epoch uint64, run NewRun) (workflo
 			return id, ErrExists
 		}
 	}
-	w.written = epoch
-	w.runs[run.ID] = &storedRun{created: run, records: asMap(run.Records)}
-	w.logf("create %s", run.Workflow)
-	return run.ID, nil
+	if write {
+		w.written = epoch
+		w.runs[run.ID] = &storedRun{created: run, records: asMap(run.Records)}
+		w.logf("create %s", run.Workflow)
+	}
+	return run.ID, lie
 }
 
 func asMap(records []Record) map[string][]byte {
@@ -256,10 +267,21 @@ func (f *fakeStore) List(_ context.Context, filter Filter) ([]Summary, error) {
 	return list, nil
 }
 
-func (f *fakeStore) Delete(_ context.Context, _ uint64, id workflow.RunID) error {
-	f.world.mu.Lock()
-	defer f.world.mu.Unlock()
-	delete(f.world.runs, id)
+func (f *fakeStore) Delete(_ context.Context, epoch uint64, id workflow.RunID) error {
+	w := f.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch run := w.runs[id]; {
+	case f.dead.Load():
+		return errDead
+	case epoch < w.written:
+		return ErrFenced
+	case run == nil:
+		return ErrNotFound
+	case !run.done:
+		return ErrConflict
+	}
+	delete(w.runs, id)
 	return nil
 }
 
@@ -484,6 +506,9 @@ func (literals) Evaluate(x workflow.Expr, scope workflow.Scope) (workflow.Value,
 		if x.Text == "broken" {
 			return workflow.Value{}, errors.New("w.hcl:1: there is no such thing")
 		}
+		if strings.HasPrefix(x.Text, "{") {
+			return workflow.Value{JSON: json.RawMessage(x.Text)}, nil
+		}
 		return workflow.Value{JSON: json.RawMessage(`{"Name":"` + x.Text + `"}`)}, nil
 	case workflow.ExprConvert:
 		return *scope.Input, nil
@@ -498,6 +523,68 @@ func task(name string, after ...string) workflow.Task {
 		Policy: workflow.DefaultPolicy(), BodyKind: workflow.BodyTask,
 		Body: &workflow.Expr{Kind: workflow.ExprBody, Text: name},
 	}
+}
+
+// starts makes a task that runs another workflow, which is to be found below the definition: see with.
+func starts(name, child string, after ...string) workflow.Task {
+	t := task(name, after...)
+	t.BodyKind, t.Body.Text = workflow.BodyRunWorkflow, `{"workflow":"`+child+`"}`
+	t.Outputs = []workflow.Output{{Name: "n", Type: workflow.Expr{Kind: workflow.ExprConvert}, From: workflow.FromBody}}
+	return t
+}
+
+// calling makes a task that calls somebody.
+func calling(name, method string, after ...string) workflow.Task {
+	t := task(name, after...)
+	t.BodyKind, t.Body.Text = workflow.BodyHTTP, `{"method":"`+method+`","url":"http://x/","timeout":1000000000}`
+	t.Outputs = []workflow.Output{{Name: "status", Type: workflow.Expr{Kind: workflow.ExprConvert}, From: workflow.FromBody}}
+	return t
+}
+
+// with puts the workflows that a definition's tasks start into its files.
+func with(def *workflow.Definition, children ...*workflow.Definition) *workflow.Definition {
+	for _, c := range children {
+		b, err := workflow.EncodeDefinition(c)
+		if err != nil {
+			panic(err)
+		}
+		def.Files = append(def.Files, workflow.File{Path: c.Name, Bytes: b})
+	}
+	return def
+}
+
+// compileChild is Config.Children over such files.
+func compileChild(parent *workflow.Definition, body workflow.ChildBody, _ workflow.RunValues) (ChildRun, error) {
+	for _, f := range parent.Files {
+		if f.Path == body.Workflow {
+			def, err := workflow.DecodeDefinition(f.Bytes)
+			return ChildRun{Definition: def, Params: body.Params, Given: slices.Sorted(maps.Keys(body.Params)), Evaluator: literals{}}, err
+		}
+	}
+	return ChildRun{}, fmt.Errorf("w.hcl:7: there is no workflow %s", body.Workflow)
+}
+
+// fakeCaller answers every call with 200 at once, unless onCall does otherwise.
+type fakeCaller process
+
+func (f *fakeCaller) Call(ctx context.Context, body workflow.HTTPBody, key string) engine.Outcome {
+	if f.dead.Load() {
+		return engine.Outcome{Kind: engine.OutcomeKilled}
+	}
+	f.world.mu.Lock()
+	f.world.called = append(f.world.called, key)
+	f.world.logf("call %s %s", body.Method, short(workflow.AttemptID(key)))
+	f.world.mu.Unlock()
+	if f.onCall != nil {
+		return f.onCall(ctx, body, key)
+	}
+	return answered()
+}
+
+func answered() engine.Outcome {
+	o := *exited(0)
+	o.Values = map[string]workflow.Value{"status": {JSON: json.RawMessage("200")}}
+	return o
 }
 
 // times makes a fan-out of n instances.

@@ -213,6 +213,10 @@ func (r *run) leave() {
 	}
 	r.t.gates.leave(r.id)
 	close(r.over)
+	r.mu.Lock()
+	close(r.stood) // whoever waits for a change has waited long enough
+	r.stood = make(chan struct{})
+	r.mu.Unlock()
 	r.answer(errors.New("the run was left before the change was stored"))
 	r.bump()
 }

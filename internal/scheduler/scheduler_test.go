@@ -328,6 +328,15 @@ func TestIdempotencyKeys(t *testing.T) {
 	})
 }
 
+// misfits wants a *engine.Misfit that says something.
+func misfits(t *testing.T, err error, says string) {
+	t.Helper()
+	var misfit *engine.Misfit
+	if !errors.As(err, &misfit) || !strings.Contains(misfit.Text, says) {
+		t.Errorf("got %v, want a misfit that says %q", err, says)
+	}
+}
+
 func TestVerbs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -342,9 +351,10 @@ func TestVerbs(t *testing.T) {
 		if head := p.wait(id); head.Status != workflow.RunCancelled {
 			t.Errorf("got %s, want cancelled", head.Status)
 		}
-		if err := p.s.Verb(p.ctx, id, engine.Event{Kind: engine.Stop}); !errors.Is(err, ErrConflict) {
-			t.Errorf("stop of a run that is over: %v, want ErrConflict", err)
+		if err := p.s.Verb(p.ctx, id, engine.Event{Kind: engine.Stop}); err != nil {
+			t.Errorf("stop of a run that was stopped: %v, want nothing to be done", err)
 		}
+		misfits(t, p.s.Verb(p.ctx, id, engine.Event{Kind: engine.Pause}), "is cancelled")
 		if err := p.s.Verb(p.ctx, p.s.NewRunID(), engine.Event{Kind: engine.Stop}); !errors.Is(err, ErrNotFound) {
 			t.Errorf("stop of no run: %v, want ErrNotFound", err)
 		}

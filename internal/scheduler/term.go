@@ -141,11 +141,7 @@ func (t *term) takeOver() {
 			slices.Reverse(active) // the oldest first, so that runs of one priority keep their turns
 			t.admission.await(len(active))
 			t.gates.rebuild(active)
-			for _, summary := range active {
-				r := newRun(t, summary.ID)
-				r.awaited = true
-				t.start(r)
-			}
+			t.startAll(active)
 			if len(active) > 0 {
 				t.s.log.Info("runs taken over", "runs", len(active))
 			}
@@ -157,6 +153,23 @@ func (t *term) takeOver() {
 			return
 		}
 	}
+}
+
+// startAll adds the runs that a takeover finds: all of them, before the first of them can ask for another one.
+func (t *term) startAll(active []Summary) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, summary := range active {
+		r := newRun(t, summary.ID)
+		r.awaited = true
+		t.add(r)
+	}
+}
+
+// add starts the goroutine of a run that is not there yet. The caller holds mu.
+func (t *term) add(r *run) {
+	t.runs[r.id] = r
+	t.group.Go(r.drive)
 }
 
 // start adds a run and starts its goroutine, unless the run is there already, and returns the one that is there. After the
@@ -171,8 +184,7 @@ func (t *term) start(r *run) *run {
 	if there := t.runs[r.id]; there != nil {
 		return there
 	}
-	t.runs[r.id] = r
-	t.group.Go(r.drive)
+	t.add(r)
 	return r
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// Thirty tasks in a lattice, every one of which writes to the ledger when it begins and when it ends. The task "stuck" never
-// ends by itself and is killed by its timeout.
+// Thirty tasks in a lattice, every one of which writes to the ledger when it begins and when it ends, and so does the one of
+// a run that it starts. The task "stuck" never ends by itself and is killed by its timeout.
 func lattice(pause string) (text string, tasks []string) {
 	var b strings.Builder
 	b.WriteString("workflow \"lattice\" {\n")
@@ -35,7 +35,13 @@ func lattice(pause string) (text string, tasks []string) {
 `, name, pause, name)
 		}
 	}
-	b.WriteString(`  task "stuck" {
+	tasks = append(tasks, "inner")
+	b.WriteString(`  task "sub" {
+    run_workflow {
+      source = "child.hcl"
+    }
+  }
+  task "stuck" {
     driver        = "raw_exec"
     timeout       = "200ms"
     allow_failure = true

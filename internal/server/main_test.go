@@ -173,11 +173,28 @@ func newRig(t *testing.T, text string) *rig {
 		t.Fatal(err)
 	}
 	r := &rig{t: t, cfg: cfg, ledger: filepath.Join(dir, "ledger"), file: filepath.Join(dir, "w.hcl")}
-	text = strings.ReplaceAll(text, "LEDGER", r.ledger)
-	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	r.write("w.hcl", text)
+	r.write("child.hcl", `
+workflow "child" {
+  task "inner" {
+    driver = "raw_exec"
+    config {
+      command = "/bin/sh"
+      args    = ["-c", "echo begin inner >> LEDGER; echo end inner >> LEDGER"]
+    }
+  }
+}
+`)
 	return r
+}
+
+// write writes a file beside the workflow's; LEDGER in it stands for the path of the ledger.
+func (r *rig) write(name, text string) {
+	r.t.Helper()
+	text = strings.ReplaceAll(text, "LEDGER", r.ledger)
+	if err := os.WriteFile(filepath.Join(filepath.Dir(r.file), name), []byte(text), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // testWriter logs lines to a test that is still running.

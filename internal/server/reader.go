@@ -121,6 +121,11 @@ func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) er
 	}
 }
 
+// Rerun implements httpapi.Runs: it refuses, like that of a run that is driven.
+func (s stored) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, error) {
+	return refuseRerun(re)
+}
+
 // visitor is a store that is opened for each call and closed after it, so that a reader keeps nobody from driving the run.
 type visitor struct {
 	folder folder
@@ -155,7 +160,7 @@ func (v *visitor) Load(ctx context.Context, id workflow.RunID) (records []schedu
 func (v *visitor) List(ctx context.Context, filter scheduler.Filter) (list []scheduler.Summary, err error) {
 	err = v.visit(func(s *local.Store) (err error) {
 		list, err = s.List(ctx, filter)
-		if err == nil && len(list) == 0 && !filter.Active {
+		if err == nil && len(list) == 0 && !filter.Active && filter.Workflow == "" {
 			return scheduler.ErrNotFound // it has one run or is not the store it was
 		}
 		return err

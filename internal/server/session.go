@@ -16,7 +16,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/cairnflow/cairn/hcl"
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
@@ -153,8 +153,8 @@ func start(ctx context.Context, cfg Config, run NewRun) (*Session, error) {
 }
 
 // Resume drives a run whose process has ended. Kind "" takes up the kind the run was started with; another one is refused.
-// A child run is driven with the run that somebody started above it, which is the session's. Errors: *LockedError,
-// *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
+// A child run is driven with the run that somebody started above it, which is the session's unless it is over. Errors:
+// *LockedError, *OverError, *LostError, *UnreachableError, scheduler.ErrNotFound.
 func Resume(ctx context.Context, cfg Config, id workflow.RunID, kind Kind) (*Session, error) {
 	return takeUp(ctx, cfg, id, kind, false)
 }
@@ -169,10 +169,10 @@ func takeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, evenO
 	if err != nil {
 		return nil, err
 	}
-	id = run.Run
 	if kind != "" && kind != run.Kind {
 		return nil, fmt.Errorf("run %s was started with -%s: resume it with \"cairn run -%s -resume %s\"", id, run.Kind, run.Kind, id)
 	}
+	top := run.Run
 	pid, err := local.Leader(string(f))
 	if err != nil {
 		return nil, err
@@ -183,22 +183,19 @@ func takeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, evenO
 	// A new store would hide that the run's own is gone.
 	store, err := local.OpenStore(local.StoreConfig{Path: f.store(), Existing: true})
 	if errors.Is(err, scheduler.ErrNotFound) {
-		return nil, f.absent(id)
+		return nil, f.absent(top)
 	}
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, cfg, f, store, NewRun{ID: id, Kind: run.Kind})
+	s, err := open(ctx, cfg, f, store, NewRun{ID: top, Kind: run.Kind})
 	if err != nil {
 		return nil, err
 	}
-	var status workflow.RunStatus
-	err = s.scheduler.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
-		status = state.Head.Status
-		return nil
-	})
-	if errors.Is(err, scheduler.ErrNotFound) {
-		err = f.absent(id)
+	status, err := s.status(ctx, top)
+	if err == nil && status.Terminal() && id != top {
+		s.Run = id
+		status, err = s.status(ctx, id)
 	}
 	if err == nil && status.Terminal() && !evenOver {
 		err = &OverError{Run: id, Status: status}
@@ -210,6 +207,18 @@ func takeUp(ctx context.Context, cfg Config, id workflow.RunID, kind Kind, evenO
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// status is how a run of the session's folder stands. *LostError: its store does not know it.
+func (s *Session) status(ctx context.Context, id workflow.RunID) (status workflow.RunStatus, err error) {
+	err = s.scheduler.View(ctx, id, func(_ *engine.Machine, state *engine.State) error {
+		status = state.Head.Status
+		return nil
+	})
+	if errors.Is(err, scheduler.ErrNotFound) {
+		err = s.folder.absent(id)
+	}
+	return status, err
 }
 
 // while derives a context that also ends when the run is not driven any more: then nothing is worth waiting for.
@@ -288,13 +297,10 @@ func schedulerConfig(cfg Config, run NewRun) scheduler.Config {
 	if cfg.MaxInflight > 0 {
 		sc.MaxInflight = cfg.MaxInflight
 	}
-	sc.Caller, sc.Children = &httpcall.Caller{}, childRun
-	sc.Evaluators = func(def *workflow.Definition) (engine.Evaluator, error) {
-		if run.Evaluator != nil && def.Hash == run.Definition.Hash {
-			return run.Evaluator, nil
-		}
-		return hcl.NewEvaluator(def)
-	}
+	l := newLanguage(run)
+	sc.Evaluators, sc.Children = l.evaluator, l.child
+	// Somebody started this process by hand, and may call everybody without it as well.
+	sc.Caller = &httpcall.Caller{Policy: httpcall.Policy{Everything: true}}
 	return sc
 }
 
@@ -321,13 +327,15 @@ func (s *Session) Client() *client.Client { return s.client }
 func (s *Session) Folder() string { return string(s.folder) }
 
 // Notice says why the run does not get on, for people; empty when it does.
-func (s *Session) Notice() string {
+func (s *Session) Notice() string { return s.noticeOf(s.Run) }
+
+func (s *Session) noticeOf(id workflow.RunID) string {
 	if s.trouble != nil {
 		if notice := s.trouble(); notice != "" {
 			return notice // it is the cause of whatever the scheduler has to say
 		}
 	}
-	return s.scheduler.Notice(s.Run)
+	return s.scheduler.Notice(id)
 }
 
 // noticing is the scheduler with the executor's notices beside its own.
@@ -336,7 +344,19 @@ type noticing struct {
 	session *Session
 }
 
-func (n noticing) Notice(workflow.RunID) string { return n.session.Notice() }
+func (n noticing) Notice(id workflow.RunID) string { return n.session.noticeOf(id) }
+
+// Rerun implements httpapi.Runs: it refuses. A rerun is a run of its own, with a folder of its own.
+func (n noticing) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, error) {
+	return refuseRerun(re)
+}
+
+func refuseRerun(re scheduler.Rerun) (workflow.RunID, error) {
+	return "", &api.Error{
+		Status: http.StatusConflict, Code: api.CodeConflict,
+		Message: fmt.Sprintf("without a server every run has a process of its own: \"cairn runs rerun %s\" starts one", re.Source),
+	}
+}
 
 // Done is closed when the run is not driven any more: by Close, or because the run folder was taken away.
 func (s *Session) Done() <-chan struct{} { return s.done }

@@ -18,11 +18,11 @@ func (j *judge) checkInstance(e engine.Event, p place, was, now instanceStamp) {
 	w := j.w
 	name := w.def.Tasks[p.task].Name
 	switch {
-	case was.status.Terminal() && now.status != was.status:
+	case was.status.Terminal() && now.status != was.status && !j.resettable(p.task, p.instance, was.status) && !j.byHand(e, p, was.status):
 		w.fail("%s[%d] was %s and %s made it %s", name, p.instance, was.status, describe(w, e), now.status)
 	case now.number < was.number || now.number > was.number+1:
 		w.fail("%s[%d] went from attempt %d to %d", name, p.instance, was.number, now.number)
-	case now.number > was.number && was.current:
+	case now.number > was.number && was.current && now.past == was.past:
 		w.fail("%s[%d] began attempt %d while %d had no verdict", name, p.instance, now.number, was.number)
 	case now.number > was.number && now.fence <= was.fence:
 		w.fail("%s[%d]: attempt %d has fence %d, the one before %d", name, p.instance, now.number, now.fence, was.fence)
@@ -34,10 +34,12 @@ func (j *judge) checkInstance(e engine.Event, p place, was, now instanceStamp) {
 		w.fail("%s[%d]: a verdict changed from %s to %s", name, p.instance, was.last, now.last)
 	case now.status.Terminal() && now.current:
 		w.fail("%s[%d] is %s while attempt %d runs", name, p.instance, now.status, now.number)
-	case now.number > was.number && e.Kind != engine.Admit:
+	case now.number > was.number && e.Kind != engine.Admit && !isOwn(w.def.Tasks[p.task].BodyKind) && w.def.Tasks[p.task].BodyKind != workflow.BodyRunWorkflow:
 		w.fail("%s[%d]: attempt %d was made by %s, not by an admission", name, p.instance, now.number, e.Kind)
 	}
-	if now.past > was.past {
+	if isOwn(w.def.Tasks[p.task].BodyKind) && now.past > was.past {
+		j.checkOwnVerdict(e, p)
+	} else if now.past > was.past {
 		j.checkVerdict(e, p, was)
 	} else if now.status == workflow.Failed && was.status != workflow.Failed {
 		j.checkFailed(e, p)
@@ -48,7 +50,8 @@ func (j *judge) checkInstance(e engine.Event, p place, was, now instanceStamp) {
 func (j *judge) checkFailed(e engine.Event, p place) {
 	w, s := j.w, j.s
 	in := s.Instances[p.task][p.instance]
-	if e.Kind == engine.Admit && w.cannotRender(s, p, in.Number+1) {
+	kind := w.def.Tasks[p.task].BodyKind
+	if (e.Kind == engine.Admit || isOwn(kind) || kind == workflow.BodyRunWorkflow) && w.cannotRender(s, p, in.Number+1) {
 		return
 	}
 	if in.FirstStart != 0 {
@@ -73,14 +76,14 @@ func (j *judge) checkVerdict(e engine.Event, p place, was instanceStamp) {
 	if allowed := expectVerdict(w, p.task, e.Outcome, j.dying || in.Current != nil); !slices.Contains(allowed, a.Verdict) {
 		w.fail("%s got verdict %s (%s), want one of %v: %s, being killed: %t", id, a.Verdict, a.Message, allowed, describeOutcome(e.Outcome), j.dying)
 	}
-	if a.Verdict == workflow.VerdictSucceeded {
+	if a.Verdict == workflow.VerdictSucceeded && e.Outcome.Kind != engine.OutcomeSkipped {
 		j.checkOutputs(id, p.task, &a, e.Outcome)
 	} else if len(a.Outputs) > 0 {
 		w.fail("%s is %s and has outputs", id, a.Verdict)
 	}
 	w.stats.hit("verdict " + string(a.Verdict))
 	policy := w.effective(s, in, p, a.Number)
-	tries, losses := counts(in.Past)
+	tries, losses := counts(life(s, p.task, in))
 	if tries > policy.Retry.MaxAttempts && !w.dynamicRetry(p.task) {
 		w.fail("%s is try %d of %d", id, tries, policy.Retry.MaxAttempts)
 	}
@@ -139,6 +142,10 @@ func expectVerdict(w *world, task int, o *engine.Outcome, dying bool) []workflow
 		out = append(out, workflow.VerdictError)
 	case engine.OutcomeTimedOut:
 		out = append(out, workflow.VerdictTimedOut)
+	case engine.OutcomeFailed:
+		out = append(out, workflow.VerdictFailed)
+	case engine.OutcomeSkipped:
+		return []workflow.Verdict{workflow.VerdictSucceeded}
 	}
 	if dying { // why it is killed is held when the kill is issued
 		out = append(out, workflow.VerdictCancelled, workflow.VerdictTimedOut, workflow.VerdictError)
@@ -168,6 +175,12 @@ func (j *judge) checkRetry(e engine.Event, p place, in *engine.Instance, a *engi
 	id := workflow.MakeAttemptID(s.Input.Run, p.task, p.instance, a.Number)
 	again := !in.Status.Terminal()
 	switch {
+	case a.Verdict == workflow.VerdictSucceeded && e.Outcome.Kind == engine.OutcomeSkipped:
+		if in.Status != workflow.Skipped {
+			w.fail("the child run of %s was skipped and its instance is %s", id, in.Status)
+		}
+		w.stats.hit("child run skipped")
+		return
 	case a.Verdict == workflow.VerdictSucceeded:
 		lost := a.OutputsLost && in.Status == workflow.Failed
 		if in.Status != workflow.Succeeded && !lost {
@@ -207,6 +220,12 @@ func (j *judge) checkRetry(e engine.Event, p place, in *engine.Instance, a *engi
 	if in.Status != workflow.Waiting && low > 0 {
 		w.fail("%s: the next try is %s at once, its wait is %s", id, in.Status, low)
 	}
+}
+
+// byHand reports whether a verb gave an instance that had failed another status at once.
+func (j *judge) byHand(e engine.Event, p place, was workflow.Status) bool {
+	g := j.s.Instances[p.task][p.instance].Given
+	return was == workflow.Failed && (e.Kind == engine.SkipTask || e.Kind == engine.SucceedTask) && e.Task == p.task && g != nil && !g.Next
 }
 
 // ends reports whether attempts of a task are being cancelled, or may be: then no verdict leads to a retry.
@@ -338,13 +357,11 @@ func (w *world) effective(s *engine.State, in *engine.Instance, p place, number 
 
 // renderBody is what the body of a start must be, from the task's view alone.
 func (w *world) renderBody(s *engine.State, st *engine.Start) string {
-	def := &w.def.Tasks[st.TaskNo]
-	scope := w.cachedScope(s, st.TaskNo)
-	scope.Attempt = &workflow.AttemptValues{Number: st.Number}
-	if def.Shape() != workflow.ShapePlain {
-		scope.Each = &workflow.Each{Key: st.Key, Index: st.Instance, Value: w.eachValue(s, st.TaskNo, st.Instance)}
+	at := place{st.TaskNo, st.Instance}
+	if key := w.keyOf(s, at.task, at.instance); key != st.Key {
+		return "the key " + key
 	}
-	v, err := w.eval.Evaluate(*def.Body, scope)
+	v, err := w.eval.Evaluate(*w.def.Tasks[st.TaskNo].Body, w.instanceScope(s, at, st.Number))
 	if err != nil {
 		return "an error: " + err.Error()
 	}
@@ -355,8 +372,10 @@ func (w *world) eachValue(s *engine.State, n, i int) workflow.Value {
 	if w.def.Tasks[n].Shape() == workflow.ShapeList {
 		return workflow.Value{JSON: json.RawMessage(encoded(i))}
 	}
-	if e := s.Expansions[n]; e != nil && i < len(e.Values) {
-		return e.Values[i]
+	if e := s.Expansions[n]; e != nil {
+		if position := positionOf(s, n, i); position >= 0 && position < len(e.Values) {
+			return e.Values[position]
+		}
 	}
 	return workflow.Value{}
 }

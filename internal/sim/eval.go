@@ -61,7 +61,9 @@ func (v *evaluator) Evaluate(expr workflow.Expr, scope workflow.Scope) (workflow
 	if err != nil {
 		return workflow.Value{}, err
 	}
-	if expr.Kind == workflow.ExprBody {
+	if own, ok := got.(rendered); ok && expr.Kind == workflow.ExprBody {
+		got = own
+	} else if expr.Kind == workflow.ExprBody {
 		got = body{Seen: got, Each: eachKey(&scope), Number: attemptNumber(&scope), Run: scope.Shared.Run.Status, Failed: scope.Shared.Run.FailedTasks}
 	}
 	b, err := json.Marshal(got)
@@ -76,6 +78,12 @@ type body struct {
 	Run    workflow.RunStatus `json:"run,omitempty"`
 	Failed []string           `json:"failed,omitempty"`
 }
+
+// rendered is a body that is more than what it saw: of an approval, a wait, a child run.
+type rendered map[string]any
+
+// seconds are nanoseconds, whole: bodies hold integers.
+func seconds(v any) int64 { return int64(v.(float64)) * 1e9 }
 
 func eachKey(s *workflow.Scope) string {
 	if s.Each == nil {
@@ -104,6 +112,8 @@ func convert(typ string, in *workflow.Value) (workflow.Value, error) {
 		}
 	}
 	switch typ {
+	case "any":
+		return workflow.Value{JSON: raw}, nil
 	case "string":
 		b, err := json.Marshal(text)
 		return workflow.Value{JSON: b}, err
@@ -172,6 +182,14 @@ func (v *evaluator) eval(n *node, s *workflow.Scope) (any, error) {
 		return string(s.Shared.Run.Status), nil
 	}
 	switch n.fn {
+	case "approval": // seconds, on_timeout, approvers
+		return rendered{"timeout": seconds(args[0]), "on_timeout": args[1], "approvers": args[2:]}, nil
+	case "wait":
+		return rendered{"duration": seconds(args[0])}, nil
+	case "until":
+		return rendered{"until": int64(epoch0) + seconds(args[0])}, nil
+	case "child": // its params must not differ from attempt to attempt
+		return rendered{"source": "child", "seen": args[0], "each": eachKey(s)}, nil
 	case "status", "out", "count", "seen":
 		return v.task(n.fn, args, s)
 	case "key", "value", "index", "number", "exit", "reason":

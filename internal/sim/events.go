@@ -5,6 +5,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // entry is what the journal keeps of an event, taken before it is folded in.
 func (w *world) entry(s *engine.State, e engine.Event) journalEntry {
-	j := journalEntry{event: e, before: s.Head.Status, ending: s.Head.Ending}
+	j := journalEntry{event: e, before: s.Head.Status, ending: s.Head.Ending, generation: s.Head.Generation, begun: s.Head.StartedAt != 0}
 	if e.Kind == engine.CancelTask && e.Task >= 0 {
 		j.open = !s.Tasks[e.Task].Status.Terminal()
 	}
@@ -32,6 +33,7 @@ func (w *world) commit(l *leader, records []engine.Record, entries []journalEntr
 		return err
 	}
 	w.history = append(w.history, entries...)
+	w.resets = maps.Clone(l.judge.resets)
 	for _, c := range commands {
 		if c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt {
 			w.store.recorded[c.Start.Attempt] = true
@@ -50,24 +52,32 @@ func (w *world) planVerbs() {
 	kinds := []engine.EventKind{
 		engine.Stop, engine.Terminate, engine.Pause, engine.Pause, engine.Pause, engine.Resume,
 		engine.CancelTask, engine.CancelTask, engine.CancelTask, engine.CancelTask,
+		engine.Approve, engine.Approve, engine.Reject, engine.Retry, engine.RetryTask, engine.RetryTask, engine.RetryTask,
+		engine.SkipTask, engine.SkipTask, engine.SkipTask, engine.SucceedTask, engine.SucceedTask,
+	}
+	if w.profile.verbs > 0 && w.chance(0.04) {
+		w.after(0, func() { w.use(w.drawVerb(engine.SkipRun)) })
 	}
 	for range w.profile.verbs {
-		e := engine.Event{Kind: kinds[w.r.IntN(len(kinds))], By: "operator", Reason: "because"}
-		if e.Kind == engine.CancelTask {
-			e.Task, e.Instance = w.r.IntN(len(w.def.Tasks)), w.r.IntN(5)-2
-			e.Instance = max(e.Instance, -1)
-		}
+		e := engine.Event{Kind: kinds[w.r.IntN(len(kinds))]}
 		at := w.between(0, w.profile.until)
 		if w.chance(0.03) {
 			at = 0
 		}
-		w.after(at, func() { w.use(e) })
+		drawn := false
+		draw := func() engine.Event { // when it is used, so that it may fit
+			if !drawn {
+				e, drawn = w.drawVerb(e.Kind), true
+			}
+			return e
+		}
+		w.after(at, func() { w.use(draw()) })
 		if e.Kind == engine.Pause {
 			w.after(at+w.between(time.Second, 15*time.Minute), func() { w.use(engine.Event{Kind: engine.Resume, By: "operator"}) })
 		}
 		if w.chance(0.2) {
 			w.stats.hit("verb doubled")
-			w.after(at+w.between(0, time.Minute), func() { w.use(e) })
+			w.after(at+w.between(0, time.Minute), func() { w.use(draw()) })
 		}
 	}
 }
@@ -87,7 +97,7 @@ func (w *world) rollback() {
 	snap := w.store.rollback(w.r.IntN(len(w.store.snapshots)))
 	w.history = w.history[:snap.history:snap.history]
 	w.undone, w.undoneAt = true, w.maxAt
-	w.scopes = map[scopeKey]workflow.Scope{}
+	w.scopes, w.verdicts = map[scopeKey]workflow.Scope{}, map[workflow.AttemptID]workflow.Verdict{}
 	w.logf("the store is rolled back")
 	s, err := w.machine.Load(w.store.load())
 	if err != nil {
@@ -143,11 +153,13 @@ func (w *world) judgeLaunch(j *job) {
 type scopeKey struct {
 	state *engine.State
 	task  int
+	began workflow.Time
+	life  int
 }
 
 // cachedScope is scope, remembered for tasks that have begun: their view does not change any more.
 func (w *world) cachedScope(s *engine.State, n int) workflow.Scope {
-	k := scopeKey{s, n}
+	k := scopeKey{s, n, s.Tasks[n].BeganAt, s.Tasks[n].Generation}
 	if got, ok := w.scopes[k]; ok {
 		return got
 	}

@@ -49,6 +49,12 @@ type job struct {
 	killing   bool
 	settled   bool
 
+	// Of a child run: hold is what is wanted of it, by the newest leader; resting that it has come to rest.
+	hold      bool
+	holdEpoch uint64
+	resting   bool
+	due       func() // what it would do, did it not rest
+
 	forgotten bool // the executor does not know it any more
 	orphan    bool // of a history that a rollback undid
 }
@@ -60,10 +66,12 @@ type executor struct {
 	order []*job
 	index uint64
 	open  []*job // neither settled nor forgotten
+	// children are the child runs, by their IDs.
+	children map[workflow.RunID]*childRun
 }
 
 func newExecutor(w *world) *executor {
-	return &executor{w: w, jobs: map[workflow.AttemptID]*job{}}
+	return &executor{w: w, jobs: map[workflow.AttemptID]*job{}, children: map[workflow.RunID]*childRun{}}
 }
 
 func (x *executor) known(id workflow.AttemptID) *job {
@@ -98,6 +106,7 @@ func (x *executor) begin(l *leader, s engine.Start) {
 	}
 	if j := x.known(s.Attempt); j != nil {
 		x.adopt(j, s)
+		x.hold(l, j, s.Hold)
 		return
 	}
 	if s.Accepted != 0 {
@@ -127,6 +136,8 @@ func (x *executor) begin(l *leader, s engine.Start) {
 	j := x.add(s)
 	j.phase, j.plan = jobAccepted, w.plan(j)
 	j.orphan = x.undone(j)
+	x.takeChild(j)
+	x.hold(l, j, s.Hold)
 	w.logf("executor accepts %s: %s", j.id, j.plan)
 	x.report(j)
 	if j.plan.held > 0 {
@@ -173,6 +184,10 @@ func (x *executor) launch(j *job) {
 	if j.killing {
 		return
 	}
+	if j.hold { // it was never begun: it rests as it is
+		j.due = func() { x.launch(j) }
+		return
+	}
 	if j.plan.never {
 		x.end(j, engine.Outcome{Kind: j.plan.kind, Message: j.plan.message})
 		return
@@ -195,11 +210,18 @@ func (x *executor) launch(j *job) {
 	if j.plan.hang {
 		return
 	}
-	x.w.after(j.plan.run, func() {
-		if j.phase == jobRunning && !j.forgotten {
-			x.end(j, j.plan.outcome(j))
-		}
-	})
+	x.w.after(j.plan.run, func() { x.finish(j) })
+}
+
+// finish ends a job by itself, unless it rests.
+func (x *executor) finish(j *job) {
+	switch {
+	case j.phase != jobRunning || j.forgotten:
+	case j.resting:
+		j.due = func() { x.finish(j) }
+	default:
+		x.end(j, j.plan.outcome(j))
+	}
 }
 
 // end ends a job for good and says so.
@@ -207,6 +229,9 @@ func (x *executor) end(j *job, o engine.Outcome) {
 	o.StartedAt, o.EndedAt = j.startedAt, x.w.now
 	j.phase, j.outcome, j.endedAt, j.held = jobEnded, &o, x.w.now, ""
 	x.w.logf("executor: %s is over: %s", j.id, describeOutcome(&o))
+	if c := x.children[j.start.Child]; c != nil && c.job == j {
+		c.over, c.ok = true, o.Kind == engine.OutcomeExited
+	}
 	x.report(j)
 	if o.Kind == engine.OutcomeLost && j.ran && j.plan.strays {
 		x.stray(j)
@@ -295,6 +320,13 @@ func (x *executor) forget(j *job) {
 // report tells the leaders that watch a job how it stands now.
 func (x *executor) report(j *job) {
 	w := x.w
+	if j.start.Kind == workflow.BodyRunWorkflow && j.phase != jobEnded && (j.resting || j.holdEpoch > 0) {
+		kind := engine.ChildResumed
+		if j.resting {
+			kind = engine.ChildPaused
+		}
+		w.spread(j, engine.Event{Kind: kind, Attempt: j.id})
+	}
 	switch {
 	case j.phase == jobEnded:
 		w.spread(j, w.endedEvent(j))
@@ -319,7 +351,7 @@ func (w *world) endedEvent(j *job) engine.Event {
 // relist is the list that tells the truth when observations were lost: everything that is open, again and again.
 func (w *world) relist() {
 	for _, j := range append([]*job(nil), w.executor.open...) {
-		if j.held != "" || j.phase != jobAccepted {
+		if j.held != "" || j.phase != jobAccepted || j.resting {
 			w.executor.report(j)
 		}
 		if j.phase == jobAccepted && w.chance(0.5) {
@@ -327,5 +359,8 @@ func (w *world) relist() {
 		}
 	}
 	w.nudge()
+	if l := w.leader; l != nil && l.state.Head.Status == workflow.RunQueued && w.chance(0.8) { // its turn comes
+		w.deliver(engine.Event{Kind: engine.Begin, Generation: w.r.IntN(2) * l.state.Head.Generation})
+	}
 	w.after(relistEvery, w.relist)
 }

@@ -238,7 +238,19 @@ func (w *world) nonsense() engine.Event {
 	}
 	zero := 0
 	id := workflow.MakeAttemptID(w.input.Run, task, instance, next)
-	switch w.r.IntN(6) {
+	switch w.r.IntN(8) {
+	case 6: // nobody runs it but the engine, or it is no child run
+		ins := w.leader.state.Instances[task]
+		if w.def.Tasks[task].BodyKind == workflow.BodyRunWorkflow || w.def.Tasks[task].BodyKind.Cluster() || len(ins) == 0 {
+			break
+		}
+		id := workflow.MakeAttemptID(w.input.Run, task, 0, max(1, ins[0].Number))
+		if isOwn(w.def.Tasks[task].BodyKind) {
+			return engine.Event{Kind: engine.Ended, Attempt: id, Outcome: &engine.Outcome{Kind: engine.OutcomeExited, ExitCode: &zero}}
+		}
+		return engine.Event{Kind: engine.ChildPaused, Attempt: id}
+	case 7:
+		return engine.Event{Kind: engine.Approve, Task: task, Instance: 1 << 20, By: "ada"}
 	case 0:
 		return engine.Event{Kind: engine.Admit, Task: len(w.def.Tasks), Instance: 0}
 	case 1:
@@ -274,9 +286,30 @@ func (w *world) nudge() {
 	if !w.calm || w.leader == nil || w.now < epoch0.Add(w.profile.until+10*time.Minute) {
 		return
 	}
-	switch w.leader.state.Head.Status {
+	s := w.leader.state
+	switch s.Head.Status {
 	case workflow.RunPaused, workflow.RunPausing:
 		w.deliver(engine.Event{Kind: engine.Resume, By: "operator"})
+	}
+	w.decideAll(s)
+}
+
+// decideAll is the human who answers whatever waits for an answer.
+func (w *world) decideAll(s *engine.State) {
+	for n, ins := range s.Instances {
+		if w.def.Tasks[n].BodyKind != workflow.BodyApproval {
+			continue
+		}
+		for i, in := range ins {
+			if in.Status != workflow.Waiting || w.chance(0.5) {
+				continue
+			}
+			e := engine.Event{Kind: engine.Reject, Task: n, Instance: i, By: "ada"}
+			if w.chance(0.7) {
+				e.Kind, e.Values = engine.Approve, w.drawValues(n, engine.Approve)
+			}
+			w.deliver(e)
+		}
 	}
 }
 
@@ -286,6 +319,9 @@ func (w *world) forgetSome() {
 		return
 	}
 	j := w.executor.open[w.r.IntN(len(w.executor.open))]
+	if !j.start.Kind.Cluster() { // the leader's own store holds those
+		return
+	}
 	in := w.savedInstance(j.at)
 	if w.flying[j.id] > 0 || in == nil || in.Current == nil || in.Number != j.num || in.Current.Accepted == 0 {
 		return

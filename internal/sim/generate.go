@@ -156,7 +156,7 @@ func (g *generator) finally(i int, normal []workflow.Task) {
 	if len(normal) > 0 && g.chance(0.5) {
 		ref := normal[g.r.IntN(len(normal))]
 		t.Refs = append(t.Refs, ref.Name)
-		if t.Body != nil {
+		if t.BodyKind == workflow.BodyTask {
 			t.Body = g.body(&t)
 		}
 	}
@@ -207,9 +207,12 @@ func (g *generator) task(name string, kind workflow.TaskKind, fan float64) workf
 	if !g.calm && g.chance(0.15) {
 		g.dynamic(&t)
 	}
-	if t.ForEach == nil && t.Count == nil && g.chance(0.12) {
+	switch p := g.r.Float64(); {
+	case t.ForEach == nil && t.Count == nil && p < 0.12:
 		t.BodyKind, t.Outputs, t.Dynamic = workflow.BodyJoin, nil, nil
-	} else {
+	case !g.calm && p > 0.72:
+		g.leaderBody(&t)
+	default:
 		t.Body = g.body(&t)
 	}
 	return t
@@ -289,6 +292,13 @@ func (g *generator) fanOut(t *workflow.Task) {
 		}
 		if g.chance(0.08) {
 			t.Key = value(g.pick(`field(value(), "twin")`, "long()", "null", "err()"))
+		}
+	}
+	for _, e := range []*workflow.Expr{t.Count, t.ForEach, t.Key} {
+		for _, name := range t.Refs {
+			if e != nil && strings.Contains(e.Text, fmt.Sprintf("%q", name)) {
+				t.ExpandRefs = append(t.ExpandRefs, name)
+			}
 		}
 	}
 	if g.chance(0.3) {

@@ -5,6 +5,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -25,8 +26,12 @@ type judge struct {
 	paused  pauses
 	why     map[workflow.AttemptID]workflow.Verdict // why attempts are killed
 	dying   bool                                    // the attempt of the event under way was being killed
-	held    map[place]heldAttempt
-	born    map[workflow.AttemptID]workflow.Time // when attempts were admitted
+	// dyingBefore are the child runs that were being stopped before the step under way.
+	dyingBefore map[workflow.AttemptID]bool
+	held        map[place]heldAttempt
+	born        map[workflow.AttemptID]workflow.Time // when attempts were admitted
+	rests       map[workflow.AttemptID]bool          // child runs that came to rest in the pause that the run is in
+	resets      map[int]*resetWant                   // by generation
 }
 
 type startedAttempt struct {
@@ -41,6 +46,9 @@ type heldAttempt struct {
 
 // stamp is what the judge remembers of a state.
 type stamp struct {
+	generation int
+	resetting  bool
+
 	status    workflow.RunStatus
 	ending    engine.Ending
 	finally   bool
@@ -58,6 +66,10 @@ type taskStamp struct {
 	expanded   bool
 	rest       workflow.Status
 	cancelling bool
+	generation int
+	stale      bool
+	begun      int
+	expansion  *engine.Expansion
 }
 
 type instanceStamp struct {
@@ -86,7 +98,7 @@ func (p *pauses) active(at workflow.Time) workflow.Time {
 func newJudge(w *world, s *engine.State, out *ledger) *judge {
 	j := &judge{
 		w: w, s: s, out: out, started: map[place]startedAttempt{}, held: map[place]heldAttempt{}, born: map[workflow.AttemptID]workflow.Time{},
-		why:    map[workflow.AttemptID]workflow.Verdict{},
+		why: map[workflow.AttemptID]workflow.Verdict{}, rests: map[workflow.AttemptID]bool{}, resets: maps.Clone(w.resets),
 		paused: pauses{since: s.Head.PausedAt, total: workflow.Time(s.Head.PausedTotal)},
 	}
 	j.was.tasks = make([]taskStamp, len(s.Tasks))
@@ -96,18 +108,30 @@ func newJudge(w *world, s *engine.State, out *ledger) *judge {
 			if in.Current != nil && in.Current.Observed != 0 {
 				j.started[place{n, i}] = startedAttempt{in.Number, in.Current.Observed}
 			}
+			if c := in.Current; c != nil && c.Idle > 0 && c.Idle == s.Head.Pauses && holding(s.Head.Status) {
+				j.rests[workflow.MakeAttemptID(s.Input.Run, n, i, in.Number)] = true
+			}
 			if id := workflow.MakeAttemptID(s.Input.Run, n, i, in.Number); out.starts[id].Kind == engine.KillAttempt {
 				j.why[id] = cause(in.Current)
 			}
 		}
 	}
+	w.checkVerdicts(s)
 	j.mark()
 	j.was.at = s.Head.LastAt
 	return j
 }
 
-func stampTask(t *engine.TaskState) taskStamp {
-	return taskStamp{t.Status, t.BeganAt, len(t.Unseen), t.Size, t.Expanded, t.Rest, t.Cancelling != ""}
+func stampTask(s *engine.State, n int) taskStamp {
+	t := s.Tasks[n]
+	return taskStamp{
+		t.Status, t.BeganAt, len(t.Unseen), t.Size, t.Expanded, t.Rest, t.Cancelling != "", t.Generation, t.Stale, t.Begun, s.Expansions[n],
+	}
+}
+
+// holding reports whether child runs are to be paused.
+func holding(st workflow.RunStatus) bool {
+	return st == workflow.RunPausing || st == workflow.RunPaused
 }
 
 func stampInstance(in *engine.Instance) instanceStamp {
@@ -122,9 +146,10 @@ func stampInstance(in *engine.Instance) instanceStamp {
 func (j *judge) mark() {
 	s := j.s
 	j.was.status, j.was.ending, j.was.finally, j.was.verdict = s.Head.Status, s.Head.Ending, s.Head.FinallyBegun, s.Head.Verdict
+	j.was.generation, j.was.resetting = s.Head.Generation, s.Head.Resetting != nil
 	j.size = len(s.Tasks)
-	for n, t := range s.Tasks {
-		j.was.tasks[n] = stampTask(t)
+	for n := range s.Tasks {
+		j.was.tasks[n] = stampTask(s, n)
 		ins := j.was.instances[n][:0]
 		for _, in := range s.Instances[n] {
 			ins = append(ins, stampInstance(in))
@@ -141,6 +166,7 @@ func (l *leader) step(e engine.Event) []engine.Command {
 	if w.verbose {
 		w.logf("leader %d: %s", l.epoch, describe(w, e))
 	}
+	j.foresee(e)
 	commands := w.machine.Step(l.state, e)
 	if w.verbose {
 		for _, c := range commands {
@@ -176,6 +202,31 @@ func (l *leader) step(e engine.Event) []engine.Command {
 	return commands
 }
 
+// foresee works out what an event must lead to, from the state before it.
+func (j *judge) foresee(e engine.Event) {
+	if isVerb(e.Kind) && j.checkFits(e) {
+		if want := j.w.expectReset(j.s, e); want != nil {
+			j.resets[j.s.Head.Generation+1] = want
+			j.w.stats.hit("reset by " + string(e.Kind))
+		}
+	}
+	j.dyingBefore = map[workflow.AttemptID]bool{}
+	for id, c := range j.out.starts {
+		if c.Kind == engine.KillAttempt && c.Start.Kind == workflow.BodyRunWorkflow && !c.Start.Terminate {
+			j.dyingBefore[id] = true
+		}
+	}
+}
+
+// counted reports whether the run's max_parallel counts a task: not finally, and of what needs no machine only child runs.
+func (w *world) counted(n int) bool {
+	switch w.def.Tasks[n].BodyKind {
+	case workflow.BodyApproval, workflow.BodyWait, workflow.BodyHTTP:
+		return false
+	}
+	return w.def.Tasks[n].Kind == workflow.KindTask
+}
+
 // often is true always for small states and now and then for large ones.
 func (j *judge) often() bool { return j.size < 200 || j.w.r.IntN(j.size/20) == 0 }
 
@@ -205,7 +256,7 @@ func (j *judge) observe(e engine.Event) {
 		return
 	}
 	p := place{task, instance}
-	if instance >= len(j.was.instances[task]) {
+	if task >= len(j.was.instances) || instance >= len(j.was.instances[task]) {
 		return
 	}
 	was := j.was.instances[task][instance]
@@ -216,8 +267,15 @@ func (j *judge) observe(e engine.Event) {
 	case engine.Started:
 		if j.started[p].number != number {
 			j.started[p] = startedAttempt{number, e.At}
+			if j.w.def.Tasks[task].BodyKind == workflow.BodyRunWorkflow { // it stands still with its parent
+				j.started[p] = startedAttempt{number, j.paused.active(e.At)}
+			}
 		}
 		delete(j.held, p)
+	case engine.ChildPaused, engine.ChildResumed:
+		if holding(j.was.status) {
+			j.rests[e.Attempt] = e.Kind == engine.ChildPaused
+		}
 	case engine.Held:
 		if !e.Impossible {
 			delete(j.held, p)
@@ -233,15 +291,16 @@ func (j *judge) check(e engine.Event, commands []engine.Command, more bool) {
 	if e.At < j.was.at {
 		w.fail("the clock of the run went back")
 	}
-	if j.was.status.Terminal() {
+	if j.was.status.Terminal() && s.Head.Generation == j.was.generation {
 		j.checkOver(e, commands)
 		return
 	}
 	j.checkPause(e)
+	j.checkReset(e)
 	changed := 0
 	inflight := 0
 	for n := range s.Tasks {
-		now, was := stampTask(s.Tasks[n]), j.was.tasks[n]
+		now, was := stampTask(s, n), j.was.tasks[n]
 		plain := w.def.Tasks[n].Shape() == workflow.ShapePlain // its instance shares the record of the task
 		if now != was {
 			changed++
@@ -270,7 +329,7 @@ func (j *judge) check(e engine.Event, commands []engine.Command, more bool) {
 		if m := s.Tasks[n].MaxParallel; m > 0 && live > m {
 			w.fail("after %s: %d attempts of %s are in flight, max_parallel is %d", describe(w, e), live, w.def.Tasks[n].Name, m)
 		}
-		if w.def.Tasks[n].Kind == workflow.KindTask {
+		if w.counted(n) {
 			inflight += live
 		}
 	}
@@ -311,8 +370,8 @@ func (j *judge) checkOver(e engine.Event, commands []engine.Command) {
 	if s.Head.Status != j.was.status {
 		j.w.fail("the run was %s and %s made it %s", j.was.status, describe(j.w, e), s.Head.Status)
 	}
-	for n, t := range s.Tasks {
-		if stampTask(t) != j.was.tasks[n] {
+	for n := range s.Tasks {
+		if stampTask(s, n) != j.was.tasks[n] {
 			j.w.fail("the run is over and %s changed task %s", describe(j.w, e), j.w.def.Tasks[n].Name)
 		}
 	}
@@ -320,6 +379,12 @@ func (j *judge) checkOver(e engine.Event, commands []engine.Command) {
 
 func (j *judge) checkPause(e engine.Event) {
 	now := j.s.Head.Status
+	if j.was.status.Terminal() {
+		j.paused = pauses{}
+	}
+	if holding(now) && !holding(j.was.status) {
+		clear(j.rests)
+	}
 	switch {
 	case now == workflow.RunPaused && j.was.status != workflow.RunPaused:
 		j.paused.since = e.At
@@ -334,12 +399,20 @@ func (j *judge) checkPause(e engine.Event) {
 func (j *judge) checkTask(e engine.Event, n int, was taskStamp) {
 	w, s := j.w, j.s
 	t, def := s.Tasks[n], &w.def.Tasks[n]
+	if j.resetNow(n) { // whether it may be is checkReset's matter
+		was = taskStamp{generation: was.generation, stale: was.stale || t.Stale, begun: was.begun, expansion: was.expansion, size: was.size}
+	}
+	if x := s.Expansions[n]; x != was.expansion && was.expansion != nil {
+		j.checkExpansion(n, was.expansion, x, was.begun)
+	}
 	switch {
+	case was.expansion != nil && s.Expansions[n] != was.expansion && t.BeganAt == was.began:
+		w.fail("task %s was expanded anew by %s and did not begin", def.Name, describe(w, e))
 	case was.status.Terminal() && t.Status != was.status:
 		w.fail("task %s was %s and %s made it %s", def.Name, was.status, describe(w, e), t.Status)
 	case was.began != 0 && (t.BeganAt != was.began || len(t.Unseen) != was.unseen):
 		w.fail("the view of task %s changed after %s", def.Name, describe(w, e))
-	case was.expanded && (!t.Expanded || t.Size != was.size):
+	case was.expanded && !was.stale && (!t.Expanded || t.Size != was.size):
 		w.fail("the expansion of task %s changed after %s", def.Name, describe(w, e))
 	case was.rest != "" && t.Rest != was.rest:
 		w.fail("the rest of task %s was %s and is %s", def.Name, was.rest, t.Rest)
@@ -348,7 +421,8 @@ func (j *judge) checkTask(e engine.Event, n int, was taskStamp) {
 		j.checkBegin(e, n)
 	}
 	if t.Status.Terminal() {
-		for i := range t.Size {
+		for position := range t.Size {
+			i := numberAt(s, n, position)
 			if st := instanceStatus(s, n, i); !st.Terminal() {
 				w.fail("task %s is %s while its instance %d is %s", def.Name, t.Status, i, st)
 			}
@@ -362,7 +436,7 @@ func (j *judge) checkBegin(e engine.Event, n int) {
 	t, def := s.Tasks[n], &w.def.Tasks[n]
 	for _, p := range w.graph.Predecessors(n) {
 		switch unseen := slices.Contains(t.Unseen, p); {
-		case unseen && j.was.tasks[p].status.Terminal():
+		case unseen && j.was.tasks[p].status.Terminal() && !j.resetNow(p):
 			w.fail("the view of task %s does not see %s, which was over", def.Name, w.def.Tasks[p].Name)
 		case !unseen && !s.Tasks[p].Status.Terminal():
 			w.fail("the view of task %s sees %s, which is not over", def.Name, w.def.Tasks[p].Name)
@@ -372,6 +446,9 @@ func (j *judge) checkBegin(e engine.Event, n int) {
 		if slices.Contains(t.Unseen, p) {
 			w.fail("task %s began before %s was over, which it reads", def.Name, w.def.Tasks[p].Name)
 		}
+	}
+	if s.Head.Resetting != nil {
+		w.fail("task %s began while a retry is being taken up", def.Name)
 	}
 	if got := decide(def.TriggerRule, w.viewFacts(s, n)); got[0] != ruleRuns {
 		w.fail("task %s began and its rule %s %s over %v", def.Name, def.TriggerRule, got[0], w.viewFacts(s, n))
@@ -385,6 +462,9 @@ func (j *judge) checkBegin(e engine.Event, n int) {
 			w.fail("finally task %s began and finally has not", def.Name)
 		}
 		return
+	}
+	if j.was.generation != s.Head.Generation {
+		return // in the step that revived the run
 	}
 	if j.was.finally {
 		w.fail("task %s began when finally had begun", def.Name)
@@ -403,9 +483,8 @@ func (j *judge) checkBegin(e engine.Event, n int) {
 // checkStarts holds what is started against what was recorded and what the oracle would render.
 func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 	w, s := j.w, j.s
-	pausing := func(st workflow.RunStatus) bool { return st == workflow.RunPausing || st == workflow.RunPaused }
 	for _, c := range commands {
-		if c.Kind == engine.KillAttempt && e.Kind != engine.Refused && c.Start.Attempt != e.Attempt {
+		if c.Kind == engine.KillAttempt && e.Kind != engine.Refused && c.Start.Attempt != e.Attempt && !j.dyingBefore[c.Start.Attempt] {
 			j.checkKill(e, place{c.Start.TaskNo, c.Start.Instance})
 		}
 		if c.Kind == engine.Settle {
@@ -419,9 +498,11 @@ func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 		switch {
 		case in.Current == nil || in.Number != st.Number || in.Fence != st.Fence:
 			w.fail("%s is started and not recorded", st.Attempt)
-		case e.Kind == engine.Refused:
+		case st.Hold != (holding(s.Head.Status) && st.Kind == workflow.BodyRunWorkflow) || st.Terminate:
+			w.fail("%s of a run that is %s is to be held: %t, terminated: %t", st.Attempt, s.Head.Status, st.Hold, st.Terminate)
+		case e.Kind == engine.Refused || j.lived(st):
 			continue
-		case pausing(j.was.status) && pausing(s.Head.Status):
+		case holding(j.was.status) && holding(s.Head.Status):
 			w.fail("%s is started while the run is %s", st.Attempt, s.Head.Status)
 		case j.w.def.Tasks[st.TaskNo].Kind == workflow.KindTask && (j.was.ending == engine.EndingStop || j.was.ending == engine.EndingTimeout):
 			w.fail("%s is started while the run ends by %s", st.Attempt, j.was.ending)
@@ -438,7 +519,39 @@ func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 		if want := w.renderBody(s, st); want != string(st.Body) {
 			w.fail("%s was rendered to %s, its view gives %s", st.Attempt, st.Body, want)
 		}
+		if st.Kind == workflow.BodyRunWorkflow {
+			j.checkChild(e, st, in)
+		}
 		j.born[st.Attempt] = e.At
+	}
+}
+
+// lived reports whether the attempt of a start was there before the step.
+func (j *judge) lived(st *engine.Start) bool {
+	all := j.was.instances[st.TaskNo]
+	return st.Instance < len(all) && all[st.Instance].current && all[st.Instance].number == st.Number
+}
+
+// checkChild holds which child run an attempt starts: another one, or, as the first since a retry by hand, the one of the
+// attempt before, when that did not end well and is asked for the same.
+func (j *judge) checkChild(e engine.Event, st *engine.Start, in *engine.Instance) {
+	w := j.w
+	w.bodies[st.Attempt] = string(st.Body)
+	if len(in.Past) > 0 && len(life(j.s, st.TaskNo, in)) == 0 {
+		last := in.Past[len(in.Past)-1]
+		body, known := w.bodies[workflow.MakeAttemptID(j.s.Input.Run, st.TaskNo, st.Instance, last.Number)]
+		if !known {
+			return
+		}
+		if last.Verdict != workflow.VerdictSucceeded && body == string(st.Body) {
+			if st.Child != last.Place.Child || st.ChildGeneration != last.ChildGeneration+1 {
+				w.fail("%s is retried by hand with child %s in generation %d, want %s in %d", st.Attempt, st.Child, st.ChildGeneration, last.Place.Child, last.ChildGeneration+1)
+			}
+			return
+		}
+	}
+	if st.Child != workflow.ChildRunID(st.Attempt, e.At) || st.ChildGeneration != 1 {
+		w.fail("%s starts child %s in generation %d, want a new one", st.Attempt, st.Child, st.ChildGeneration)
 	}
 }
 
@@ -461,10 +574,13 @@ func (j *judge) checkSettle(e engine.Event, id workflow.AttemptID) {
 func (j *judge) checkRun(e engine.Event, commands []engine.Command) {
 	w, s := j.w, j.s
 	h := &s.Head
-	if !legalRun(j.was.status, h.Status) {
+	if bumped := h.Generation - j.was.generation; bumped != 0 && (bumped != 1 || !isVerb(e.Kind)) {
+		w.fail("%s brought the run from generation %d to %d", describe(w, e), j.was.generation, h.Generation)
+	}
+	if !legalRun(j.was.status, h.Status) && !(j.was.status.Terminal() && h.Status == workflow.RunQueued) {
 		w.fail("%s made the run %s from %s", describe(w, e), h.Status, j.was.status)
 	}
-	if j.was.finally && (!h.FinallyBegun || j.was.verdict != h.Verdict) {
+	if j.was.finally && h.Generation == j.was.generation && (!h.FinallyBegun || j.was.verdict != h.Verdict) {
 		w.fail("finally had begun with verdict %s and has %s after %s", j.was.verdict, h.Verdict, describe(w, e))
 	}
 	if h.FinallyBegun && !j.was.finally {
@@ -474,7 +590,7 @@ func (j *judge) checkRun(e engine.Event, commands []engine.Command) {
 				w.fail("finally begins while task %s is %s", w.def.Tasks[n].Name, t.Status)
 			}
 		}
-		if h.Status == workflow.RunPaused || h.Status == workflow.RunPausing {
+		if holding(h.Status) {
 			w.fail("finally begins while the run is %s", h.Status)
 		}
 	}
@@ -515,7 +631,7 @@ func describe(w *world, e engine.Event) string {
 			fmt.Fprintf(&b, " %s[%d]#%d", w.def.Tasks[t].Name, i, n)
 		}
 	}
-	if e.Kind == engine.Admit || e.Kind == engine.CancelTask {
+	if _, onTask := taskTable[e.Kind]; onTask || e.Kind == engine.Admit || e.Kind == engine.Approve || e.Kind == engine.Reject {
 		name := fmt.Sprint(e.Task)
 		if e.Task >= 0 && e.Task < len(w.def.Tasks) {
 			name = w.def.Tasks[e.Task].Name

@@ -29,8 +29,9 @@ type leader struct {
 	entries []journalEntry // stepped, and not saved yet because nothing was asked for
 	granted map[place]bool // admits on their way
 	watched map[workflow.AttemptID]bool
-	armed   workflow.Time // the wake that a timer runs for
-	alarm   int           // number of the newest timer
+	issued  map[workflow.AttemptID]engine.Command // starts and kills that were acted upon, the newest of each attempt
+	armed   workflow.Time                         // the wake that a timer runs for
+	alarm   int                                   // number of the newest timer
 
 	base   workflow.Time // At when it took office
 	taken  workflow.Time // the world's time then
@@ -84,6 +85,7 @@ func (l *leader) load() {
 	}
 	l.state, l.lastAt, l.out = s, max(l.lastAt, s.Head.LastAt), newLedger()
 	l.granted, l.watched, l.armed = map[place]bool{}, map[workflow.AttemptID]bool{}, 0
+	l.issued = map[workflow.AttemptID]engine.Command{}
 	outstanding := w.machine.Outstanding(s)
 	if err := l.out.fill(outstanding); err != nil {
 		w.fail("%v", err)
@@ -303,6 +305,7 @@ func (l *leader) act(commands []engine.Command) {
 		switch c.Kind {
 		case engine.StartAttempt, engine.KillAttempt:
 			l.watched[c.Start.Attempt] = true
+			l.issued[c.Start.Attempt] = c
 			l.send(c)
 		case engine.Settle:
 			delete(l.watched, c.Attempt)
@@ -323,6 +326,9 @@ func (l *leader) send(c engine.Command) {
 	s := *c.Start
 	do := func() {
 		w.flying[s.Attempt]--
+		if now := l.issued[s.Attempt]; now.Kind == c.Kind {
+			s = *now.Start // what is wanted of a child run may have changed on the way
+		}
 		if c.Kind == engine.KillAttempt {
 			w.executor.kill(s)
 			return
@@ -367,7 +373,12 @@ func (l *leader) settleIn() {
 	if l.deposed {
 		return
 	}
-	room := w.profile.inflight - len(l.out.starts) - len(l.granted)
+	room := w.profile.inflight - len(l.granted)
+	for _, c := range l.out.starts {
+		if c.Start.Kind != workflow.BodyRunWorkflow { // those ask for no admission
+			room--
+		}
+	}
 	if room > 0 && len(l.out.wants) > len(l.granted) {
 		for _, p := range l.out.wanted() {
 			if room == 0 {

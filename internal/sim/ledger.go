@@ -92,7 +92,7 @@ func (l *ledger) take(c engine.Command, first bool) error {
 		if c.Start == nil {
 			return fmt.Errorf("start without Start")
 		}
-		if old, ok := l.starts[c.Start.Attempt]; ok {
+		if old, ok := l.starts[c.Start.Attempt]; ok && !holds(old, c) {
 			return fmt.Errorf("%s of %s was issued and is started again", old.Kind, c.Start.Attempt)
 		}
 		l.starts[c.Start.Attempt] = c
@@ -100,7 +100,7 @@ func (l *ledger) take(c engine.Command, first bool) error {
 		if c.Start == nil {
 			return fmt.Errorf("kill without Start")
 		}
-		if old, ok := l.starts[c.Start.Attempt]; !first && (!ok || old.Kind == engine.KillAttempt) {
+		if old, ok := l.starts[c.Start.Attempt]; !first && (!ok || old.Kind == engine.KillAttempt && !terminates(old, c)) {
 			return fmt.Errorf("kill of %s, which is not outstanding as a start", c.Start.Attempt)
 		}
 		l.starts[c.Start.Attempt] = c
@@ -132,6 +132,16 @@ func (l *ledger) take(c engine.Command, first bool) error {
 		return fmt.Errorf("unknown command %q", c.Kind)
 	}
 	return nil
+}
+
+// holds reports whether a start says anew of a child run whether it is to be paused.
+func holds(old, c engine.Command) bool {
+	return old.Kind == engine.StartAttempt && c.Start.Kind == workflow.BodyRunWorkflow && old.Start.Hold != c.Start.Hold
+}
+
+// terminates reports whether a kill makes a terminate of what was a stop of a child run.
+func terminates(old, c engine.Command) bool {
+	return c.Start.Kind == workflow.BodyRunWorkflow && !old.Start.Terminate && c.Start.Terminate
 }
 
 // differs says how the ledger and a list of outstanding commands differ; empty when they agree.

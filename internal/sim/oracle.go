@@ -5,6 +5,7 @@ package sim
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -13,50 +14,102 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// past is what the saved events say happened to the run as a whole.
+// past is what the saved events say happened to the run as a whole, in one generation or in several.
 type past struct {
 	stopped    bool // by stop or terminate
 	terminated bool
+	skipped    bool
 	endings    map[engine.Ending]bool
 	cancelled  map[int]bool // tasks that a verb named while they were open
 	begun      bool
 }
 
-// recall reads the journal.
-func (w *world) recall(s *engine.State) past {
-	p := past{endings: map[engine.Ending]bool{s.Head.Ending: true}, cancelled: map[int]bool{}, begun: s.Head.StartedAt != 0}
-	for _, j := range w.history {
-		p.endings[j.ending] = true
-		if j.before.Terminal() {
-			continue
+func newPast() past {
+	return past{endings: map[engine.Ending]bool{}, cancelled: map[int]bool{}}
+}
+
+func (p *past) add(o past) {
+	p.stopped, p.terminated, p.skipped, p.begun = p.stopped || o.stopped, p.terminated || o.terminated, p.skipped || o.skipped, p.begun || o.begun
+	maps.Copy(p.endings, o.endings)
+	maps.Copy(p.cancelled, o.cancelled)
+}
+
+// recall reads the journal: what happened in each generation, and in which one the run was last taken up after its end.
+func (w *world) recall(s *engine.State) (all map[int]past, revived int) {
+	all, revived = map[int]past{}, 1
+	of := func(generation int) past {
+		if _, ok := all[generation]; !ok {
+			all[generation] = newPast()
 		}
-		switch j.event.Kind {
-		case engine.Stop:
-			p.stopped = p.stopped || j.before != workflow.RunStopping
-		case engine.Terminate:
-			p.stopped, p.terminated = true, true
-		case engine.CancelTask:
-			if j.open {
-				p.cancelled[j.event.Task] = true
+		return all[generation]
+	}
+	for k, j := range w.history {
+		p := of(j.generation)
+		after := s.Head.Generation
+		if k+1 < len(w.history) {
+			after = w.history[k+1].generation
+		}
+		if after > j.generation && j.before.Terminal() {
+			revived = after
+		}
+		p.endings[j.ending] = true
+		p.begun = p.begun || j.begun
+		if !j.before.Terminal() {
+			switch j.event.Kind {
+			case engine.Stop:
+				p.stopped = p.stopped || j.before != workflow.RunStopping && j.ending != engine.EndingSkip
+			case engine.Terminate:
+				if j.ending != engine.EndingSkip {
+					p.stopped, p.terminated = true, true
+				}
+			case engine.SkipRun:
+				p.skipped = p.skipped || j.before == workflow.RunQueued && j.generation == 1
+			case engine.CancelTask:
+				if j.open {
+					p.cancelled[j.event.Task] = true
+				}
 			}
 		}
+		all[j.generation] = p
 	}
-	return p
+	p := of(s.Head.Generation)
+	p.endings[s.Head.Ending] = true
+	p.begun = p.begun || s.Head.StartedAt != 0
+	all[s.Head.Generation] = p
+	return all, revived
+}
+
+// since is what happened from a generation on.
+func since(all map[int]past, generation, last int) past {
+	out := newPast()
+	for g := max(1, generation); g <= last; g++ {
+		if p, ok := all[g]; ok {
+			out.add(p)
+		}
+	}
+	return out
 }
 
 // judgeEnd compares how everything ended with what the rules make of it.
 func (w *world) judgeEnd(s *engine.State) {
-	p := w.recall(s)
-	for n := range s.Tasks {
-		w.judgeTask(s, n, p)
+	all, revived := w.recall(s)
+	for n, t := range s.Tasks {
+		w.judgeTask(s, n, since(all, t.Generation, s.Head.Generation))
 	}
-	w.judgeRun(s, p)
+	w.judgeRun(s, since(all, revived, s.Head.Generation), since(all, 1, s.Head.Generation))
 }
 
 func (w *world) judgeTask(s *engine.State, n int, p past) {
 	t, def := s.Tasks[n], &w.def.Tasks[n]
 	w.stats.hit("task " + string(t.Status))
 	w.stats.hit("rule " + string(def.TriggerRule) + ": " + string(t.Status))
+	if g := t.Given; g != nil && !g.Next {
+		if t.Status != g.Status && !(g.Status == workflow.Skipped && t.Status == workflow.Succeeded && t.Expanded && t.Size > 1) {
+			w.fail("task %s was decided by hand to be %s and is %s (%s)", def.Name, g.Status, t.Status, t.Reason)
+		}
+		w.stats.hit("by hand " + string(t.Status))
+		return
+	}
 	if t.BeganAt == 0 {
 		w.judgeUnbegun(s, n, p)
 		return
@@ -108,8 +161,11 @@ func (w *world) judgeUnbegun(s *engine.State, n int, p past) {
 		if p.stopped || p.endings[engine.EndingTimeout] {
 			want = append(want, workflow.Cancelled)
 		}
-	} else if p.terminated || !p.begun {
+	} else if p.terminated || !p.begun || p.stopped && s.Head.StartedAt == 0 {
 		want = append(want, workflow.Cancelled)
+	}
+	if p.skipped {
+		want = append(want, workflow.Omitted)
 	}
 	if !slices.Contains(want, t.Status) {
 		w.fail("task %s never began and is %s (%s), want %v: its rule %s %v over %v; endings %v",
@@ -239,8 +295,8 @@ func (w *world) keyOf(s *engine.State, n, i int) string {
 	case workflow.ShapeList:
 		return encoded(i)
 	case workflow.ShapeMap:
-		if e := s.Expansions[n]; e != nil && i < len(e.Keys) {
-			return e.Keys[i]
+		if position := positionOf(s, n, i); s.Expansions[n] != nil && position >= 0 && position < len(s.Expansions[n].Keys) {
+			return s.Expansions[n].Keys[position]
 		}
 	}
 	return ""
@@ -250,7 +306,8 @@ func (w *world) keyOf(s *engine.State, n, i int) string {
 func (w *world) judgeInstances(s *engine.State, n int, p past) {
 	t, def := s.Tasks[n], &w.def.Tasks[n]
 	count := map[workflow.Status]int{}
-	for i := range t.Size {
+	for position := range t.Size {
+		i := numberAt(s, n, position)
 		st := instanceStatus(s, n, i)
 		count[st]++
 		w.judgeInstance(s, place{n, i}, st, p)
@@ -259,7 +316,9 @@ func (w *world) judgeInstances(s *engine.State, n int, p past) {
 	want := workflow.Omitted
 	switch {
 	case count[workflow.Succeeded]+count[workflow.Skipped] >= need:
-		want = workflow.Succeeded
+		if want = workflow.Succeeded; count[workflow.Skipped] == t.Size {
+			want = workflow.Skipped
+		}
 	case count[workflow.Failed] > 0:
 		want = workflow.Failed
 	case count[workflow.Omitted] < t.Size:
@@ -270,7 +329,7 @@ func (w *world) judgeInstances(s *engine.State, n int, p past) {
 	}
 	if def.Shape() != workflow.ShapePlain {
 		w.stats.hit("fan-out " + string(def.Shape()) + " " + string(t.Status))
-		if want == workflow.Succeeded && count[workflow.Succeeded] < t.Size {
+		if want == workflow.Succeeded && count[workflow.Succeeded]+count[workflow.Skipped] < t.Size {
 			w.stats.hit("fan-out succeeded by min_success")
 		}
 	}
@@ -308,13 +367,21 @@ func (w *world) judgeInstance(s *engine.State, at place, st workflow.Status, p p
 	if at.instance < len(s.Instances[at.task]) {
 		in = s.Instances[at.task][at.instance]
 	}
+	if g := given(s, at.task, at.instance); g != nil && st == g.Status {
+		w.stats.hit("instance by hand " + string(st))
+		return
+	}
 	finally := def.Kind == workflow.KindFinally
 	cut := p.cancelled[at.task] || p.terminated || !finally && (p.stopped || p.endings[engine.EndingTimeout] || p.endings[engine.EndingFailFast])
 	// Inside a fan-out, fail_fast cancels what runs once success is impossible.
 	cut = cut || w.def.OnFailure == workflow.OnFailureFailFast && def.Shape() != workflow.ShapePlain
 	var last workflow.Verdict
-	if in != nil && len(in.Past) > 0 {
-		last = in.Past[len(in.Past)-1].Verdict
+	if in != nil && recorded(s, at.task, at.instance) {
+		if mine := life(s, at.task, in); len(mine) > 0 {
+			last = mine[len(mine)-1].Verdict
+		} else if in.Status.OK() && len(in.Past) > 0 { // it keeps a result
+			last = in.Past[len(in.Past)-1].Verdict
+		}
 	}
 	var want []workflow.Status
 	switch last {
@@ -323,12 +390,15 @@ func (w *world) judgeInstance(s *engine.State, at place, st workflow.Status, p p
 		if in.Past[len(in.Past)-1].OutputsLost {
 			want = append(want, workflow.Failed)
 		}
+		if def.BodyKind == workflow.BodyRunWorkflow { // the child was skipped
+			want = append(want, workflow.Skipped)
+		}
 	case workflow.VerdictCancelled:
 		want = []workflow.Status{workflow.Cancelled}
 	case "":
 		if def.BodyKind == workflow.BodyJoin {
 			want = append(want, workflow.Succeeded)
-		} else if w.cannotRender(s, at, 1) {
+		} else if in != nil && w.cannotRender(s, at, in.Number+1) {
 			want = append(want, workflow.Failed)
 		}
 		if cut {
@@ -353,11 +423,10 @@ func (w *world) judgeInstance(s *engine.State, at place, st workflow.Status, p p
 // cannotRender reports whether the body, or the policy, of an attempt is an error.
 func (w *world) cannotRender(s *engine.State, at place, number int) bool {
 	def := &w.def.Tasks[at.task]
-	scope := w.cachedScope(s, at.task)
-	scope.Attempt = &workflow.AttemptValues{Number: number}
-	if def.Shape() != workflow.ShapePlain {
-		scope.Each = &workflow.Each{Key: w.keyOf(s, at.task, at.instance), Index: at.instance, Value: w.eachValue(s, at.task, at.instance)}
+	if isOwn(def.BodyKind) {
+		return w.ownAt(s, at, 0).err != nil
 	}
+	scope := w.instanceScope(s, at, number)
 	for _, d := range def.Dynamic {
 		if workflow.PerTaskAttr(d.Attr) {
 			continue
@@ -388,7 +457,7 @@ func (w *world) failedTasks(s *engine.State) []string {
 }
 
 // judgeRun is "How a run ends: the first that holds".
-func (w *world) judgeRun(s *engine.State, p past) {
+func (w *world) judgeRun(s *engine.State, p, ever past) {
 	h := &s.Head
 	w.stats.hit("run " + string(h.Status))
 	for e := range p.endings {
@@ -397,7 +466,7 @@ func (w *world) judgeRun(s *engine.State, p past) {
 		}
 	}
 	for n, t := range s.Tasks {
-		if t.ByHand && !p.cancelled[n] {
+		if t.ByHand && !ever.cancelled[n] {
 			w.fail("task %s was cancelled by hand, and nobody did", w.def.Tasks[n].Name)
 		}
 		if t.Status == workflow.Failed && w.recovered(s, n) && w.def.Tasks[n].Kind == workflow.KindTask {
@@ -414,7 +483,7 @@ func (w *world) judgeRun(s *engine.State, p past) {
 	for _, o := range w.def.Outputs {
 		v, err := w.eval.Evaluate(o.Value, w.outputScope(s, &o))
 		got := h.Outputs[o.Name]
-		if p.begun && err == nil && !same(decode(got), decode(v)) {
+		if h.StartedAt != 0 && err == nil && !same(decode(got), decode(v)) {
 			w.fail("run output %s is %s, want %s", o.Name, got.JSON, v.JSON)
 		}
 		if err != nil && !got.Null() {
@@ -425,6 +494,12 @@ func (w *world) judgeRun(s *engine.State, p past) {
 
 func (w *world) expectRun(s *engine.State, p past) []workflow.RunStatus {
 	one := func(st workflow.RunStatus) []workflow.RunStatus { return []workflow.RunStatus{st} }
+	if s.Head.Ending == engine.EndingSkip {
+		if !p.skipped {
+			w.fail("the run was skipped and nobody asked for that")
+		}
+		return one(workflow.RunSkipped)
+	}
 	if p.stopped {
 		return one(workflow.RunCancelled)
 	}

@@ -21,6 +21,16 @@ func expectOutputs(w *world, task int, o *engine.Outcome) (map[string]string, bo
 	}
 	out := map[string]string{}
 	for _, d := range w.def.Tasks[task].Outputs {
+		if d.From == workflow.FromBody { // what is missing is null
+			if v := o.Values[d.Name]; !v.Null() {
+				got, err := convert(d.Type.Text, &v)
+				if err != nil {
+					return nil, false
+				}
+				out[d.Name] = string(got.JSON)
+			}
+			continue
+		}
 		text, ok := written[d.Name]
 		if d.From == workflow.FromStdout {
 			text, ok = stdoutValue(string(o.Stdout), d.Pattern)

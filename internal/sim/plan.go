@@ -27,6 +27,7 @@ type plan struct {
 	output     []byte
 	stdout     []byte
 	outputLost bool
+	values     map[string]workflow.Value
 	moves      bool // the executor replaces its allocation by itself, under the same attempt
 	strays     bool // after a loss, the worker comes back
 }
@@ -51,7 +52,7 @@ func (p plan) outcome(j *job) engine.Outcome {
 			o.ExitCode = &code
 		}
 		o.Signal, o.OOM = p.signal, p.oom
-		o.Output, o.OutputsLost = p.output, p.outputLost
+		o.Output, o.OutputsLost, o.Values = p.output, p.outputLost, p.values
 		if j.start.WantStdout {
 			o.Stdout = p.stdout
 		}
@@ -61,6 +62,9 @@ func (p plan) outcome(j *job) engine.Outcome {
 
 // plan draws what a job will do.
 func (w *world) plan(j *job) plan {
+	if !j.start.Kind.Cluster() {
+		return w.childPlan(j)
+	}
 	f := &w.profile
 	p := plan{
 		delay: w.between(0, f.slowStart), run: w.between(0, f.slowRun), kind: engine.OutcomeExited,
@@ -148,6 +152,9 @@ func describeOutcome(o *engine.Outcome) string {
 
 // pickNode chooses a worker, and holds that it is not one to avoid.
 func (w *world) pickNode(j *job) string {
+	if j.start.Kind != "" && !j.start.Kind.Cluster() {
+		return ""
+	}
 	for {
 		node := fmt.Sprintf("n%d", w.r.IntN(5))
 		avoided := false

@@ -19,14 +19,18 @@ func (j *judge) checkPrompt(e engine.Event, more bool) {
 	running := h.Status == workflow.RunRunning
 	live, busy := 0, 0
 	for n, ins := range s.Instances {
-		for _, in := range ins {
-			if in.Current != nil {
+		for i, in := range ins {
+			rests := in.Current != nil && j.rests[workflow.MakeAttemptID(s.Input.Run, n, i, in.Number)]
+			if in.Current != nil && !isOwn(w.def.Tasks[n].BodyKind) && !rests {
 				live++
 			}
-			if w.def.Tasks[n].Kind == workflow.KindTask && occupied(in) {
+			if w.counted(n) && occupied(in) {
 				busy++
 			}
 		}
+	}
+	if h.Status == workflow.RunPaused && j.was.status != workflow.RunPaused && live > 0 {
+		w.fail("after %s the run is paused, and %d attempts run", describe(w, e), live)
 	}
 	if h.Status == workflow.RunPausing && live == 0 {
 		w.fail("after %s nothing runs any more and the run is still pausing", describe(w, e))
@@ -39,14 +43,17 @@ func (j *judge) checkPrompt(e engine.Event, more bool) {
 		case finally && !h.FinallyBegun || h.Terminated:
 		case t.Status == workflow.Pending && (h.Ending == "" || finally):
 			j.checkDecided(e, n, running || finally && h.Status == workflow.RunStopping)
-		case running && t.Expanded && t.Begun < t.Size && t.Rest == "" && (room || finally):
-			own := 0
-			for _, in := range s.Instances[n] {
-				if occupied(in) {
+		case running && t.Expanded && t.Rest == "" && (room || !w.counted(n)) && t.Status != workflow.Pending:
+			own, pending := 0, 0
+			for position := range t.Size {
+				i := numberAt(s, n, position)
+				if !recorded(s, n, i) {
+					pending++
+				} else if in := s.Instances[n][i]; occupied(in) || in.Current != nil {
 					own++
 				}
 			}
-			if own == 0 {
+			if own == 0 && pending > 0 {
 				w.fail("after %s task %s has begun %d of %d instances, nothing of it is under way, and there is room", describe(w, e), def.Name, t.Begun, t.Size)
 			}
 		}

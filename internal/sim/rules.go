@@ -196,7 +196,8 @@ func (w *world) taskValues(s *engine.State, p int, unseen bool) *workflow.TaskVa
 			n = 0
 		}
 	}
-	for i := range n {
+	for position := range n {
+		i := numberAt(s, p, position)
 		in := workflow.InstanceValues{Key: w.keyOf(s, p, i), Status: v.Status, Outputs: map[string]workflow.Value{}}
 		if def.Shape() != workflow.ShapePlain {
 			in.Status = instanceStatus(s, p, i)
@@ -209,12 +210,9 @@ func (w *world) taskValues(s *engine.State, p int, unseen bool) *workflow.TaskVa
 			if unseen {
 				out = workflow.Value{}
 			}
-			if in.Status == workflow.Succeeded && i < len(s.Instances[p]) {
-				past := s.Instances[p][i].Past
-				if len(past) > 0 {
-					if got, ok := past[len(past)-1].Outputs[o.Name]; ok {
-						out = got
-					}
+			if in.Status == workflow.Succeeded && !unseen {
+				if got, ok := written(s, p, i)[o.Name]; ok {
+					out = got
 				}
 			}
 			in.Outputs[o.Name] = out
@@ -222,18 +220,4 @@ func (w *world) taskValues(s *engine.State, p int, unseen bool) *workflow.TaskVa
 		v.Instances = append(v.Instances, in)
 	}
 	return v
-}
-
-// instanceStatus is the status of instance i, recorded or shared by those that never began.
-func instanceStatus(s *engine.State, p, i int) workflow.Status {
-	if i < len(s.Instances[p]) && s.Instances[p][i] != nil {
-		return s.Instances[p][i].Status
-	}
-	if r := s.Tasks[p].Rest; r != "" {
-		return r
-	}
-	if st := s.Tasks[p].Status; st.Terminal() {
-		return st
-	}
-	return workflow.Pending
 }

@@ -59,6 +59,7 @@ func newWorld(seed uint64, opt Options) *world {
 		seed: seed, limit: maxEvents, r: rand.New(rand.NewPCG(seed, 2)), faults: opt.Faults, verbose: opt.Transcript,
 		def: generate(drawn, opt.Tasks), eval: newEvaluator(), now: epoch0, store: newStore(), stats: NewStats(),
 		fences: map[place]int64{}, flying: map[workflow.AttemptID]int{}, scopes: map[scopeKey]workflow.Scope{},
+		resets: map[int]*resetWant{}, verdicts: map[workflow.AttemptID]workflow.Verdict{}, bodies: map[workflow.AttemptID]string{},
 	}
 	if opt.Events > 0 {
 		w.limit = opt.Events
@@ -83,6 +84,9 @@ func newWorld(seed uint64, opt Options) *world {
 	}
 	if w.profile.rollbacks > 0 {
 		w.store.keep(0)
+	}
+	if w.faults.Verbs && w.chance(0.5) {
+		w.revivals = 1 + w.r.IntN(3)
 	}
 	return w
 }

@@ -25,6 +25,15 @@ func (j *judge) checkTimers(e engine.Event, p place, more bool) {
 	paused := s.Head.Status == workflow.RunPaused || s.Head.Status == workflow.RunPausing
 	// A retry that is due may wait for its turn.
 	bounded := w.def.MaxParallel > 0 || s.Tasks[p.task].MaxParallel > 0 || s.Tasks[p.task].Size > 32
+	if isOwn(w.def.Tasks[p.task].BodyKind) {
+		if in.Current == nil {
+			return
+		}
+		if own := w.own(s, p); own.due != 0 && own.due <= e.At && !w.cut(s, p.task) {
+			w.fail("%s[%d] waits, and its time was %s ago", name, p.instance, e.At.Sub(own.due))
+		}
+		return
+	}
 	if in.Status == workflow.Waiting && in.RetryAt <= e.At && !paused && !bounded {
 		w.fail("%s[%d] waits until %s ago after a tick", name, p.instance, e.At.Sub(in.RetryAt))
 	}
@@ -34,7 +43,11 @@ func (j *judge) checkTimers(e engine.Event, p place, more bool) {
 	policy := w.effective(s, in, p, in.Number)
 	started, running := j.started[p]
 	running = running && started.number == in.Number
-	if running && policy.Timeout > 0 && e.At >= started.at.Add(policy.Timeout) {
+	now := e.At
+	if w.def.Tasks[p.task].BodyKind == workflow.BodyRunWorkflow {
+		now = j.paused.active(e.At)
+	}
+	if running && policy.Timeout > 0 && now >= started.at.Add(policy.Timeout) {
 		w.fail("%s[%d]#%d runs for %s, its timeout is %s", name, p.instance, in.Number, e.At.Sub(started.at), policy.Timeout)
 	}
 	if policy.Deadline > 0 && j.paused.active(e.At) >= in.FirstStart.Add(policy.Deadline) {
@@ -71,7 +84,11 @@ func (j *judge) checkKill(e engine.Event, p place) {
 	case workflow.VerdictTimedOut:
 		deadline := policy.Deadline > 0 && j.paused.active(e.At) >= in.FirstStart.Add(policy.Deadline)
 		started, known := j.started[p]
-		timeout := policy.Timeout > 0 && (!known || started.number != in.Number || e.At >= started.at.Add(policy.Timeout))
+		now := e.At
+		if w.def.Tasks[p.task].BodyKind == workflow.BodyRunWorkflow {
+			now = j.paused.active(e.At)
+		}
+		timeout := policy.Timeout > 0 && (!known || started.number != in.Number || now >= started.at.Add(policy.Timeout))
 		if !deadline && !timeout {
 			w.fail("%s[%d]#%d is timed out before its time (timeout %s, deadline %s)", name, p.instance, in.Number, policy.Timeout, policy.Deadline)
 		}

@@ -48,6 +48,10 @@ type world struct {
 	fences   map[place]int64
 	flying   map[workflow.AttemptID]int // starts and kills on their way
 	scopes   map[scopeKey]workflow.Scope
+	resets   map[int]*resetWant                      // what retries had to reset, by generation, as saved
+	verdicts map[workflow.AttemptID]workflow.Verdict // every one that was ever seen saved
+	bodies   map[workflow.AttemptID]string           // of child runs
+	revivals int                                     // how often a run that was over is still to be taken up again
 
 	stats   *Stats
 	verbose bool
@@ -56,9 +60,11 @@ type world struct {
 
 // journalEntry is an event whose effect is saved, with the run's status before it.
 type journalEntry struct {
-	event  engine.Event
-	before workflow.RunStatus
-	ending engine.Ending // before it
+	event      engine.Event
+	before     workflow.RunStatus
+	ending     engine.Ending // before it
+	generation int           // before it
+	begun      bool          // before it
 	// open says whether the task that a CancelTask names was terminal before it.
 	open bool
 }
@@ -139,7 +145,7 @@ func (w *world) run() {
 			w.fail("liveness: the run did not end within %s; %s", maxVirtual, w.situation())
 		}
 		x.do()
-		if w.over() {
+		if w.over() && !w.revive() {
 			break
 		}
 	}
@@ -152,6 +158,31 @@ func (w *world) run() {
 // over reports whether the run has ended for good: its end is saved, the living leader knows, and no fault is to come.
 func (w *world) over() bool {
 	return w.calm && w.leader != nil && w.leader.state.Head.Status.Terminal() && len(w.leader.inbox) == 0
+}
+
+// revive takes a run up again that is over, a few times: by hand, then by Begin.
+func (w *world) revive() bool {
+	if w.revivals == 0 || w.undone && w.chance(0.5) {
+		return false
+	}
+	w.revivals--
+	s := w.leader.state
+	for range w.r.IntN(3) {
+		w.use(w.drawVerb([]engine.EventKind{engine.SkipTask, engine.SucceedTask}[w.r.IntN(2)]))
+	}
+	e := w.drawVerb(engine.Retry)
+	if w.chance(0.35) {
+		e = w.drawVerb(engine.RetryTask)
+	}
+	if w.chance(0.3) {
+		e.Generation = s.Head.Generation + 1
+	}
+	w.stats.hit("run taken up when it was over")
+	w.use(e)
+	if w.chance(0.3) {
+		w.use(e)
+	}
+	return true
 }
 
 // aftermath lets everything that is still under way arrive: nothing may start any more.
@@ -167,7 +198,9 @@ func (w *world) aftermath() {
 		x.do()
 	}
 	w.checkQuiet("an hour after the run ended")
+	w.checkVerdicts(w.leader.state)
 	w.judgeEnd(w.leader.state)
+	w.rerun(w.leader.state)
 }
 
 // checkQuiet holds that a run that is over runs nothing.

@@ -1,6 +1,6 @@
 job "parameterized" {
   type = "batch"
-  parameterized {}
+  parameterized {} # ERROR: A parameterized job does nothing until it is dispatched
   group "g" {
     task "t" {
       driver = "raw_exec"

@@ -1,6 +1,6 @@
 job "periodic" {
   type = "batch"
-  periodic {
+  periodic { # ERROR: A periodic job is started by Nomad's clock
     crons = ["@daily"]
   }
   group "g" {
