@@ -6,6 +6,8 @@ package examples_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +83,32 @@ var expectations = map[string]expectation{
 	`examples/etl -param 'regions=["eu"]' -param rows=5000`: {
 		tasks: map[string]string{"report": "succeeded", "tidy": "succeeded"},
 	},
+	"examples/files": {
+		outputs: `{"counts":{"orders":7,"returns":2},"queries":"4bfda606"}`,
+	},
+	"examples/files -param greeting=Hello": {
+		tasks: map[string]string{"mail": "succeeded"},
+	},
+	"examples/approval": {
+		outputs: `{"decision":"rolling 1.4.2 out to 10% said nobody"}`,
+		tasks:   map[string]string{"cool_down": "succeeded", "ask": "succeeded", "keep": "skipped"},
+	},
+	"examples/approval -param silence=reject": {
+		outputs: `{"decision":"kept"}`,
+		tasks:   map[string]string{"ask": "failed", "roll_out": "omitted", "keep": "succeeded"},
+	},
+	"examples/child-workflow": {outputs: `{"revenue":500}`},
+	"examples/child-workflow -param 'regions={ eu = 1, us = 1, apac = 1 }'": {
+		outputs: `{"revenue":300}`,
+	},
+	"examples/child-workflow/region -param region=eu -param orders=7": {outputs: `{"revenue":700}`},
+	"examples/child-workflow -param 'regions={ eu = -1 }'": {
+		code:  1,
+		tasks: map[string]string{"region": "failed", "report": "omitted"},
+	},
+	"examples/http-call -param url=http://127.0.0.1:8000/": {
+		outputs: `{"holiday":false,"line":"100 EUR are 125 USD"}`,
+	},
 	"examples/etl -param max_bad=1": {
 		code:  1,
 		tasks: map[string]string{"check": "failed", "load": "omitted", "tidy": "succeeded"},
@@ -89,6 +117,9 @@ var expectations = map[string]expectation{
 		tasks: map[string]string{"tidy": "skipped"},
 	},
 }
+
+// onNomadOnly are the examples that nothing but a Nomad cluster can run.
+var onNomadOnly = map[string]bool{"sidecar": true}
 
 // readmes returns the commands of every README, by example.
 func readmes(t *testing.T) map[string][]string {
@@ -120,8 +151,8 @@ func readmes(t *testing.T) map[string][]string {
 func TestEveryCommandOfTheREADMEs(t *testing.T) {
 	tried := map[string]bool{}
 	for name, commands := range readmes(t) {
-		if len(commands) == 0 {
-			t.Errorf("%s: its README names no cairn run -local", name)
+		if onNomadOnly[name] != (len(commands) == 0) {
+			t.Errorf("%s: its README names %d times cairn run -local", name, len(commands))
 		}
 		for _, command := range commands {
 			want, ok := expectations[command]
@@ -141,12 +172,13 @@ func TestEveryCommandOfTheREADMEs(t *testing.T) {
 }
 
 func try(t *testing.T, command string, want expectation) {
+	service := served(t)
 	args := []string{"run", "-local", "-json"}
 	for _, word := range words(command) {
 		if path, ok := strings.CutPrefix(word, "examples/"); ok {
 			word = path
 		}
-		args = append(args, strings.ReplaceAll(word, "/tmp/orders", t.TempDir()))
+		args = append(args, strings.NewReplacer("/tmp/orders", t.TempDir(), "http://127.0.0.1:8000", service).Replace(word))
 	}
 	code, stdout, stderr := run(t, args)
 	if code != want.code {
@@ -174,6 +206,14 @@ func try(t *testing.T, command string, want expectation) {
 			t.Errorf("task %s is not %s:\n%s", name, status, stderr)
 		}
 	}
+}
+
+// served is the address of a server for the files of http-call, as its README starts one.
+func served(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.FileServer(http.Dir("http-call")))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // run runs cairn in this process, for a user with a state folder of their own.

@@ -57,6 +57,10 @@ func TestLoadCarriesWhatIsNamed(t *testing.T) {
 	if got := paths(files); got != want || len(diags) > 0 {
 		t.Errorf("got  %s\nwant %s\n%s", got, want, diags)
 	}
+	tree(t, dir, map[string]string{"z/z.hcl": workflowReading(`file("a.txt")`), "z/a.txt": ""})
+	if last, diags := Load(filepath.Join(dir, "z")); paths(last) != "z.hcl (a.txt)" || len(diags) > 0 {
+		t.Errorf("its own files do not come first: %s, %s", paths(last), diags)
+	}
 	one, diags := Load(filepath.Join(dir, "a.hcl"))
 	if got, want := paths(one), "a.hcl (maybe.txt) (t/one.tpl) (t/two.txt) (x.txt)"; got != want || len(diags) > 0 {
 		t.Errorf("one file: got  %s\nwant %s\n%s", got, want, diags)

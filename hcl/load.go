@@ -25,7 +25,7 @@ const maxSourceBytes = 64 << 20
 const extension = ".hcl"
 
 // Load reads a workflow: one file, or every *.hcl file of a folder (not those of its subfolders, nor *.nomad.hcl), sorted by
-// name; and with them every file that they name, marked as such. Paths are relative to the folder.
+// name; and behind them every file that they name, sorted and marked as such. Paths are relative to the folder.
 func Load(path string) ([]workflow.File, Diagnostics) {
 	info, err := os.Stat(path)
 	switch {
@@ -67,7 +67,8 @@ func loadNamed(folder string, files []workflow.File, left int64) ([]workflow.Fil
 	if g.list.HasErrors() {
 		return nil, g.findings.sorted()
 	}
-	return g.sorted(), nil
+	named := slices.DeleteFunc(g.sorted(), func(f workflow.File) bool { return !f.Named })
+	return append(files, named...), nil
 }
 
 // disk is a folder as a shelf. No link leads out of it.

@@ -1,0 +1,1 @@
+/orders/ { n += $1 } END { print "n=" n }

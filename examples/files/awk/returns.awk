@@ -1,0 +1,1 @@
+/returns/ { n += $1 } END { print "n=" n }
