@@ -173,6 +173,132 @@ func BenchmarkEngineHundredThousandInstances(b *testing.B) {
 	}
 }
 
+// counting gives the text of an expression, or what task list wrote, and counts the scopes that readers of a fan-out are shown.
+type counting struct{ shared map[*workflow.Shared]int }
+
+func (c counting) Evaluate(x workflow.Expr, scope workflow.Scope) (workflow.Value, error) {
+	switch {
+	case x.Kind == workflow.ExprConvert:
+		return *scope.Input, nil
+	case x.Text == "n":
+		return scope.Shared.Tasks["list"].Instances[0].Outputs["n"], nil
+	}
+	if scope.Shared != nil && scope.Shared.Tasks["fan"] != nil {
+		c.shared[scope.Shared] += len(scope.Shared.Tasks["fan"].Instances)
+	}
+	return workflow.Value{JSON: json.RawMessage("{}")}, nil
+}
+
+// BenchmarkEngineDynamicFanOut takes the way from the end of a task to the first starts of the 50,000 instances that its output
+// asks for, and from the end of those to the start of as many instances that read them all.
+func BenchmarkEngineDynamicFanOut(b *testing.B) {
+	const size = 50000
+	list, fan, reader := plainTask("list"), plainTask("fan", "list"), plainTask("reader", "fan")
+	list.Outputs = []workflow.Output{{Name: "n", From: workflow.FromFile, Type: workflow.Expr{Kind: workflow.ExprConvert}}}
+	fan.Outputs = list.Outputs
+	fan.Refs, fan.ExpandRefs = []string{"list"}, []string{"list"}
+	fan.Count = &workflow.Expr{Kind: workflow.ExprValue, Text: "n"}
+	reader.Refs, reader.Count = []string{"fan"}, &workflow.Expr{Kind: workflow.ExprValue, Text: "n"}
+	reader.Refs = []string{"fan", "list"}
+	def := &workflow.Definition{Name: "w", OnFailure: workflow.OnFailureContinue, Tasks: []workflow.Task{list, fan, reader}}
+	for b.Loop() {
+		eval := counting{map[*workflow.Shared]int{}}
+		m, err := engine.New(def, eval)
+		if err != nil {
+			b.Fatal(err)
+		}
+		now := workflow.At(time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC))
+		s := m.NewState(engine.Input{Run: workflow.NewRunID(now.Time(), [6]byte{}), CreatedAt: now})
+		begin, first, slowest := time.Now(), time.Duration(0), time.Duration(0)
+		events, zero := []engine.Event{{Kind: engine.Begin}}, 0
+		for len(events) > 0 {
+			e := events[0]
+			events = events[1:]
+			now = now.Add(time.Millisecond)
+			e.At = now
+			step := time.Now()
+			commands := m.Step(s, e)
+			slowest = max(slowest, time.Since(step))
+			for _, c := range commands {
+				switch c.Kind {
+				case engine.Proceed:
+					events = append(events, engine.Event{Kind: engine.Continue})
+				case engine.Want:
+					events = append(events, engine.Event{Kind: engine.Admit, Task: c.Task, Instance: c.Instance})
+				case engine.StartAttempt:
+					if c.Start.TaskNo == 1 && first == 0 {
+						first = time.Since(begin)
+					}
+					events = append(events, engine.Event{Kind: engine.Ended, Attempt: c.Attempt, Outcome: &engine.Outcome{
+						Kind: engine.OutcomeExited, ExitCode: &zero, Output: []byte(`{"n": ` + strconv.Itoa(size) + `}`),
+					}})
+				}
+			}
+		}
+		if s.Head.Status != workflow.RunSucceeded || s.Tasks[1].Size != size {
+			b.Fatalf("the run is %s with %d instances: %s", s.Head.Status, s.Tasks[1].Size, s.Head.Reason)
+		}
+		if len(eval.shared) != 1 {
+			b.Fatalf("the reader was shown %d scopes, want one", len(eval.shared))
+		}
+		report(b, "the end of a task to the first start of 50,000 instances, in the engine", "s", []float64{first.Seconds()}, 2)
+		report(b, "the slowest step of 50,000 instances and their reader", "s", []float64{slowest.Seconds()}, 2)
+		report(b, "50,000 instances and their reader through the engine", "s", []float64{time.Since(begin).Seconds()}, 10)
+	}
+}
+
+// BenchmarkEngineRetry takes a run of 100,000 instances up again of which every other one failed.
+func BenchmarkEngineRetry(b *testing.B) {
+	const size = 100000
+	fan := plainTask("fan")
+	fan.Count = &workflow.Expr{Kind: workflow.ExprValue, Text: strconv.Itoa(size)}
+	fan.Policy.MinSuccess.Number = 1
+	def := &workflow.Definition{
+		Name: "w", OnFailure: workflow.OnFailureContinue, Tasks: []workflow.Task{fan, plainTask("bad"), plainTask("after", "fan")},
+	}
+	for b.Loop() {
+		m, err := engine.New(def, stub{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		now := workflow.At(time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC))
+		s := m.NewState(engine.Input{Run: workflow.NewRunID(now.Time(), [6]byte{}), CreatedAt: now})
+		codes, again := [2]int{0, 1}, 0
+		drain := func(events []engine.Event) {
+			for len(events) > 0 {
+				e := events[0]
+				events = events[1:]
+				now = now.Add(time.Millisecond)
+				e.At = now
+				for _, c := range m.Step(s, e) {
+					switch c.Kind {
+					case engine.Proceed:
+						events = append(events, engine.Event{Kind: engine.Continue})
+					case engine.Want:
+						events = append(events, engine.Event{Kind: engine.Admit, Task: c.Task, Instance: c.Instance})
+					case engine.StartAttempt:
+						code := &codes[0]
+						if again++; c.Start.Generation == 1 && c.Start.TaskNo < 2 {
+							code = &codes[max(c.Start.Instance%2, c.Start.TaskNo)]
+						}
+						events = append(events, engine.Event{Kind: engine.Ended, Attempt: c.Attempt, Outcome: &engine.Outcome{
+							Kind: engine.OutcomeExited, ExitCode: code,
+						}})
+					}
+				}
+			}
+		}
+		drain([]engine.Event{{Kind: engine.Begin}})
+		again = 0
+		begin := time.Now()
+		drain([]engine.Event{{Kind: engine.Retry}, {Kind: engine.Begin}})
+		if s.Head.Status != workflow.RunSucceeded || again != size/2+2 {
+			b.Fatalf("the run is %s (%s) and %d attempts were made again", s.Head.Status, s.Head.Reason, again)
+		}
+		report(b, "a retry of 50,000 of 100,000 instances through the engine", "s", []float64{time.Since(begin).Seconds()}, 10)
+	}
+}
+
 // BenchmarkParser holds a definition's way from text to Definition against the bare HCL parser on the same bytes.
 func BenchmarkParser(b *testing.B) {
 	for _, size := range []struct {

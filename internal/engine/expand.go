@@ -102,10 +102,12 @@ func (m *Machine) renumber(s *State, n int, x *Expansion) error {
 			i := m.NumberAt(s, n, was)
 			if i < ts.Begun {
 				x.Numbers[position] = i
-				continue
 			}
 			if g := ts.Ahead[i]; g != nil {
-				ahead[next] = g
+				ahead[x.Numbers[position]] = g
+			}
+			if i < ts.Begun {
+				continue
 			}
 		}
 		next++

@@ -31,7 +31,7 @@ func (s *State) givenOf(tg target) *Given {
 	if tg.i < 0 {
 		return ts.Given
 	}
-	if in := s.record(tg); in != nil {
+	if in := s.record(tg); in != nil && in.Given != nil {
 		return in.Given
 	}
 	return ts.Ahead[tg.i]
@@ -131,7 +131,7 @@ func (t *turn) giveInstance(tg target, g *Given) {
 	s := t.s
 	ts, in := s.Tasks[tg.n], s.record(tg)
 	switch {
-	case in == nil:
+	case in == nil, ts.Status == workflow.Pending: // it acts when the instance is about to begin
 		if ts.Ahead == nil {
 			ts.Ahead = map[int]*Given{}
 		}

@@ -123,7 +123,7 @@ type TaskState struct {
 	Cancelling Cancelling `json:"cancelling,omitempty"`
 	// ByHand: it, or an instance of it, was cancelled by a verb.
 	ByHand bool `json:"by_hand,omitempty"`
-	// Given is what somebody decided about the task by hand; Ahead the same about instances without a record, by number.
+	// Given is what somebody decided about the task by hand; Ahead the same about instances that have not begun, by number.
 	Given *Given         `json:"given,omitempty"`
 	Ahead map[int]*Given `json:"ahead,omitempty"`
 	// CopiedFrom is the run whose results stand in for the task (rerun). Outside: the rerun was not to run it, and so no

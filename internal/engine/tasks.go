@@ -473,7 +473,7 @@ func (t *turn) judgeTask(n int) {
 		if ts.Size > 1 {
 			reason = fmt.Sprintf("%d of %d instances succeeded, %d needed", ok, ts.Size, ts.MinSuccess)
 		}
-	case s.tasks[n].attempted == 0 && c.cancelled == 0 && c.succeeded == 0 && (rest == 0 || ts.Rest == workflow.Omitted):
+	case s.tasks[n].attempted == 0 && c.cancelled == 0 && (rest == 0 || ts.Rest == workflow.Omitted):
 		status = workflow.Omitted
 	default:
 		status = workflow.Cancelled

@@ -359,6 +359,18 @@ func collection(fn string, args []any) (any, error) {
 			}
 		}
 		return out, nil
+	case "objsbig": // in another order, with other elements and another value of one, as n has it
+		out := make([]any, 0, 6)
+		for i := range 6 {
+			if k := (i*5 + n) % 6; (k+n)%4 != 0 {
+				value := "t"
+				if k == n%6 {
+					value = "changed"
+				}
+				out = append(out, map[string]any{"id": fmt.Sprintf("o%d", k), "twin": value})
+			}
+		}
+		return out, nil
 	case "objmap":
 		out := map[string]any{}
 		for i := range n {

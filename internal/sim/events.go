@@ -55,8 +55,15 @@ func (w *world) planVerbs() {
 		engine.Approve, engine.Approve, engine.Reject, engine.Retry, engine.RetryTask, engine.RetryTask, engine.RetryTask,
 		engine.SkipTask, engine.SkipTask, engine.SkipTask, engine.SucceedTask, engine.SucceedTask,
 	}
-	if w.profile.verbs > 0 && w.chance(0.04) {
-		w.after(0, func() { w.use(w.drawVerb(engine.SkipRun)) })
+	if w.slow > 0 {
+		w.after(w.between(0, w.slow), func() { w.use(w.drawVerb(engine.SkipRun)) })
+	}
+	for _, t := range w.def.Tasks {
+		if t.BodyKind == workflow.BodyRunWorkflow && w.profile.verbs > 0 && w.chance(0.3) {
+			at := w.between(0, w.profile.until)
+			w.after(at, func() { w.use(engine.Event{Kind: engine.Pause, By: "operator"}) })
+			w.after(at+w.between(time.Second, 5*time.Minute), func() { w.use(engine.Event{Kind: engine.Resume, By: "operator"}) })
+		}
 	}
 	for range w.profile.verbs {
 		e := engine.Event{Kind: kinds[w.r.IntN(len(kinds))]}
@@ -141,7 +148,8 @@ func (w *world) judgeLaunch(j *job) {
 			w.fail("%s begins while %s runs", j.id, o.id)
 		}
 	}
-	if f := w.fences[j.at]; j.start.Fence <= f && (!w.undone || j.start.IntentAt > w.undoneAt) {
+	// One that was admitted in the history that a rollback restored has the fence it had then.
+	if f := w.fences[j.at]; j.start.Fence <= f && (!w.undone || j.start.Fence > int64(w.undoneAt)/1e6) {
 		w.fail("%s begins with fence %d, an earlier one of its instance had %d", j.id, j.start.Fence, f)
 	}
 	w.fences[j.at] = max(w.fences[j.at], j.start.Fence)

@@ -100,7 +100,7 @@ func (w *world) drawProfile() {
 		forgets:   count(f.Forget, 0.2, 3),
 		losses:    count(f.Worker, 0.4, 4),
 		ticks:     count(f.Clock, 0.5, 6),
-		verbs:     count(f.Verbs, 0.45, 4),
+		verbs:     count(f.Verbs, 0.5, 6),
 	}
 	p.lostWorker = some(f.Worker, 0.4, 0.3)
 	if !f.Network {
@@ -170,6 +170,12 @@ const (
 
 // crash lets a leader die at a point, now and then.
 func (w *world) crash(at crashPoint, l *leader) bool {
+	if w.fragile > 0 && !l.deposed && l.state.Head.Resetting != nil && w.chance(0.3) {
+		w.fragile--
+		w.stats.hit("crash while a retry is taken up")
+		l.die(string(at))
+		return true
+	}
 	if w.calm || !w.chance(w.profile.crash) {
 		return false
 	}

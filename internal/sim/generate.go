@@ -55,7 +55,10 @@ func generate(r *rand.Rand, limit int) *workflow.Definition {
 	case shape < 0.016:
 		g.calm = true
 		g.long()
-	case shape < 0.13:
+	case shape < 0.08:
+		g.again()
+		g.tasks(1+g.r.IntN(5), 0.3)
+	case shape < 0.19:
 		g.tasks(10+r.IntN(25), 0.15)
 	default:
 		g.tasks(1+r.IntN(9), 0.3)
@@ -90,7 +93,8 @@ func value(text string) *workflow.Expr {
 
 // tasks makes n tasks with edges to earlier ones; fan is the share of fan-outs.
 func (g *generator) tasks(n int, fan float64) {
-	for i := range n {
+	for range n {
+		i := len(g.made)
 		if g.limit > 0 && i >= g.limit {
 			return
 		}
@@ -117,6 +121,34 @@ func (g *generator) wide() {
 	after := g.task("after", workflow.KindTask, 0)
 	g.depend(&after, "wide", false)
 	g.made = append(g.made, after)
+}
+
+// again makes what a retry by hand is likely to expand anew: a task that times out as often as not, one below it that runs
+// whatever becomes of it, and a fan-out over what that gives.
+func (g *generator) again() {
+	g.calm = true // nothing else is to keep it from getting there
+	gate := g.task("t0", workflow.KindTask, 0)
+	gate.Policy = workflow.DefaultPolicy()
+	gate.Policy.Timeout = 3 * time.Second
+	gate.BodyKind, gate.Body = workflow.BodyTask, g.body(&gate)
+	list := g.task("t1", workflow.KindTask, 0)
+	list.DependsOn, list.Refs, list.TriggerRule, list.Recovers = []string{"t0"}, nil, workflow.AllDone, false
+	list.Policy, list.Dynamic, list.Outputs = workflow.DefaultPolicy(), nil, nil
+	for len(list.Outputs) == 0 || list.Outputs[0].Name != "n" {
+		list.Outputs = nil
+		g.taskOutputs(&list)
+	}
+	list.BodyKind, list.Body = workflow.BodyTask, g.body(&list)
+	fan := g.task("t2", workflow.KindTask, 0)
+	fan.DependsOn, fan.Refs, fan.TriggerRule, fan.Recovers = nil, []string{"t1"}, workflow.AllSuccess, false
+	fan.BodyKind, fan.Body = workflow.BodyTask, g.body(&fan)
+	fan.Count, fan.ForEach = nil, value(g.pick(`names(mod(out("t1", "n"), 6))`, `objmap(mod(out("t1", "n"), 6))`, `objsbig(out("t1", "n"))`))
+	if strings.HasPrefix(fan.ForEach.Text, "objsbig") {
+		fan.Key = value(`field(value(), "id")`)
+	}
+	fan.ExpandRefs = []string{"t1"}
+	g.made = append(g.made, gate, list, fan)
+	g.calm = false
 }
 
 // long makes a chain, a ladder or a comb of many hundred tasks: one end of it decides the rest in one cascade.

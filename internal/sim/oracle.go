@@ -305,11 +305,12 @@ func (w *world) keyOf(s *engine.State, n, i int) string {
 // judgeInstances holds each instance against its attempts, and the task against its instances.
 func (w *world) judgeInstances(s *engine.State, n int, p past) {
 	t, def := s.Tasks[n], &w.def.Tasks[n]
-	count := map[workflow.Status]int{}
+	count, tried := map[workflow.Status]int{}, false
 	for position := range t.Size {
 		i := numberAt(s, n, position)
 		st := instanceStatus(s, n, i)
 		count[st]++
+		tried = tried || i < len(s.Instances[n]) && len(life(s, n, s.Instances[n][i])) > 0
 		w.judgeInstance(s, place{n, i}, st, p)
 	}
 	need := w.needed(s, n)
@@ -321,7 +322,7 @@ func (w *world) judgeInstances(s *engine.State, n int, p past) {
 		}
 	case count[workflow.Failed] > 0:
 		want = workflow.Failed
-	case count[workflow.Omitted] < t.Size:
+	case count[workflow.Cancelled] > 0 || tried:
 		want = workflow.Cancelled
 	}
 	if t.Status != want {

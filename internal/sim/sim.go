@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/cairnflow/cairn/internal/engine"
@@ -85,8 +86,11 @@ func newWorld(seed uint64, opt Options) *world {
 	if w.profile.rollbacks > 0 {
 		w.store.keep(0)
 	}
-	if w.faults.Verbs && w.chance(0.5) {
+	if w.faults.Verbs && (w.chance(0.5) || slices.ContainsFunc(w.def.Tasks, func(t workflow.Task) bool { return len(t.ExpandRefs) > 0 })) {
 		w.revivals = 1 + w.r.IntN(3)
+	}
+	if w.faults.Crash {
+		w.fragile = w.r.IntN(4)
 	}
 	return w
 }

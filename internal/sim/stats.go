@@ -68,9 +68,21 @@ func Classes() []string {
 	for _, v := range []string{"succeeded", "failed", "timed_out", "error", "lost", "interrupted", "cancelled"} {
 		out = append(out, "verdict "+v)
 	}
-	for _, v := range []string{"stop", "terminate", "pause", "resume", "cancel_task"} {
-		out = append(out, "verb "+v)
+	for _, v := range []string{
+		"stop", "terminate", "pause", "resume", "retry", "skip_run", "cancel_task", "retry_task", "skip_task", "succeed_task", "approve", "reject",
+	} {
+		out = append(out, "verb "+v, "verb "+v+" due", "verb "+v+" unfit")
 	}
+	for _, v := range []string{"approval", "wait"} {
+		out = append(out, v+" succeeded", v+" cancelled")
+	}
+	out = append(out,
+		"approval failed", "approval timed out", "child run", "child run paused", "child run skipped", "child run taken up again",
+		"reset by retry", "reset by retry_task", "reset by skip_task", "reset by succeed_task", "reset over several steps",
+		"crash while a retry is taken up", "run taken up when it was over", "expanded anew", "element kept", "element new",
+		"by hand skipped", "by hand succeeded", "instance by hand skipped", "instance by hand succeeded",
+		"rerun", "rerun that needs what is not there", "run skipped",
+	)
 	for _, shape := range []string{"map", "list"} {
 		for _, st := range []string{"succeeded", "failed", "cancelled"} {
 			out = append(out, "fan-out "+shape+" "+st)

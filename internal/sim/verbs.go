@@ -216,6 +216,9 @@ func (w *world) drawVerb(kind engine.EventKind) engine.Event {
 				}
 			} else if slices.Contains(taskTable[kind], t.Status) || s.Head.Status.Terminal() && t.Status.Bad() {
 				aims = append(aims, n)
+				if t.Status == workflow.Failed {
+					aims = append(aims, n, n, n, n)
+				}
 			}
 		}
 		if len(aims) > 0 {

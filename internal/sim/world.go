@@ -51,6 +51,8 @@ type world struct {
 	resets   map[int]*resetWant                      // what retries had to reset, by generation, as saved
 	verdicts map[workflow.AttemptID]workflow.Verdict // every one that was ever seen saved
 	bodies   map[workflow.AttemptID]string           // of child runs
+	slow     time.Duration                           // how long the run waits for its Begin
+	fragile  int                                     // how many leaders may still die while they take up a retry
 	revivals int                                     // how often a run that was over is still to be taken up again
 
 	stats   *Stats
@@ -129,7 +131,10 @@ const (
 // run lets the world turn until the run has ended and nothing is in flight any more.
 func (w *world) run() {
 	w.takeover()
-	w.deliver(engine.Event{Kind: engine.Begin})
+	if w.faults.Verbs && w.chance(0.04) { // the run waits for its turn, and may be skipped meanwhile
+		w.slow = time.Minute
+	}
+	w.after(w.slow/2, func() { w.deliver(engine.Event{Kind: engine.Begin}) })
 	w.planFaults()
 	w.planVerbs()
 	w.after(relistEvery, w.relist)
