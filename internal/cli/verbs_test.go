@@ -153,3 +153,23 @@ func TestARunThatNobodyDrivesIsTakenUpByAnApproval(t *testing.T) {
 	s.say("runs", "approve", id)
 	golden(t, "approve-undriven.txt", s.String())
 }
+
+func TestAKeyOfARerunStartsOneRun(t *testing.T) {
+	c := newConsole(t)
+	if r := c.run("run", "-local", "testdata/flow.hcl"); r.code != 0 {
+		t.Fatalf("exit %d\n%s", r.code, r.stderr)
+	}
+	id := c.newestID()
+	if r := c.run("runs", "rerun", "-key", "k", "-only", "report", id); r.code != 0 {
+		t.Fatalf("exit %d\n%s", r.code, r.stderr)
+	}
+	first := c.newestID()
+	r := c.run("runs", "rerun", "-key", "k", "-only", "report", id)
+	if r.code != 0 || c.newestID() != first || !strings.Contains(r.stderr, "Key k has a run already: "+first) {
+		t.Errorf("the same again: exit %d\n%s", r.code, r.stderr)
+	}
+	r = c.run("runs", "rerun", "-key", "k", "-only", "load", id)
+	if r.code == 0 || c.newestID() != first || !strings.Contains(r.stderr, first) {
+		t.Errorf("another selection: exit %d\n%s", r.code, r.stderr)
+	}
+}

@@ -160,14 +160,13 @@ func (v *visitor) Load(ctx context.Context, id workflow.RunID) (records []schedu
 func (v *visitor) List(ctx context.Context, filter scheduler.Filter) (list []scheduler.Summary, err error) {
 	err = v.visit(func(s *local.Store) (err error) {
 		list, err = s.List(ctx, filter)
-		if err != nil || len(list) > 0 {
+		if err != nil || len(list) > 0 || filter.Active {
 			return err
 		}
-		all, err := s.List(ctx, scheduler.Filter{})
-		if err == nil && len(all) == 0 {
-			return scheduler.ErrNotFound // it has one run or is not the store it was
+		if all, err := s.List(ctx, scheduler.Filter{Children: true}); err != nil || len(all) > 0 {
+			return err
 		}
-		return err
+		return scheduler.ErrNotFound // it has one run or is not the store it was
 	})
 	return list, err
 }
