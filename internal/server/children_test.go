@@ -123,9 +123,17 @@ func end(t *testing.T, s *Session, want workflow.RunStatus) *api.Run {
 	return run
 }
 
-func TestVerbsReachRunsThreeLevelsDeep(t *testing.T) {
+func TestVerbsReachRunsThreeLevelsDeep(t *testing.T) { verbsReach(t, nested(t), Local) }
+
+func TestVerbsReachRunsThreeLevelsDeepOnRealNomad(t *testing.T) {
+	t.Parallel()
 	r := nested(t)
-	s := r.start(Local)
+	r.onNomad()
+	verbsReach(t, r, Nomad)
+}
+
+func verbsReach(t *testing.T, r *rig, kind Kind) {
+	s := r.start(kind)
 	outer := string(s.Run)
 	until(t, func() bool { return r.lines()["begin"] == 1 })
 	middle := childOf(t, s.Client(), outer)
@@ -160,9 +168,17 @@ func TestVerbsReachRunsThreeLevelsDeep(t *testing.T) {
 	}
 }
 
-func TestAStopReachesRunsThreeLevelsDeep(t *testing.T) {
+func TestAStopReachesRunsThreeLevelsDeep(t *testing.T) { stopReaches(t, nested(t), Local) }
+
+func TestAStopReachesRunsThreeLevelsDeepOnRealNomad(t *testing.T) {
+	t.Parallel()
 	r := nested(t)
-	s := r.start(Local)
+	r.onNomad()
+	stopReaches(t, r, Nomad)
+}
+
+func stopReaches(t *testing.T, r *rig, kind Kind) {
+	s := r.start(kind)
 	until(t, func() bool { return r.lines()["begin"] == 1 })
 	use(t, s.Client(), string(s.Run), api.VerbStop)
 	end(t, s, workflow.RunCancelled)
