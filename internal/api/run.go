@@ -77,6 +77,15 @@ func Over(status string) bool {
 	return false
 }
 
+// Writes reports whether attempts of a task with such a body write logs: those that run on a worker do.
+func Writes(body string) bool {
+	switch body {
+	case "task", "group", "job", "dispatch":
+		return true
+	}
+	return false
+}
+
 // Trigger is what started a run.
 type Trigger struct {
 	Kind string `json:"kind"` // "manual"

@@ -97,7 +97,7 @@ func writeFailure(b *strings.Builder, run *api.Run, f failure) {
 	}
 	if a != nil && a.Child != "" {
 		fmt.Fprintf(b, "  More about it: cairn runs show %s\n", a.Child)
-	} else if a != nil {
+	} else if a != nil && api.Writes(f.task.Body) {
 		key := ""
 		if f.instance.Key != nil {
 			key = " -instance " + quoteWord(*f.instance.Key)
