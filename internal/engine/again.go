@@ -312,10 +312,7 @@ func (m *Machine) runsAgain(s *State, p *resetPlan, n int) int {
 	count, whole := 0, m.whole(p, n)
 	for position := range ts.Size {
 		i := m.NumberAt(s, n, position)
-		g := ts.Ahead[i]
-		if i < len(s.Instances[n]) {
-			g = s.Instances[n][i].Given
-		}
+		g := s.givenOf(target{n: n, i: i})
 		if kept := !whole && m.InstanceStatus(s, n, i).OK(); !kept && (g == nil || !g.Next) {
 			count++
 		}

@@ -93,3 +93,32 @@ func (w *world) childPlan(j *job) plan {
 	}
 	return p
 }
+
+// lived reports whether the attempt of a start was there before the step.
+func (j *judge) lived(st *engine.Start) bool {
+	all := j.was.instances[st.TaskNo]
+	return st.Instance < len(all) && all[st.Instance].current && all[st.Instance].number == st.Number
+}
+
+// checkChild holds which child run an attempt starts: another one, or, as the first since a retry by hand, the one of the
+// attempt before, when that did not end well and is asked for the same.
+func (j *judge) checkChild(e engine.Event, st *engine.Start, in *engine.Instance) {
+	w := j.w
+	w.bodies[st.Attempt] = string(st.Body)
+	if len(in.Past) > 0 && len(life(j.s, st.TaskNo, in)) == 0 {
+		last := in.Past[len(in.Past)-1]
+		body, known := w.bodies[workflow.MakeAttemptID(j.s.Input.Run, st.TaskNo, st.Instance, last.Number)]
+		if !known {
+			return
+		}
+		if last.Verdict != workflow.VerdictSucceeded && body == string(st.Body) {
+			if st.Child != last.Place.Child || st.ChildGeneration != last.ChildGeneration+1 {
+				w.fail("%s is retried by hand with child %s in generation %d, want %s in %d", st.Attempt, st.Child, st.ChildGeneration, last.Place.Child, last.ChildGeneration+1)
+			}
+			return
+		}
+	}
+	if st.Child != workflow.ChildRunID(st.Attempt, e.At) || st.ChildGeneration != 1 {
+		w.fail("%s starts child %s in generation %d, want a new one", st.Attempt, st.Child, st.ChildGeneration)
+	}
+}

@@ -170,7 +170,7 @@ const (
 
 // crash lets a leader die at a point, now and then.
 func (w *world) crash(at crashPoint, l *leader) bool {
-	if w.fragile > 0 && !l.deposed && l.state.Head.Resetting != nil && w.chance(0.3) {
+	if w.fragile > 0 && !l.deposed && l.state.Head.Resetting != nil && at != crashBeforeSave && w.chance(0.5) {
 		w.fragile--
 		w.stats.hit("crash while a retry is taken up")
 		l.die(string(at))

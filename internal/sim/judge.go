@@ -202,31 +202,6 @@ func (l *leader) step(e engine.Event) []engine.Command {
 	return commands
 }
 
-// foresee works out what an event must lead to, from the state before it.
-func (j *judge) foresee(e engine.Event) {
-	if isVerb(e.Kind) && j.checkFits(e) {
-		if want := j.w.expectReset(j.s, e); want != nil {
-			j.resets[j.s.Head.Generation+1] = want
-			j.w.stats.hit("reset by " + string(e.Kind))
-		}
-	}
-	j.dyingBefore = map[workflow.AttemptID]bool{}
-	for id, c := range j.out.starts {
-		if c.Kind == engine.KillAttempt && c.Start.Kind == workflow.BodyRunWorkflow && !c.Start.Terminate {
-			j.dyingBefore[id] = true
-		}
-	}
-}
-
-// counted reports whether the run's max_parallel counts a task: not finally, and of what needs no machine only child runs.
-func (w *world) counted(n int) bool {
-	switch w.def.Tasks[n].BodyKind {
-	case workflow.BodyApproval, workflow.BodyWait, workflow.BodyHTTP:
-		return false
-	}
-	return w.def.Tasks[n].Kind == workflow.KindTask
-}
-
 // often is true always for small states and now and then for large ones.
 func (j *judge) often() bool { return j.size < 200 || j.w.r.IntN(j.size/20) == 0 }
 
@@ -523,35 +498,6 @@ func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 			j.checkChild(e, st, in)
 		}
 		j.born[st.Attempt] = e.At
-	}
-}
-
-// lived reports whether the attempt of a start was there before the step.
-func (j *judge) lived(st *engine.Start) bool {
-	all := j.was.instances[st.TaskNo]
-	return st.Instance < len(all) && all[st.Instance].current && all[st.Instance].number == st.Number
-}
-
-// checkChild holds which child run an attempt starts: another one, or, as the first since a retry by hand, the one of the
-// attempt before, when that did not end well and is asked for the same.
-func (j *judge) checkChild(e engine.Event, st *engine.Start, in *engine.Instance) {
-	w := j.w
-	w.bodies[st.Attempt] = string(st.Body)
-	if len(in.Past) > 0 && len(life(j.s, st.TaskNo, in)) == 0 {
-		last := in.Past[len(in.Past)-1]
-		body, known := w.bodies[workflow.MakeAttemptID(j.s.Input.Run, st.TaskNo, st.Instance, last.Number)]
-		if !known {
-			return
-		}
-		if last.Verdict != workflow.VerdictSucceeded && body == string(st.Body) {
-			if st.Child != last.Place.Child || st.ChildGeneration != last.ChildGeneration+1 {
-				w.fail("%s is retried by hand with child %s in generation %d, want %s in %d", st.Attempt, st.Child, st.ChildGeneration, last.Place.Child, last.ChildGeneration+1)
-			}
-			return
-		}
-	}
-	if st.Child != workflow.ChildRunID(st.Attempt, e.At) || st.ChildGeneration != 1 {
-		w.fail("%s starts child %s in generation %d, want a new one", st.Attempt, st.Child, st.ChildGeneration)
 	}
 }
 

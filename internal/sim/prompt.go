@@ -60,6 +60,15 @@ func (j *judge) checkPrompt(e engine.Event, more bool) {
 	}
 }
 
+// counted reports whether the run's max_parallel counts a task: not finally, and of what needs no machine only child runs.
+func (w *world) counted(n int) bool {
+	switch w.def.Tasks[n].BodyKind {
+	case workflow.BodyApproval, workflow.BodyWait, workflow.BodyHTTP:
+		return false
+	}
+	return w.def.Tasks[n].Kind == workflow.KindTask
+}
+
 // occupied reports whether an instance counts for max_parallel.
 func occupied(in *engine.Instance) bool {
 	return in.Status == workflow.Queued || in.Status == workflow.Starting || in.Status == workflow.Running

@@ -20,6 +20,72 @@ type resetWant struct {
 	stale []bool // expanded anew
 }
 
+// foresee works out what an event must lead to, from the state before it.
+func (j *judge) foresee(e engine.Event) {
+	if isVerb(e.Kind) && j.checkFits(e) {
+		if want := j.w.expectReset(j.s, e); want != nil {
+			j.resets[j.s.Head.Generation+1] = want
+			j.w.stats.hit("reset by " + string(e.Kind))
+			j.checkPlan(e, want)
+		}
+	}
+	j.dyingBefore = map[workflow.AttemptID]bool{}
+	for id, c := range j.out.starts {
+		if c.Kind == engine.KillAttempt && c.Start.Kind == workflow.BodyRunWorkflow && !c.Start.Terminate {
+			j.dyingBefore[id] = true
+		}
+	}
+}
+
+// checkPlan holds that what a retry says it would run is what it resets, but for what was decided by hand.
+func (j *judge) checkPlan(e engine.Event, want *resetWant) {
+	w := j.w
+	if e.Kind != engine.Retry && e.Kind != engine.RetryTask {
+		return
+	}
+	plan, err := w.machine.RetryPlan(j.s, e)
+	if err != nil {
+		w.fail("%s is due, and its plan says %v", describe(w, e), err)
+	}
+	planned := map[string]int{}
+	for _, p := range plan {
+		planned[p.Task] = p.Instances
+	}
+	for n, t := range j.s.Tasks {
+		name := w.def.Tasks[n].Name
+		count, ok := planned[name]
+		runs := want.tasks[n] && !(t.Given != nil && t.Given.Next)
+		if ok != runs {
+			w.fail("%s: the plan holds task %s: %t, want %t", describe(w, e), name, ok, runs)
+		}
+		if runs && count != w.expectCount(j.s, want, n) {
+			w.fail("%s: the plan holds %d instances of task %s, want %d", describe(w, e), count, name, w.expectCount(j.s, want, n))
+		}
+	}
+}
+
+// expectCount is how many instances of a task a retry runs; 0 when they are not known yet.
+func (w *world) expectCount(s *engine.State, want *resetWant, n int) (count int) {
+	t := s.Tasks[n]
+	switch {
+	case w.def.Tasks[n].Shape() == workflow.ShapePlain:
+		return 1
+	case !t.Expanded, t.Stale, want.stale[n]:
+		return 0
+	}
+	for position := range t.Size {
+		i := numberAt(s, n, position)
+		g := t.Ahead[i]
+		if i < len(s.Instances[n]) && s.Instances[n][i].Given != nil {
+			g = s.Instances[n][i].Given
+		}
+		if (want.whole[n] || !instanceStatus(s, n, i).OK()) && (g == nil || !g.Next) {
+			count++
+		}
+	}
+	return count
+}
+
 // downstream marks tasks and everything that has an edge to one of them. What a rerun left out stays out.
 func (w *world) downstream(s *engine.State, from []int) []bool {
 	in := make([]bool, len(s.Tasks))

@@ -92,6 +92,14 @@ func newWorld(seed uint64, opt Options) *world {
 	if w.faults.Crash {
 		w.fragile = w.r.IntN(4)
 	}
+	if large(w.def) { // only these take a retry up over several steps
+		if w.faults.Verbs {
+			w.revivals = 1 + w.r.IntN(2)
+		}
+		if w.faults.Crash {
+			w.fragile = 1 + w.r.IntN(3)
+		}
+	}
 	return w
 }
 
