@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -289,7 +290,7 @@ func (d *decoder) constant(b *hclsyntax.Body, name string, k kind) (cty.Value, b
 }
 
 func (d *decoder) constantExpr(expr hclsyntax.Expression, what string, k kind) (cty.Value, bool) {
-	if vars := expr.Variables(); len(vars) > 0 {
+	if vars := jobspec.Variables(expr); len(vars) > 0 {
 		d.errorf(vars[0].SourceRange(), "Not a constant", "%s must be a constant: it is needed before anything runs, so it cannot refer to %s.", upperFirst(what), traversalText(vars[0]))
 		return cty.NilVal, false
 	}

@@ -221,7 +221,7 @@ func checkTemplate(name string, content []byte, names []string) error {
 	if diags.HasErrors() {
 		return templateError(diags)
 	}
-	for _, t := range expr.Variables() {
+	for _, t := range jobspec.Variables(expr) {
 		if !slices.Contains(names, t.RootName()) {
 			return function.NewArgErrorf(1, "%s uses %s, which is not among the names given%s. For the text itself write $${…}",
 				where(t.SourceRange()), t.RootName(), orNear(t.RootName(), names))

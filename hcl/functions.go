@@ -28,9 +28,9 @@ func functions() map[string]function.Function {
 	all := jobspec.Functions()
 	maps.Copy(all, map[string]function.Function{
 		// collections
-		"alltrue": allFunc(true), "anytrue": allFunc(false), "matchkeys": matchKeysFunc, "one": oneFunc, "reverse": reverseFunc,
+		"alltrue": allFunc(true), "anytrue": allFunc(false), "index": indexFunc, "length": lengthFunc, "matchkeys": matchKeysFunc, "one": oneFunc, "reverse": reverseFunc,
 		"setproduct": boundedProductFunc, "setsubtract": stdlib.SetSubtractFunc, "setsymmetricdifference": stdlib.SetSymmetricDifferenceFunc,
-		"sum": sumFunc, "transpose": transposeFunc,
+		"sum": sumFunc, "transpose": transposeFunc, "values": valuesFunc,
 		// text
 		"endswith": testFunc(strings.HasSuffix), "format": boundedFormat(stdlib.FormatFunc), "formatlist": boundedFormat(stdlib.FormatListFunc),
 		"indent": boundedIndentFunc, "regex": stdlib.RegexFunc, "regexall": stdlib.RegexAllFunc, "startswith": testFunc(strings.HasPrefix),
@@ -321,5 +321,87 @@ var isSensitiveFunc = function.New(&function.Spec{
 	Type:   function.StaticReturnType(cty.Bool),
 	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 		return cty.BoolVal(args[0].ContainsMarked()), nil
+	},
+})
+
+// lengthFunc counts the elements of a collection, as Nomad's does, and the characters of text, as Terraform's does too.
+var lengthFunc = function.New(&function.Spec{
+	Params: []function.Parameter{{Name: "value", Type: cty.DynamicPseudoType, AllowDynamicType: true, AllowUnknown: true, AllowMarked: true}},
+	Type: func(args []cty.Value) (cty.Type, error) {
+		ty := args[0].Type()
+		if ty == cty.String || ty == cty.DynamicPseudoType || ty.IsTupleType() || ty.IsObjectType() || ty.IsCollectionType() {
+			return cty.Number, nil
+		}
+		return cty.NilType, function.NewArgErrorf(0, "text, a list, a set, a map or an object is needed")
+	},
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		v, marks := args[0].Unmark()
+		switch ty := v.Type(); {
+		case ty == cty.DynamicPseudoType:
+			return cty.UnknownVal(cty.Number).WithMarks(marks), nil
+		case ty == cty.String:
+			n, err := stdlib.Strlen(v)
+			return n.WithMarks(marks), err
+		case ty.IsTupleType():
+			return cty.NumberIntVal(int64(ty.Length())).WithMarks(marks), nil
+		case ty.IsObjectType():
+			return cty.NumberIntVal(int64(len(ty.AttributeTypes()))).WithMarks(marks), nil
+		case !v.IsKnown():
+			return cty.UnknownVal(cty.Number).WithMarks(marks), nil
+		}
+		return v.Length().WithMarks(marks), nil
+	},
+})
+
+// indexFunc takes an element out, as Nomad's does; of a list, for what is no number, it gives the position, as Terraform's
+// does.
+var indexFunc = function.New(&function.Spec{
+	Params: []function.Parameter{dynamic("collection"), dynamic("key")},
+	Type: func(args []cty.Value) (cty.Type, error) {
+		if seeks(args) {
+			return cty.Number, nil
+		}
+		return stdlib.IndexFunc.ReturnTypeForValues(args)
+	},
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		if !seeks(args) {
+			return stdlib.IndexFunc.Call(args)
+		}
+		position := int64(0)
+		for it := args[0].ElementIterator(); it.Next(); position++ {
+			_, e := it.Element()
+			same := e.Equals(args[1])
+			if !same.IsKnown() {
+				return cty.UnknownVal(cty.Number), nil
+			}
+			if same.True() {
+				return cty.NumberIntVal(position), nil
+			}
+		}
+		return cty.NilVal, function.NewArgErrorf(1, "it is not in the list")
+	},
+})
+
+// seeks reports whether index looks for a value in a list.
+func seeks(args []cty.Value) bool {
+	of, key := args[0].Type(), args[1].Type()
+	return (of.IsListType() || of.IsTupleType()) && key != cty.Number && key != cty.DynamicPseudoType
+}
+
+// valuesFunc gives the values of a map or an object in the order of its keys; of a list itself, since a task with count reads
+// as one.
+var valuesFunc = function.New(&function.Spec{
+	Params: []function.Parameter{dynamic("collection")},
+	Type: func(args []cty.Value) (cty.Type, error) {
+		if ty := args[0].Type(); ty.IsListType() || ty.IsTupleType() {
+			return ty, nil
+		}
+		return stdlib.ValuesFunc.ReturnTypeForValues(args)
+	},
+	Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
+		if ty := args[0].Type(); ty.IsListType() || ty.IsTupleType() {
+			return args[0], nil
+		}
+		return stdlib.ValuesFunc.Call(args)
 	},
 })

@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 
+	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -69,7 +70,7 @@ func (e dependsError) Error() string {
 
 // constantPath evaluates the path that a call or an argument names. The error says why it cannot be one.
 func constantPath(expr hclsyntax.Expression) (string, error) {
-	if needs := expr.Variables(); len(needs) > 0 {
+	if needs := jobspec.Variables(expr); len(needs) > 0 {
 		if needs[0].RootName() == "path" {
 			return "", fmt.Errorf("paths are taken from the folder of the file they stand in: leave %s out", traversalText(needs[0]))
 		}

@@ -22,7 +22,7 @@ func (fl *flow) link(f *findings) {
 	r := &resolver{findings: f, flow: fl}
 	all := fl.allLocals()
 	for _, l := range all {
-		l.site.refs = r.resolve(l.site, l.attr.Expr.Variables())
+		l.site.refs = r.resolve(l.site, jobspec.Variables(l.attr.Expr))
 	}
 	fl.breakLocalCycles(f, all)
 	for _, l := range all {
@@ -33,17 +33,17 @@ func (fl *flow) link(f *findings) {
 		}
 	}
 	for _, s := range fl.constants {
-		s.refs = r.resolve(s, s.expr.Variables())
+		s.refs = r.resolve(s, jobspec.Variables(s.expr))
 	}
 	for _, p := range fl.params {
 		for _, s := range p.sites() {
-			s.refs = r.resolve(s, s.expr.Variables())
+			s.refs = r.resolve(s, jobspec.Variables(s.expr))
 		}
 	}
 	fl.breakParamCycles(f)
 	for _, t := range fl.tasks {
 		for _, s := range t.sites() {
-			s.refs = r.resolve(s, s.expr.Variables())
+			s.refs = r.resolve(s, jobspec.Variables(s.expr))
 			r.through(s)
 			if s.mode() == forBody {
 				rewritten, diags := jobspec.RewriteExpr(s.expr, fl.options(nil))
@@ -53,13 +53,13 @@ func (fl *flow) link(f *findings) {
 		}
 		for _, o := range t.outputs {
 			if o.fallback != nil {
-				o.fallback.refs = r.resolve(o.fallback, o.fallback.expr.Variables())
+				o.fallback.refs = r.resolve(o.fallback, jobspec.Variables(o.fallback.expr))
 			}
 		}
 	}
 	for _, o := range fl.outputs {
 		if o.value != nil {
-			o.value.refs = r.resolve(o.value, o.value.expr.Variables())
+			o.value.refs = r.resolve(o.value, jobspec.Variables(o.value.expr))
 			r.through(o.value)
 		}
 	}

@@ -172,7 +172,7 @@ func (r *rewriter) template(b *hclsyntax.Body, sc *scope) *hclsyntax.Body {
 	}
 	r.left, r.right = constantText(b.Attributes["left_delimiter"], left), constantText(b.Attributes["right_delimiter"], right)
 	authors := true
-	for _, t := range data.Expr.Variables() {
+	for _, t := range Variables(data.Expr) {
 		_, bound := sc.lookup(t.RootName())
 		authors = authors && !bound && r.isReference(t)
 	}

@@ -85,7 +85,7 @@ func (b *Body) Expressions() []hclsyntax.Expression {
 // collectVariables walks a body in source order as far as there is one, leaving out what dynamic blocks bind.
 func collectVariables(b *hclsyntax.Body, bound []string, out *[]hcl.Traversal) {
 	for _, name := range sortedNames(b.Attributes) {
-		for _, t := range b.Attributes[name].Expr.Variables() {
+		for _, t := range Variables(b.Attributes[name].Expr) {
 			if !slices.Contains(bound, t.RootName()) {
 				*out = append(*out, t)
 			}
@@ -97,7 +97,7 @@ func collectVariables(b *hclsyntax.Body, bound []string, out *[]hcl.Traversal) {
 			continue
 		}
 		if attr := block.Body.Attributes["for_each"]; attr != nil {
-			for _, t := range attr.Expr.Variables() {
+			for _, t := range Variables(attr.Expr) {
 				if !slices.Contains(bound, t.RootName()) {
 					*out = append(*out, t)
 				}

@@ -150,7 +150,7 @@ func orderLocals(locals []*hclsyntax.Attribute) ([]*hclsyntax.Attribute, hcl.Dia
 			return
 		}
 		state[l.Name] = visiting
-		for _, t := range l.Expr.Variables() {
+		for _, t := range Variables(l.Expr) {
 			if step, ok := second(t); ok && t.RootName() == "local" && byName[step] != nil {
 				visit(byName[step])
 			}

@@ -137,9 +137,13 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 	case *hclsyntax.ObjectConsExpr:
 		return r.object(e, sc, moving)
 	case *hclsyntax.FunctionCallExpr:
-		if args, changed := r.exprs(e.Args, sc, r.verbatim || moving && textMovers[e.Name]); changed {
+		values := e.Args
+		if e.Name == convertName && len(e.Args) == 2 {
+			values = e.Args[:1] // the other one is a type
+		}
+		if args, changed := r.exprs(values, sc, r.verbatim || moving && textMovers[e.Name]); changed {
 			call := *e
-			call.Args = args
+			call.Args = append(args, e.Args[len(values):]...)
 			return &call
 		}
 	case *hclsyntax.ConditionalExpr:
@@ -180,7 +184,7 @@ func (r *rewriter) expr(e hclsyntax.Expression, sc *scope, moving bool) hclsynta
 // compared rewrites an operand, which must be what the author sees: no marks in it.
 func (r *rewriter) compared(e hclsyntax.Expression, sc *scope) hclsyntax.Expression {
 	out := r.expr(e, sc, false)
-	if r.verbatim || len(out.Variables()) == 0 {
+	if r.verbatim || len(Variables(out)) == 0 {
 		return out // no mark gets into it: only what is moved is marked
 	}
 	return plainExpr{asChild(out)}
@@ -325,7 +329,7 @@ func (r *rewriter) forExpr(e *hclsyntax.ForExpr, sc *scope, moving bool) hclsynt
 
 // carries reports whether the value of an expression that was not yet rewritten contains run-time text.
 func (r *rewriter) carries(e hclsyntax.Expression, sc *scope) bool {
-	for _, t := range e.Variables() {
+	for _, t := range Variables(e) {
 		tainted, bound := sc.lookup(t.RootName())
 		switch {
 		case bound:

@@ -83,7 +83,7 @@ func declareValidation(name string, b *hcl.Block) (validation, hcl.Diagnostics) 
 	if attr := content.Attributes["condition"]; attr != nil {
 		val.condition = attr.Expr.(hclsyntax.Expression)
 		own := 0
-		for _, t := range val.condition.Variables() {
+		for _, t := range Variables(val.condition) {
 			if step, ok := second(t); ok && t.RootName() == "var" && step == name {
 				own++
 				continue
@@ -91,7 +91,7 @@ func declareValidation(name string, b *hcl.Block) (validation, hcl.Diagnostics) 
 			diags = append(diags, errorAt(t.SourceRange(), "Invalid reference",
 				"The condition of variable %q refers to var.%s only.", name, name)...)
 		}
-		if own == 0 && len(val.condition.Variables()) == 0 {
+		if own == 0 && len(Variables(val.condition)) == 0 {
 			diags = append(diags, errorAt(attr.Range, "Invalid condition", "The condition of variable %q must look at var.%s.", name, name)...)
 		}
 	}
