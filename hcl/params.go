@@ -17,6 +17,7 @@ import (
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 
+	"github.com/cairnflow/cairn/internal/jobspec"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -247,7 +248,7 @@ func textValue(s string) (cty.Value, error) {
 	}
 	expr, diags := hclsyntax.ParseExpression([]byte(s), "-param", hcl.InitialPos)
 	if !diags.HasErrors() {
-		if vars := expr.Variables(); len(vars) > 0 {
+		if vars := jobspec.Variables(expr); len(vars) > 0 {
 			return cty.NilVal, fmt.Errorf("it cannot refer to %s; text stands in quotes", traversalText(vars[0]))
 		}
 		var v cty.Value
@@ -364,7 +365,7 @@ func ParamFile(name string, b []byte) (map[string]Given, Diagnostics) {
 		f.errorf(block.TypeRange, "Not a block", "A param file holds values: write %s = { … } with an equals sign.", block.Type)
 	}
 	for _, attr := range attrsInOrder(body) {
-		if vars := attr.Expr.Variables(); len(vars) > 0 {
+		if vars := jobspec.Variables(attr.Expr); len(vars) > 0 {
 			f.errorf(vars[0].SourceRange(), "Not a constant", "A param file cannot refer to %s. Text stands in quotes.", traversalText(vars[0]))
 			continue
 		}
