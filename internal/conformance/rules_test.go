@@ -4,7 +4,9 @@
 package conformance
 
 // partsOfRules are the checks of the rules that a run follows.
-var partsOfRules = []map[string][]check{triggerRules}
+var partsOfRules = []map[string][]check{
+	triggerRules, startingRules, fanOutRules, retryRules,
+}
 
 // ab are two tasks that nothing waits for; onAB is what a task below them writes.
 var ab = task("a", "") + task("b", "")

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cairnflow/cairn/hcl"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -208,4 +209,17 @@ func (w *world) attempts(in engine.Instance) string {
 			cmp.Or(a.Place.Node, "nowhere"), since(a.StartedAt), since(a.EndedAt), a.Message))
 	}
 	return strings.Join(all, ", ")
+}
+
+// warnings are what a compiler warns of in a workflow.
+func warnings(flow string) string {
+	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + flow + "\n}\n")}}
+	_, diags := hcl.Compile(files, "w")
+	var all []string
+	for _, d := range diags {
+		if d.Severity == hcl.SeverityWarning {
+			all = append(all, d.Summary+": "+d.Detail)
+		}
+	}
+	return cmp.Or(strings.Join(all, " / "), "none")
 }
