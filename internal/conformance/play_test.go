@@ -25,7 +25,7 @@ type play struct {
 	// script says how attempts end, by task: "a: exit 1, exit 0 n=3 in 5s; b: lost". The last one is repeated; without any
 	// an attempt exits with 0. Each takes a second unless it says otherwise; "hang" ends only when it is killed, and what
 	// finds "no_room", or is "impossible" everywhere, never starts. What "dies 5s" takes so long to die once it is killed, and
-	// may end by itself before.
+	// may end by itself before; what "queues 5s" is admitted after that.
 	script string
 	// do is what people do: "2s: stop", "3s: approve t by=ann n=3", "4s: cancel t[1]". Times count from the start. Besides the
 	// verbs there are "? run t", which looks at these things at that moment, "takeover" by another leader, and, once the run is
@@ -201,7 +201,7 @@ func (w *world) carry(commands []engine.Command) {
 		switch c.Kind {
 		case engine.Want:
 			w.wants[w.def.Tasks[c.Task].Name]++
-			w.schedule(0, func(*world) engine.Event {
+			w.schedule(w.course(w.who(c.Task, c.Instance)).queues, func(*world) engine.Event {
 				return engine.Event{Kind: engine.Admit, Task: c.Task, Instance: c.Instance}
 			})
 		case engine.Proceed:
@@ -239,49 +239,62 @@ func (w *world) begin(c engine.Command) {
 	w.starts++
 	w.count(s.Task)
 	w.bodies[who] = string(s.Body)
-	outcomes := w.script[who]
-	if outcomes == nil {
-		outcomes = w.script[s.Task]
-	}
-	how := "exit 0"
-	if len(outcomes) > 0 {
-		how = strings.TrimSpace(outcomes[min(w.played[who], len(outcomes)-1)])
-	}
+	course := w.course(who)
+	w.dies[id] = course.dies
 	w.played[who]++
-	if how == "no_room" || how == "impossible" {
+	if course.how == "no_room" || course.how == "impossible" {
 		w.schedule(0, func(*world) engine.Event {
-			return engine.Event{Kind: engine.Held, Attempt: id, Message: "no worker fits", Impossible: how == "impossible"}
+			return engine.Event{Kind: engine.Held, Attempt: id, Message: "no worker fits", Impossible: course.how == "impossible"}
 		})
 		return
 	}
 	w.schedule(0, func(w *world) engine.Event {
 		return engine.Event{Kind: engine.Started, Attempt: id, StartedAt: w.now, Place: engine.Place{Node: "n" + strconv.Itoa(w.starts), Child: s.Child}}
 	})
-	takes := time.Second
-	if before, in, ok := strings.Cut(how, " dies "); ok {
-		d, err := time.ParseDuration(in)
-		if err != nil {
-			panic(err) // a play that is written wrongly
-		}
-		how, w.dies[id] = before, d
-	}
-	if before, in, ok := strings.Cut(how, " in "); ok {
-		d, err := time.ParseDuration(in)
-		if err != nil {
-			panic(err) // a play that is written wrongly
-		}
-		how, takes = before, d
-	}
-	if how == "hang" {
+	if course.how == "hang" {
 		return
 	}
-	w.schedule(takes, func(w *world) engine.Event {
+	w.schedule(course.takes, func(w *world) engine.Event {
 		if !w.running[id] {
 			return engine.Event{}
 		}
 		delete(w.running, id)
-		return engine.Event{Kind: engine.Ended, Attempt: id, Outcome: ending(how)}
+		return engine.Event{Kind: engine.Ended, Attempt: id, Outcome: ending(course.how)}
 	})
+}
+
+// course is how an attempt goes.
+type course struct {
+	how                 string
+	takes, dies, queues time.Duration
+}
+
+// course reads how the next attempt of a task or an instance goes.
+func (w *world) course(who string) course {
+	c := course{how: "exit 0", takes: time.Second}
+	outcomes := w.script[who]
+	if outcomes == nil {
+		name, _, _ := strings.Cut(who, "[")
+		outcomes = w.script[name]
+	}
+	if len(outcomes) > 0 {
+		c.how = strings.TrimSpace(outcomes[min(w.played[who], len(outcomes)-1)])
+	}
+	for _, part := range []struct {
+		word  string
+		value *time.Duration
+	}{{" queues ", &c.queues}, {" dies ", &c.dies}, {" in ", &c.takes}} {
+		before, text, ok := strings.Cut(c.how, part.word)
+		if !ok {
+			continue
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			panic(err) // a play that is written wrongly: in, dies and queues stand in this order
+		}
+		c.how, *part.value = before, d
+	}
+	return c
 }
 
 // kill ends an attempt, at once unless it takes time to die.
