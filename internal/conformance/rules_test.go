@@ -5,7 +5,8 @@ package conformance
 
 // partsOfRules are the checks of the rules that a run follows.
 var partsOfRules = []map[string][]check{
-	triggerRules, startingRules, fanOutRules, retryRules, endingRules, verbRules,
+	triggerRules, startingRules, fanOutRules, retryRules, endingRules, verbRules, nullRules,
+	runStatusRules, taskStatusRules, verdictRules,
 }
 
 // ab are two tasks that nothing waits for; onAB is what a task below them writes.
