@@ -7,6 +7,7 @@ package conformance
 var partsOfRules = []map[string][]check{
 	triggerRules, startingRules, fanOutRules, retryRules, endingRules, verbRules, nullRules,
 	runStatusRules, taskStatusRules, verdictRules,
+	engineRunStatuses, engineTaskStatuses, engineVerdicts, engineStarts, engineBodies, enginePolicies,
 }
 
 // ab are two tasks that nothing waits for; onAB is what a task below them writes.
