@@ -8,6 +8,7 @@ var partsOfRules = []map[string][]check{
 	triggerRules, startingRules, fanOutRules, retryRules, endingRules, verbRules, nullRules,
 	runStatusRules, taskStatusRules, verdictRules,
 	engineRunStatuses, engineTaskStatuses, engineVerdicts, engineStarts, engineBodies, enginePolicies,
+	engineEndings, engineVerbs, engineResets,
 }
 
 // ab are two tasks that nothing waits for; onAB is what a task below them writes.
