@@ -18,15 +18,21 @@ import (
 
 // play is a workflow with what happens to it.
 type play struct {
-	flow   string   // the blocks inside of workflow "w"; params and files as usual
+	flow   string   // the blocks inside of workflow "w"
+	also   string   // beside the workflow: other workflows, locals of the file
+	files  []string // files that are named, each its path, a line break and what it holds
 	params []string // "k=v", as on the command line
 	// script says how attempts end, by task: "a: exit 1, exit 0 n=3 in 5s; b: lost". The last one is repeated; without any
 	// an attempt exits with 0. Each takes a second unless it says otherwise; "hang" ends only when it is killed, and what
-	// finds "no_room", or is "impossible" everywhere, never starts.
+	// finds "no_room", or is "impossible" everywhere, never starts. What "dies 5s" takes so long to die once it is killed, and
+	// may end by itself before; what "queues 5s" is admitted after that.
 	script string
-	// do is what people do: "2s: stop", "3s: approve t by=ann n=3", "4s: cancel t[1]". Times count from the start.
-	do  []string
-	see string // what is looked at in the end, separated by blanks: see observe
+	// do is what people do: "2s: stop", "3s: approve t by=ann n=3", "4s: cancel t[1]". Times count from the start. Besides the
+	// verbs there are "? run t", which looks at these things at that moment, "takeover" by another leader, and, once the run is
+	// over, "rerun from=t only=u k=3", with params as JSON. The run that is looked at from then on is the new one.
+	do     []string
+	begins string // when the run begins, if it is queued before
+	see    string // what is looked at in the end, separated by blanks: see observe
 	// luck is what the shell draws for every jitter, from 0 to 1.
 	luck float64
 }
@@ -46,27 +52,40 @@ type happening struct {
 
 // world plays one workflow.
 type world struct {
-	def     *workflow.Definition
-	eval    *hcl.Evaluator
-	m       *engine.Machine
-	s       *engine.State
-	now     workflow.Time
-	coming  []happening
-	order   int
-	wake    workflow.Time
-	script  map[string][]string
-	played  map[string]int // attempts begun, by task and instance
-	running map[workflow.AttemptID]bool
-	bodies  map[string]string // newest body by task and instance
-	refused []string          // verbs that did not fit
-	starts  int
-	luck    float64
-	avoided map[string]string // by task and instance: the workers its newest attempt must not run on
+	def      *workflow.Definition
+	eval     *hcl.Evaluator
+	m        *engine.Machine
+	s        *engine.State
+	now      workflow.Time
+	coming   []happening
+	order    int
+	wake     workflow.Time
+	script   map[string][]string
+	played   map[string]int // attempts begun, by task and instance
+	running  map[workflow.AttemptID]bool
+	bodies   map[string]string // newest body by task and instance
+	refused  []string          // verbs that did not fit
+	starts   int
+	luck     float64
+	seen     []string // by "?"
+	idle     int      // verbs that fitted and had been done already
+	dies     map[workflow.AttemptID]time.Duration
+	newest   map[string]*engine.Start // by task and instance: how its newest attempt was started
+	kills    map[string]*engine.Start // and killed
+	wants    map[string]int           // by task: admissions asked for
+	peaks    map[string]int           // by task, and "" for all: attempts in flight at once
+	saved    map[string][]byte        // records
+	runs     int
+	children []workflow.RunID
 }
 
 // compile compiles a play's workflow and settles its params. A problem is told as text.
 func (p play) compile() (*workflow.Definition, *hcl.Evaluator, map[string]workflow.Value, string) {
-	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + p.flow + "\n}\n")}}
+	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + p.flow + "\n}\n" + p.also)}}
+	for _, named := range p.files {
+		path, text, _ := strings.Cut(named, "\n")
+		files = append(files, workflow.File{Path: path, Bytes: []byte(text), Named: true})
+	}
 	def, eval, diags := hcl.CompileAndOpen(files, "w")
 	if diags.HasErrors() {
 		return nil, nil, nil, said(diags)
@@ -106,17 +125,16 @@ func (p play) outcome() string {
 	}
 	w := &world{
 		def: def, eval: eval, m: m, now: workflow.At(start), script: map[string][]string{}, played: map[string]int{},
-		running: map[workflow.AttemptID]bool{}, bodies: map[string]string{}, luck: p.luck, avoided: map[string]string{},
+		running: map[workflow.AttemptID]bool{}, bodies: map[string]string{}, luck: p.luck,
+		dies: map[workflow.AttemptID]time.Duration{}, newest: map[string]*engine.Start{}, kills: map[string]*engine.Start{},
+		wants: map[string]int{}, peaks: map[string]int{}, saved: map[string][]byte{},
 	}
 	for _, part := range strings.Split(p.script, ";") {
 		if task, outcomes, ok := strings.Cut(part, ":"); ok {
 			w.script[strings.TrimSpace(task)] = strings.Split(outcomes, ",")
 		}
 	}
-	w.s = m.NewState(engine.Input{
-		Run: workflow.NewRunID(start, [6]byte{}), Workflow: "w", Definition: def.Hash, Namespace: "default", Params: params,
-		Trigger: "manual", CreatedAt: w.now, ScheduledAt: w.now,
-	})
+	w.s = m.NewState(w.input(params))
 	for _, line := range p.do {
 		at, verb, _ := strings.Cut(line, ":")
 		after, err := time.ParseDuration(strings.TrimSpace(at))
@@ -125,9 +143,17 @@ func (p play) outcome() string {
 		}
 		w.schedule(after, func(w *world) engine.Event { return w.verb(strings.Fields(verb)) })
 	}
-	w.step(engine.Event{Kind: engine.Begin})
+	if p.begins == "" {
+		w.step(engine.Event{Kind: engine.Begin})
+	} else {
+		after, err := time.ParseDuration(p.begins)
+		if err != nil {
+			return "broken: " + err.Error()
+		}
+		w.schedule(after, func(*world) engine.Event { return engine.Event{Kind: engine.Begin} })
+	}
 	w.play()
-	return w.observe(strings.Fields(p.see))
+	return strings.Join(append(w.seen, w.observe(strings.Fields(p.see))), " | ")
 }
 
 func (w *world) schedule(after time.Duration, event func(*world) engine.Event) {
@@ -165,10 +191,17 @@ func (w *world) play() {
 
 func (w *world) step(e engine.Event) {
 	e.At, e.Epoch, e.Random = w.now, 1, w.luck
-	for _, c := range w.m.Step(w.s, e) {
+	w.carry(w.m.Step(w.s, e))
+	w.save()
+}
+
+// carry carries commands out.
+func (w *world) carry(commands []engine.Command) {
+	for _, c := range commands {
 		switch c.Kind {
 		case engine.Want:
-			w.schedule(0, func(*world) engine.Event {
+			w.wants[w.def.Tasks[c.Task].Name]++
+			w.schedule(w.course(w.who(c.Task, c.Instance)).queues, func(*world) engine.Event {
 				return engine.Event{Kind: engine.Admit, Task: c.Task, Instance: c.Instance}
 			})
 		case engine.Proceed:
@@ -186,6 +219,11 @@ func (w *world) step(e engine.Event) {
 // begin lets an attempt start and end as the script says. A repeated start, as for the pause of a child run, is none.
 func (w *world) begin(c engine.Command) {
 	id, s := c.Attempt, c.Start
+	who := named(s)
+	w.newest[who] = s
+	if s.Child != "" && !slices.Contains(w.children, s.Child) {
+		w.children = append(w.children, s.Child)
+	}
 	if s.Kind == workflow.BodyRunWorkflow && w.running[id] {
 		kind := engine.ChildResumed
 		if s.Hold {
@@ -199,52 +237,73 @@ func (w *world) begin(c engine.Command) {
 	}
 	w.running[id] = true
 	w.starts++
-	who := s.Task
-	if s.Key != "" {
-		who += "[" + s.Key + "]"
-	}
-	w.bodies[who], w.avoided[who] = string(s.Body), strings.Join(s.AvoidNodes, ",")
-	outcomes := w.script[who]
-	if outcomes == nil {
-		outcomes = w.script[s.Task]
-	}
-	how := "exit 0"
-	if len(outcomes) > 0 {
-		how = strings.TrimSpace(outcomes[min(w.played[who], len(outcomes)-1)])
-	}
+	w.count(s.Task)
+	w.bodies[who] = string(s.Body)
+	course := w.course(who)
+	w.dies[id] = course.dies
 	w.played[who]++
-	if how == "no_room" || how == "impossible" {
+	if course.how == "no_room" || course.how == "impossible" {
 		w.schedule(0, func(*world) engine.Event {
-			return engine.Event{Kind: engine.Held, Attempt: id, Message: "no worker fits", Impossible: how == "impossible"}
+			return engine.Event{Kind: engine.Held, Attempt: id, Message: "no worker fits", Impossible: course.how == "impossible"}
 		})
 		return
 	}
 	w.schedule(0, func(w *world) engine.Event {
 		return engine.Event{Kind: engine.Started, Attempt: id, StartedAt: w.now, Place: engine.Place{Node: "n" + strconv.Itoa(w.starts), Child: s.Child}}
 	})
-	takes := time.Second
-	if before, in, ok := strings.Cut(how, " in "); ok {
-		d, err := time.ParseDuration(in)
-		if err != nil {
-			panic(err) // a play that is written wrongly
-		}
-		how, takes = before, d
-	}
-	if how == "hang" {
+	if course.how == "hang" {
 		return
 	}
-	w.schedule(takes, func(w *world) engine.Event {
+	w.schedule(course.takes, func(w *world) engine.Event {
 		if !w.running[id] {
 			return engine.Event{}
 		}
 		delete(w.running, id)
-		return engine.Event{Kind: engine.Ended, Attempt: id, Outcome: ending(how)}
+		return engine.Event{Kind: engine.Ended, Attempt: id, Outcome: ending(course.how)}
 	})
 }
 
-// kill ends an attempt at once.
+// course is how an attempt goes.
+type course struct {
+	how                 string
+	takes, dies, queues time.Duration
+}
+
+// course reads how the next attempt of a task or an instance goes.
+func (w *world) course(who string) course {
+	c := course{how: "exit 0", takes: time.Second}
+	outcomes := w.script[who]
+	if outcomes == nil {
+		name, _, _ := strings.Cut(who, "[")
+		outcomes = w.script[name]
+	}
+	if len(outcomes) > 0 {
+		c.how = strings.TrimSpace(outcomes[min(w.played[who], len(outcomes)-1)])
+	}
+	for _, part := range []struct {
+		word  string
+		value *time.Duration
+	}{{" queues ", &c.queues}, {" dies ", &c.dies}, {" in ", &c.takes}} {
+		before, text, ok := strings.Cut(c.how, part.word)
+		if !ok {
+			continue
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			panic(err) // a play that is written wrongly: in, dies and queues stand in this order
+		}
+		c.how, *part.value = before, d
+	}
+	return c
+}
+
+// kill ends an attempt, at once unless it takes time to die.
 func (w *world) kill(c engine.Command) {
-	w.schedule(0, func(w *world) engine.Event {
+	w.kills[named(c.Start)] = c.Start
+	w.schedule(w.dies[c.Attempt], func(w *world) engine.Event {
+		if !w.running[c.Attempt] {
+			return engine.Event{}
+		}
 		delete(w.running, c.Attempt)
 		return engine.Event{Kind: engine.Ended, Attempt: c.Attempt, Outcome: &engine.Outcome{Kind: engine.OutcomeKilled}}
 	})
@@ -294,6 +353,17 @@ func ending(how string) *engine.Outcome {
 
 // verb reads what somebody does: the kind, the task with its instance, then by=, why= and values.
 func (w *world) verb(words []string) engine.Event {
+	switch words[0] {
+	case "?":
+		w.seen = append(w.seen, w.observe(words[1:]))
+		return engine.Event{}
+	case "takeover":
+		w.takeover()
+		return engine.Event{}
+	case "rerun":
+		w.rerun(words[1:])
+		return engine.Event{}
+	}
 	e := engine.Event{Kind: engine.EventKind(words[0]), Instance: -1, By: "ann"}
 	for _, word := range words[1:] {
 		k, v, isValue := strings.Cut(word, "=")
@@ -302,6 +372,12 @@ func (w *world) verb(words []string) engine.Event {
 			e.By = v
 		case isValue && k == "why":
 			e.Reason = v
+		case isValue && k == "generation":
+			n, err := strconv.Atoi(v)
+			if err != nil {
+				panic(err)
+			}
+			e.Generation = n
 		case isValue:
 			if e.Values == nil {
 				e.Values = map[string]workflow.Value{}
@@ -323,8 +399,10 @@ func (w *world) verb(words []string) engine.Event {
 			}
 		}
 	}
-	if _, err := w.m.Fits(w.s, e); err != nil {
-		w.refused = append(w.refused, err.Error())
+	if due, err := w.m.Fits(w.s, e); err != nil {
+		w.refused = append(w.refused, strings.ReplaceAll(err.Error(), string(w.s.Input.Run), "r"))
+	} else if !due {
+		w.idle++
 	}
 	if e.Kind == engine.Retry || e.Kind == engine.RetryTask {
 		w.schedule(0, func(*world) engine.Event { return engine.Event{Kind: engine.Begin} })
@@ -341,11 +419,12 @@ func (w *world) verb(words []string) engine.Event {
 //	a.out.n            an output
 //	a.began, a.ended   after how long
 //	a.body             its newest body; a.args the arguments in it
-//	a.view             the statuses that its view shows
 //	out.n              an output of the run
 //	took               how long the run took
 //	refused            the sentences of verbs that did not fit
 //	starts             attempts handed out
+//
+// and more about attempts: see lookDeeper.
 func (w *world) observe(what []string) string {
 	var seen []string
 	for _, x := range what {
@@ -356,12 +435,6 @@ func (w *world) observe(what []string) string {
 
 func (w *world) look(x string) string {
 	h := &w.s.Head
-	since := func(at workflow.Time) string {
-		if at == 0 {
-			return "never"
-		}
-		return at.Sub(workflow.At(start)).Round(time.Millisecond).String()
-	}
 	switch {
 	case x == "run":
 		return string(h.Status)
@@ -375,6 +448,12 @@ func (w *world) look(x string) string {
 		return strings.Join(w.refused, " / ")
 	case x == "starts":
 		return strconv.Itoa(w.starts)
+	case x == "peak":
+		return strconv.Itoa(w.peaks[""])
+	case x == "idle":
+		return strconv.Itoa(w.idle)
+	case x == "verbs":
+		return w.recorded()
 	case strings.HasPrefix(x, "out."):
 		return shown(h.Outputs[x[4:]])
 	}
@@ -397,7 +476,7 @@ func (w *world) look(x string) string {
 	}
 	switch {
 	case what == "" && fanned:
-		return string(in.Status)
+		return string(w.m.InstanceStatus(w.s, n, i))
 	case what == "":
 		return string(ts.Status)
 	case what == "reason" && fanned:
@@ -418,22 +497,15 @@ func (w *world) look(x string) string {
 		return strings.Join(verdicts, ",")
 	case what == "message" && len(in.Past) > 0:
 		return in.Past[len(in.Past)-1].Message
-	case what == "body" || what == "args" || what == "avoids":
-		who := name
-		if key := w.m.Key(w.s, n, i); key != "" {
-			who += "[" + key + "]"
+	case what == "body" || what == "args":
+		if body := w.bodies[w.who(n, i)]; what == "body" {
+			return body
 		}
-		switch what {
-		case "args":
-			return argsOf(w.bodies[who])
-		case "avoids":
-			return w.avoided[who]
-		}
-		return w.bodies[who]
+		return argsOf(w.bodies[w.who(n, i)])
 	case strings.HasPrefix(what, "out.") && len(in.Past) > 0:
 		return shown(in.Past[len(in.Past)-1].Outputs[what[4:]])
 	}
-	return fmt.Sprintf("nothing to see: %s", x)
+	return w.lookDeeper(x, what, n, i, in)
 }
 
 func shown(v workflow.Value) string {

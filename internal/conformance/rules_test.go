@@ -4,7 +4,12 @@
 package conformance
 
 // partsOfRules are the checks of the rules that a run follows.
-var partsOfRules = []map[string][]check{triggerRules}
+var partsOfRules = []map[string][]check{
+	triggerRules, startingRules, fanOutRules, retryRules, endingRules, verbRules, nullRules,
+	runStatusRules, taskStatusRules, verdictRules,
+	engineRunStatuses, engineTaskStatuses, engineVerdicts, engineStarts, engineBodies, enginePolicies,
+	engineEndings, engineVerbs, engineResets,
+}
 
 // ab are two tasks that nothing waits for; onAB is what a task below them writes.
 var ab = task("a", "") + task("b", "")

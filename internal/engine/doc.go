@@ -14,9 +14,7 @@
 //	                                               ▲                                            │
 //	                                               └──────────── waiting (backoff) ◀── retry ───┘
 //
-// # Statuses
-//
-// Of a run:
+// # Statuses of a run
 //
 //	| status    | meaning |
 //	|-----------|---------|
@@ -30,7 +28,7 @@
 //	| cancelled | over, because somebody stopped it |
 //	| skipped   | over before it began: its workflow had enough runs |
 //
-// Of a task and of an instance:
+// # Statuses of tasks and instances
 //
 //	| status    | meaning |
 //	|-----------|---------|
@@ -45,7 +43,9 @@
 //	| omitted   | could not run: something before it went wrong, or on_failure let nothing new begin |
 //	| cancelled | was ended, or kept from beginning, by stop, terminate, timeout, fail_fast or by hand |
 //
-// Of an attempt, written once:
+// # Verdicts of attempts
+//
+// Written once:
 //
 //	| verdict     | meaning |
 //	|-------------|---------|
