@@ -78,29 +78,47 @@ var called = map[string][3]string{
 // functionName finds the functions that a row lists in code.
 var functionName = regexp.MustCompile("`([^`]+)`")
 
-// units are words in such a row that are no functions.
-var units = map[string]bool{"second": true, "minute": true, "hour": true, "day": true, "week": true, "month": true, "quarter": true, "year": true}
-
-// functionChecks are the checks of a row of functions: one for each that the row names. missing are those without one.
+// functionChecks are the checks of a row that lists functions, which begins with what they are about in plain words: one for
+// each that the row names. missing are those without one.
 func functionChecks(r row) (list []check, missing []string) {
-	for _, code := range functionName.FindAllStringSubmatch(cellsOf(r.text)[1], -1) {
+	cells := cellsOf(r.text)
+	if strings.HasPrefix(cells[0], "`") || !strings.HasPrefix(cells[1], "`") {
+		return nil, nil
+	}
+	for _, code := range functionName.FindAllStringSubmatch(cells[1], -1) {
 		words := strings.Fields(code[1])
-		if strings.Contains(code[1], "(") {
-			words = []string{code[1][:strings.Index(code[1], "(")]}
+		if name, _, call := strings.Cut(code[1], "("); call {
+			words = []string{name}
 		}
 		for _, name := range words {
-			if units[name] {
-				continue
-			}
-			call, ok := called[name]
-			if !ok {
+			switch call, reads := called[name], reading[name]; {
+			case reads.want != "":
+				list = append(list, reads)
+			case call[0] != "":
+				list = append(list, calls(call[0], call[1], call[2]))
+			default:
 				missing = append(missing, name)
-				continue
 			}
-			list = append(list, check{with: calling(call[0]), without: calling(call[2]), want: call[1]})
 		}
 	}
 	return list, missing
+}
+
+// note is a folder with files to read.
+var note = folder{"n": "a", "m": "b", "t": "${x}!"}
+
+// reading are calls of the functions that read files.
+var reading = map[string]check{
+	"file":             callsIn(note, `file("n")`, "a", `file("m")`),
+	"filebase64":       callsIn(note, `filebase64("n")`, "YQ==", `filebase64("m")`),
+	"fileexists":       callsIn(note, `fileexists("n"), fileexists("o")`, "true false", `fileexists("n"), fileexists("m")`),
+	"filemd5":          callsIn(note, `filemd5("n")`, "0cc175b9c0f1b6a831c399e269772661", `filemd5("m")`),
+	"filesha1":         callsIn(note, `filesha1("n")`, "86f7e437faa5a7fce15d1ddcb9eaeaea377667b8", `filesha1("m")`),
+	"filesha256":       callsIn(note, `filesha256("n") == sha256("a"), substr(filesha256("n"), 0, 8)`, "true ca978112", `filesha256("m") == sha256("b"), substr(filesha256("m"), 0, 8)`),
+	"filesha512":       callsIn(note, `filesha512("n") == sha512("a"), substr(filesha512("n"), 0, 8)`, "true 1f40fc92", `filesha512("m") == sha512("b"), substr(filesha512("m"), 0, 8)`),
+	"filebase64sha256": callsIn(note, `filebase64sha256("n")`, "ypeBEsobvcr6wjGzmiPcTaeG7/gUfE5yuYB3ha/uSLs=", `filebase64sha256("m")`),
+	"filebase64sha512": callsIn(note, `filebase64sha512("n") == base64sha512("a"), substr(filebase64sha512("n"), 0, 6)`, "true H0D8kt", `filebase64sha512("m") == base64sha512("b"), substr(filebase64sha512("m"), 0, 6)`),
+	"templatefile":     callsIn(note, `templatefile("t", { x = "y" })`, "y!", `templatefile("t", { x = "z" })`),
 }
 
 // calling is what an expression gives, by way of a param's default: as JSON.

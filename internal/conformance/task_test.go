@@ -3,144 +3,159 @@
 
 package conformance
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// branch is a chain of tasks below one that is skipped with all that depends on it.
+var branch = task("a", "when = false\nwhen_false = \"skip_branch\"") + task("b", "depends_on = [task.a]") + task("c", "depends_on = [task.b]\ntrigger_rule = \"none_failed\"") + task("d", "depends_on = [task.c]")
+
+// listed is a fan-out over a list.
+const listed = "for_each = [{ n = \"y\" }, { n = \"x\" }]\nkey = each.value.n"
+
+// always is a retry policy of so many tries, a second after each other.
+func always(tries int) string {
+	return fmt.Sprintf("retry {\n max_attempts = %d\n delay = \"1s\"\n backoff = \"constant\"\n jitter = 0\n}", tries)
+}
 
 var taskTable = map[string][]check{
-	"What Cairn adds: `depends_on`": {
-		{play: play{flow: task("a", "") + task("b", "depends_on = [task.a]"), see: "b.began"}, want: "1s", but: []string{"depends_on = [task.a]", ""}},
-		{play: play{flow: task("a", "output \"x\" {}") + echo("b", "task.a.output.x", ""), script: "a: exit 0 x=hi", see: "b.began b.args"},
-			want: "1s hi", but: []string{"task.a.output.x", "\"hi\""}},
+	"task: `depends_on`": {
+		sees(task("a", "")+task("b", "depends_on = [task.a]"), "", "b.began", "1s", "depends_on = [task.a]", ""),
+		sees(writes("a", "")+echo("b", "task.a.output.x", ""), "a: exit 0 x=hi", "b.began b.args", "1s hi", "task.a.output.x", "\"hi\""),
+		sees(task("a", "")+task("b", "timeout = task.a.status == \"failed\" ? \"1s\" : \"2s\""), "b: hang", "b.began", "1s", "task.a.status", "\"x\""),
+		refused(task("a", "")+task("b", "depends_on = [\"a\"]"), "Not a task: Each element of depends_on is a task, written without quotes: task.extract. Did you mean `task.a`?", "\"a\"]", "task.a]"),
+		refused(task("a", "")+task("b", "depends_on = run.id == \"x\" ? [task.a] : []"), "Wrong value: `depends_on` must be a list of tasks such as [task.extract].", "run.id == \"x\" ? [task.a] : []", "[task.a]"),
 	},
-	"What Cairn adds: `trigger_rule`": {
-		{play: play{flow: task("a", "") + task("b", "depends_on = [task.a]\ntrigger_rule = \"all_done\""), script: "a: exit 1", see: "b"},
-			want: "succeeded", but: []string{"trigger_rule = \"all_done\"", ""}},
+	"task: `trigger_rule`": {
+		sees(task("a", "")+task("b", "depends_on = [task.a]\ntrigger_rule = \"all_done\""), "a: exit 1", "b", "succeeded", "trigger_rule = \"all_done\"", ""),
+		sees(task("a", "")+task("b", "depends_on = [task.a]"), "a: exit 1", "b", "omitted", "depends_on", "trigger_rule = \"all_done\"\ndepends_on"),
+		refused(task("a", "")+task("b", "depends_on = [task.a]\ntrigger_rule = run.id"),
+			"Not a constant: `trigger_rule` must be a constant: it is needed before anything runs, so it cannot refer to run.id.", "run.id", "\"all_done\""),
 	},
-	"What Cairn adds: `recovers`": {
-		{play: play{flow: task("a", "") + task("b", "depends_on = [task.a]\ntrigger_rule = \"one_failed\"\nrecovers = true"), script: "a: exit 1", see: "run a b"},
-			want: "succeeded failed succeeded", but: []string{"recovers = true", "recovers = false"}},
+	"task: `recovers`": {
+		sees(task("a", "")+task("b", "depends_on = [task.a]\ntrigger_rule = \"one_failed\"\nrecovers = true"), "a: exit 1", "run a b", "succeeded failed succeeded", "recovers = true", "recovers = false"),
+		sees(task("a", "")+task("b", "depends_on = [task.a]\ntrigger_rule = \"all_failed\"\nrecovers = true"), "a: exit 1", "run a b", "succeeded failed succeeded", "\nrecovers = true", ""),
+		sees(task("a", "")+task("b", "depends_on = [task.a]\ntrigger_rule = \"one_failed\"\nrecovers = true"), "a: exit 1; b: exit 1", "run", "failed", "b: exit 1", "b: exit 0"),
 	},
-	"What Cairn adds: `when`": {
-		{play: play{flow: task("a", "when = false") + task("b", "depends_on = [task.a]"), see: "a b run"},
-			want: "skipped succeeded succeeded", but: []string{"when = false", "when = true"}},
-		{play: play{flow: task("a", "") + task("b", "depends_on = [task.a]\ntrigger_rule = \"all_done\"\nwhen = task.a.status == \"failed\""), script: "a: exit 1", see: "b"},
-			want: "succeeded", but: []string{"exit 1", "exit 0"}},
+	"task: `when`": {
+		sees(task("a", "when = false")+task("b", "depends_on = [task.a]"), "", "a b run", "skipped succeeded succeeded", "when = false", "when = true"),
+		sees(task("a", "")+task("b", "depends_on = [task.a]\ntrigger_rule = \"all_done\"\nwhen = task.a.status == \"failed\""), "a: exit 1", "b", "succeeded", "exit 1", "exit 0"),
+		sees(task("a", ""), "", "a", "succeeded", "/echo\"\n  }\n", "/echo\"\n  }\nwhen = false\n"),
 	},
-	"What Cairn adds: `when_false`": {
-		{play: play{flow: task("a", "when = false\nwhen_false = \"skip_branch\"") + task("b", "depends_on = [task.a]"), see: "b"},
-			want: "skipped", but: []string{"skip_branch", "skip"}},
+	"task: `when_false`": {
+		sees(branch, "", "a b c d", "skipped skipped succeeded succeeded", "\nwhen_false = \"skip_branch\"", ""),
+		sees(branch, "", "a b c d", "skipped skipped succeeded succeeded", "none_failed", "all_success"),
+		sees(strings.Replace(branch, "none_failed", "all_done", 1), "", "a b c d", "skipped skipped succeeded succeeded", "all_done", "all_success"),
+		sees(branch, "", "b", "skipped", "skip_branch", "skip"),
 	},
-	"What Cairn adds: `for_each`": {
-		{play: play{flow: echo("a", "each.key, each.value", "for_each = { x = \"1\", y = \"2\" }"), see: "a[0].args a[1].args a.size"},
-			want: "x 1 y 2 2", but: []string{"y = \"2\"", "z = \"2\""}},
-		{play: play{flow: echo("a", "each.key", "for_each = toset([\"y\", \"x\"])"), see: "a[0].args a[1].args"}, want: "x y", but: []string{"\"x\"", "\"z\""}},
+	"task: `for_each`": {
+		sees(echo("a", "each.key, each.value", "for_each = { x = \"1\", y = \"2\" }"), "", "a[0].args a[1].args a.size", "x 1 y 2 2", "y = \"2\"", "z = \"2\""),
+		sees(echo("a", "each.key", "for_each = toset([\"y\", \"x\"])"), "", "a[0].args a[1].args", "x y", "\"x\"", "\"z\""),
+		sees(echo("a", "each.key", listed), "", "a[0].args a[1].args", "y x", "\"x\"", "\"z\""),
+		refused(task("a", "for_each = [\"x\"]"), "Wrong value: `for_each` of task a is a list, whose elements have no names: write `key = <expression over each.value>` beside it, or toset(…) around it.",
+			"[\"x\"]", "toset([\"x\"])"),
+		refused(task("a", "for_each = { x = 1 }\ncount = 2"), "Two ways to fan out: task a has both for_each and count. Keep one: for_each gives instances names, count gives them numbers.", "\ncount = 2", ""),
 	},
-	"What Cairn adds: `key`": {
-		{play: play{flow: echo("a", "each.key", "for_each = [{ n = \"y\" }, { n = \"x\" }]\nkey = each.value.n"), see: "a[0].args a[1].args"},
-			want: "y x", but: []string{"each.value.n", "each.index"}},
+	"task: `key`": {
+		sees(echo("a", "each.key", listed), "", "a[0].args a[1].args", "y x", "each.value.n", "each.index"),
+		sees(echo("a", "jsonencode(each.key)", "for_each = [7]\nkey = each.value"), "", "a[0].args", `"7"`, "= each.value", "= each.index"),
+		refused(task("a", "for_each = [7]\nkey = each.key"), "Not known here: `key` of task a cannot refer to each.key. The key is just being made: use each.value or each.index.", "each.key", "each.index"),
+		refused(task("a", "for_each = [7]\nkey = [each.value]"), "Wrong value: `key` of task a must be text or a number, not a list.", "[each.value]", "each.value"),
 	},
-	"What Cairn adds: `count`": {
-		{play: play{flow: echo("a", "each.key", "count = 3"), see: "a.size a[2].args"}, want: "3 2", but: []string{"count = 3", "count = 4"}},
+	"task: `count`": {
+		sees(echo("a", "each.key", "count = 3"), "", "a.size a[2].args", "3 2", "count = 3", "count = 4"),
+		refused(task("a", "count = \"x\""), "Wrong value: `count` of task a must be a whole number from 0 to 1000000, not text.", "\"x\"", "1"),
+		refused(task("a", "count = -1"), "Wrong value: `count` of task a must be a whole number from 0 to 1000000.", "-1", "0"),
+		notSettled("param \"n\" {\n type = number\n}\n"+task("a", "count = param.n"), []string{"n=-1"}, "Wrong value: `count` of task a must be a whole number from 0 to 1000000.", "n=-1", "n=1"),
 	},
-	"What Cairn adds: `max_parallel`": {
-		{play: play{flow: task("a", "count = 4\nmax_parallel = 2"), see: "took"}, want: "2s", but: []string{"max_parallel = 2", "max_parallel = 4"}},
+	"task: `max_parallel`": {
+		sees(task("a", "count = 4\nmax_parallel = 2"), "", "took", "2s", "max_parallel = 2", "max_parallel = 4"),
+		sees(task("a", "count = 40"), "", "took", "1s", "count = 40", "count = 40\nmax_parallel = 39"),
+		sees(task("b", "")+task("a", "count = 4\nmax_parallel = task.b.status == \"succeeded\" ? 2 : 4"), "", "took", "3s", "\"succeeded\"", "\"failed\""),
 	},
-	"What Cairn adds: `min_success`": {
-		{play: play{flow: task("a", "count = 5\nmin_success = \"70%\""), script: "a[0]: exit 1; a: exit 0", see: "a run"}, want: "succeeded succeeded", but: []string{"70%", "90%"}},
-		{play: play{flow: task("a", "count = 4\nmin_success = 3"), script: "a[0]: exit 1; a: exit 0", see: "a"}, want: "succeeded", but: []string{"min_success = 3", "min_success = 4"}},
+	"task: `min_success`": {
+		sees(task("a", "count = 5\nmin_success = \"70%\""), "a[0]: exit 1; a: exit 0", "a run", "succeeded succeeded", "70%", "90%"),
+		sees(task("a", "count = 5\nmin_success = \"81%\""), "a[0]: exit 1; a: exit 0", "a", "failed", "81%", "80%"),
+		sees(task("a", "count = 4\nmin_success = 3"), "a[0]: exit 1; a: exit 0", "a", "succeeded", "min_success = 3", "min_success = 4"),
+		sees(task("a", "count = 4"), "a[0]: exit 1; a: exit 0", "a", "failed", "count = 4", "count = 4\nmin_success = 3"),
 	},
-	"What Cairn adds: `retry { }`": {
-		{play: play{flow: task("a", "retry {\n max_attempts = 2\n}"), script: "a: exit 1, exit 0", see: "a a.tries"}, want: "succeeded failed,succeeded", but: []string{"= 2", "= 1"}},
+	"task: `timeout`": {
+		sees(task("a", "timeout = \"5s\""), "a: hang", "a a.tries took", "failed timed_out 5s", "5s", "6s"),
+		sees(task("a", "timeout = \"5s\"\nretry {\n max_attempts = 2\n jitter = 0\n}"), "a: hang", "a.tries took", "timed_out,timed_out 20s", "5s", "6s"),
+		sees(task("a", "timeout = \"5s\"\nstart_timeout = \"20s\""), "a: no_room", "a.tries took", "error 20s", "no_room", "hang"),
+		sees(task("a", "")+finally("f", ""), "f: hang", "f took", "failed 1h0m1s", "\"f\" {", "\"f\" {\ntimeout = \"2h\""),
+		sees(task("a", ""), "a: hang", "run took", "running never", "task \"a\" {", "task \"a\" {\ntimeout = \"2h\""),
 	},
-	"What Cairn adds: `timeout`": {
-		{play: play{flow: task("a", "timeout = \"5s\""), script: "a: hang", see: "a a.tries took"}, want: "failed timed_out 5s", but: []string{"5s", "6s"}},
-		{play: play{flow: task("a", "") + finally("f", ""), script: "f: hang", see: "f took"}, want: "failed 1h0m1s", but: []string{"\"f\"", "\"g\""}},
+	"task: `start_timeout`": {
+		sees(task("a", "start_timeout = \"5s\""), "a: no_room", "a a.tries took", "failed error 5s", "5s", "6s"),
+		sees(task("a", "start_timeout = \"5s\""), "a: exit 0 in 9s", "a", "succeeded", "exit 0 in 9s", "no_room"),
+		sees(task("a", ""), "a: impossible", "a a.tries took", "failed error 10m0s", "impossible", "no_room"),
+		sees(task("a", ""), "a: no_room", "a took", "starting never", "no_room", "impossible"),
 	},
-	"What Cairn adds: `start_timeout`": {
-		{play: play{flow: task("a", "start_timeout = \"5s\""), script: "a: no_room", see: "a a.tries took"}, want: "failed error 5s", but: []string{"5s", "6s"}},
-		{play: play{flow: task("a", ""), script: "a: impossible", see: "a a.tries took"}, want: "failed error 10m0s", but: []string{"impossible", "no_room"}},
+	"task: `deadline`": {
+		sees(task("a", "deadline = \"5s\"\n"+always(9)), "a: exit 1", "a a.tries a.ended", "failed failed,failed,failed 5s", "5s", "50s"),
+		sees(task("b", "")+task("a", "depends_on = [task.b]\ndeadline = \"5s\""), "b: exit 0 in 20s; a: hang", "a.tries took", "timed_out 25s", "\"5s\"", "\"6s\""),
+		sees(task("a", ""), "a: hang", "took", "never", "task \"a\" {", "task \"a\" {\ndeadline = \"2h\""),
 	},
-	"What Cairn adds: `on_worker_loss { }`": {
+	"task: `allow_failure`": {
+		sees(task("a", "allow_failure = true")+task("b", "depends_on = [task.a]"), "a: exit 1", "run a b", "succeeded failed succeeded", "true", "false"),
+		sees(task("a", ""), "a: exit 1", "run", "failed", "task \"a\" {", "task \"a\" {\nallow_failure = true"),
+	},
+	"task: `retry { }`": {
+		sees(task("a", "retry {\n max_attempts = 2\n}"), "a: exit 1, exit 0", "a a.tries", "succeeded failed,succeeded", "= 2", "= 1"),
+		sees(task("a", ""), "a: exit 1, exit 0", "a a.tries", "failed failed", "task \"a\" {", "task \"a\" {\nretry {\n max_attempts = 2\n}"),
+	},
+	"task: `on_worker_loss { }`": {
 		{with: lossOf("on_worker_loss {\n mode = \"immediate\"\n}"), without: lossOf(""), want: "immediate 5m0s"},
 		{with: lossOf("on_worker_loss {\n stop_after = \"9s\"\n}"), without: lossOf(""), want: "wait_for_stop 9s"},
 	},
-	"What Cairn adds: `deadline`": {
-		{play: play{flow: task("a", "deadline = \"5s\"\nretry {\n max_attempts = 9\n delay = \"1s\"\n backoff = \"constant\"\n jitter = 0\n}"), script: "a: exit 1", see: "a a.tries a.ended"},
-			want: "failed failed,failed,failed 5s", but: []string{"5s", "50s"}},
+	"task: `output \"name\" { }`": {
+		sees(task("a", "output \"x\" {\n type = number\n}\noutput \"y\" {}"), "a: exit 0 x=4 y=5", "a a.out.x a.out.y", `succeeded 4 "5"`, "x=4", "x=3"),
 	},
-	"What Cairn adds: `allow_failure`": {
-		{play: play{flow: task("a", "allow_failure = true") + task("b", "depends_on = [task.a]"), script: "a: exit 1", see: "run a b"},
-			want: "succeeded failed succeeded", but: []string{"true", "false"}},
-	},
-	"What Cairn adds: `output \"name\" { }`": {
-		{play: play{flow: task("a", "output \"x\" {\n type = number\n}"), script: "a: exit 0 x=4", see: "a a.out.x"}, want: "succeeded 4", but: []string{"x=4", "y=4"}},
-	},
+}
+
+// kindOf tells the kind of the body that a task with this in it has.
+func kindOf(inside string) func() string {
+	return taskDefined("task \"a\" {\n"+inside+"\n}\n", func(t workflow.Task) string { return string(t.BodyKind) })
+}
+
+// hasBody is the check that a block makes a body: with it a task has one, and without it is a join.
+func hasBody(block, kind string) []check {
+	return []check{{with: kindOf(block), without: kindOf("# nothing"), want: kind}}
+}
+
+var taskBodies = map[string][]check{
+	"task: `group { }`":    hasBody("group {\n task \"t\" {\n  driver = \"raw_exec\"\n  config {\n   command = \"x\"\n  }\n }\n}", "group"),
+	"task: `dispatch { }`": hasBody("dispatch {\n job = \"x\"\n}", "dispatch"),
+	"task: `approval { }`": hasBody("approval {\n}", "approval"),
+	"task: `wait { }`":     hasBody("wait {\n duration = \"1s\"\n}", "wait"),
+	"task: `http { }`":     hasBody("http {\n url = \"http://example.com\"\n}", "http"),
+	"task: `job { }`": {{
+		with:    everyBody("", func(t workflow.Task) string { return onlyOf("job", t) }),
+		without: everyBody("", func(t workflow.Task) string { return onlyOf("join", t) }), want: "job=job",
+	}},
+	"task: `run_workflow { }`": {{
+		with:    everyBody("", func(t workflow.Task) string { return onlyOf("run_workflow", t) }),
+		without: everyBody("", func(t workflow.Task) string { return onlyOf("join", t) }), want: "run_workflow=run_workflow",
+	}},
+}
+
+func onlyOf(name string, t workflow.Task) string {
+	if t.Name != name {
+		return ""
+	}
+	return string(t.BodyKind)
 }
 
 // lossOf is what a task's policy says of a lost worker.
-func lossOf(more string) func() string {
-	return defined(task("a", more), func(p play) string {
-		def, _, _, problem := p.compile()
-		if problem != "" {
-			return problem
-		}
-		loss := def.Tasks[0].Policy.OnWorkerLoss
-		return fmt.Sprint(loss.Mode, " ", loss.StopAfter)
+func lossOf(more string) func() string { return lossIn("", more) }
+
+// lossIn is the same in a workflow with something above the task.
+func lossIn(above, more string) func() string {
+	return taskDefined(above+task("a", more), func(t workflow.Task) string {
+		return fmt.Sprint(t.Policy.OnWorkerLoss.Mode, " ", t.Policy.OnWorkerLoss.StopAfter)
 	})
-}
-
-// retrying is a task with a retry policy.
-func retrying(policy string) string { return task("a", "retry {\n"+policy+"\n}") }
-
-var retryTable = map[string][]check{
-	"retry: `max_attempts`": {
-		{play: play{flow: retrying("max_attempts = 3"), script: "a: exit 1", see: "a a.tries"}, want: "failed failed,failed,failed", but: []string{"3", "2"}},
-		{play: play{flow: retrying(""), script: "a: exit 1", see: "a.tries"}, want: "failed", but: []string{"retry {", "retry {\n max_attempts = 2"}},
-	},
-	"retry: `delay`": {
-		{play: play{flow: retrying("max_attempts = 2\njitter = 0"), script: "a: exit 1, exit 0", see: "took"}, want: "12s", but: []string{"jitter = 0", "jitter = 0\ndelay = \"20s\""}},
-	},
-	"retry: `backoff`": {
-		{play: play{flow: retrying("max_attempts = 4\njitter = 0\ndelay = \"1s\""), script: "a: exit 1", see: "took"}, want: "11s", but: []string{"jitter = 0", "jitter = 0\nbackoff = \"constant\""}},
-	},
-	"retry: `max_delay`": {
-		{play: play{flow: retrying("max_attempts = 4\njitter = 0\ndelay = \"1s\"\nmax_delay = \"2s\""), script: "a: exit 1", see: "took"}, want: "9s", but: []string{"\nmax_delay = \"2s\"", ""}},
-		{play: play{flow: retrying("max_attempts = 3\njitter = 0\ndelay = \"4m\""), script: "a: exit 1", see: "took"}, want: "9m3s", but: []string{"jitter = 0", "jitter = 0\nmax_delay = \"8m\""}},
-	},
-	"retry: `on_exit_codes`": {
-		{play: play{flow: retrying("max_attempts = 2\non_exit_codes = [7]"), script: "a: exit 1, exit 0", see: "a a.tries"}, want: "failed failed", but: []string{"[7]", "[1, 7]"}},
-	},
-	"retry: `when`": {
-		{play: play{flow: retrying("max_attempts = 3\nwhen = attempt.exit_code != 2"), script: "a: exit 1, exit 2, exit 0", see: "a a.tries"}, want: "failed failed,failed", but: []string{"!= 2", "!= 3"}},
-		{play: play{flow: retrying("max_attempts = 3\nwhen = attempt.duration < 5"), script: "a: exit 1, exit 1 in 6s, exit 0", see: "a.tries"}, want: "failed,failed", but: []string{"< 5", "< 7"}},
-	},
-	"retry: `jitter`": {
-		{play: play{flow: retrying("max_attempts = 2\ndelay = \"10s\"\njitter = 0.5"), luck: 1, script: "a: exit 1, exit 0", see: "took"}, want: "17s", but: []string{"0.5", "0.2"}},
-		{play: play{flow: retrying("max_attempts = 2\ndelay = \"10s\""), luck: 1, script: "a: exit 1, exit 0", see: "took"}, want: "13s", but: []string{"max_attempts", "jitter = 0\nmax_attempts"}},
-	},
-	"retry: `avoid_nodes`": {
-		{play: play{flow: retrying("max_attempts = 3\navoid_nodes = true"), script: "a: exit 1, exit 1, exit 0", see: "a.avoids"}, want: "n1,n2", but: []string{"true", "false"}},
-	},
-	"retry: `max_lost`": {
-		{play: play{flow: retrying("max_lost = 1"), script: "a: lost, lost, exit 0", see: "a a.tries"}, want: "failed lost,lost", but: []string{"max_lost = 1", ""}},
-	},
-}
-
-var outputsTable = map[string][]check{
-	"outputs: `type`": {
-		{play: play{flow: task("a", "output \"x\" {}"), script: "a: exit 0 x=5", see: "a.out.x"}, want: `"5"`, but: []string{"{}", "{\n type = number\n}"}},
-		{play: play{flow: task("a", "output \"x\" {\n type = number\n}"), script: "a: exit 0 x=five", see: "a a.tries"}, want: "failed failed", but: []string{"number", "string"}},
-	},
-	"outputs: `default`": {
-		{play: play{flow: task("a", "output \"x\" {\n default = \"d\"\n}") + echo("b", "task.a.output.x", ""), see: "a b.args"}, want: "succeeded d", but: []string{"\"d\"", "\"e\""}},
-		{play: play{flow: task("a", "output \"x\" {}"), see: "a a.reason"}, want: "failed output x was not written, and it has no default", but: []string{"{}", "{\n default = \"d\"\n}"}},
-	},
-	"outputs: `sensitive`": {
-		{play: play{flow: task("a", "output \"x\" {\n sensitive = true\n}"), script: "a: exit 0 x=5", see: "a.out.x"}, want: "(sensitive)", but: []string{"true", "false"}},
-	},
-	"outputs: `from`": {
-		{play: play{flow: task("a", "output \"x\" {\n from = \"stdout\"\n}"), script: "a: exit 0 stdout one two", see: "a.out.x"}, want: `"two"`, but: []string{"two", "three"}},
-	},
-	"outputs: `pattern`": {
-		{play: play{flow: task("a", "output \"x\" {\n from = \"stdout\"\n pattern = \"n=(\\\\d+)\"\n}"), script: "a: exit 0 stdout n=1 n=2 end", see: "a.out.x"}, want: `"2"`, but: []string{"(\\\\d+)", "\\\\d+"}},
-	},
 }
