@@ -47,16 +47,17 @@ func (p play) changed(pairs []string) play {
 	if len(pairs) == 0 || len(pairs)%2 != 0 {
 		panic("a check needs pairs of what to change, or it could hold by accident")
 	}
-	p.do, p.params = slices.Clone(p.do), slices.Clone(p.params)
+	p.do, p.params, p.files = slices.Clone(p.do), slices.Clone(p.params), slices.Clone(p.files)
 	for i := 0; i < len(pairs); i += 2 {
 		found := false
 		replace := func(s *string) {
 			found = found || strings.Contains(*s, pairs[i])
 			*s = strings.ReplaceAll(*s, pairs[i], pairs[i+1])
 		}
-		replace(&p.flow)
-		replace(&p.script)
-		for _, list := range [][]string{p.do, p.params} {
+		for _, text := range []*string{&p.flow, &p.also, &p.script} {
+			replace(text)
+		}
+		for _, list := range [][]string{p.do, p.params, p.files} {
 			for k := range list {
 				replace(&list[k])
 			}

@@ -18,7 +18,9 @@ import (
 
 // play is a workflow with what happens to it.
 type play struct {
-	flow   string   // the blocks inside of workflow "w"; params and files as usual
+	flow   string   // the blocks inside of workflow "w"
+	also   string   // beside the workflow: other workflows, locals of the file
+	files  []string // files that are named, each its path, a line break and what it holds
 	params []string // "k=v", as on the command line
 	// script says how attempts end, by task: "a: exit 1, exit 0 n=3 in 5s; b: lost". The last one is repeated; without any
 	// an attempt exits with 0. Each takes a second unless it says otherwise; "hang" ends only when it is killed, and what
@@ -66,7 +68,11 @@ type world struct {
 
 // compile compiles a play's workflow and settles its params. A problem is told as text.
 func (p play) compile() (*workflow.Definition, *hcl.Evaluator, map[string]workflow.Value, string) {
-	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + p.flow + "\n}\n")}}
+	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + p.flow + "\n}\n" + p.also)}}
+	for _, named := range p.files {
+		path, text, _ := strings.Cut(named, "\n")
+		files = append(files, workflow.File{Path: path, Bytes: []byte(text), Named: true})
+	}
 	def, eval, diags := hcl.CompileAndOpen(files, "w")
 	if diags.HasErrors() {
 		return nil, nil, nil, said(diags)
