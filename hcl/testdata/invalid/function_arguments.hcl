@@ -8,7 +8,7 @@ workflow "w" {
   locals {
     a = upper(param.list) # ERROR: Invalid value for "str" parameter of upper: string required, but have list of string
     b = join(param.list, ",") # ERROR: Invalid value for "separator" parameter of join: string required, but have list of string # ERROR: Invalid value for "lists" parameter of join: list of string required, but have string
-    c = length(5) # ERROR: Call to function "length" failed: collection must be a list, a map or a tuple
+    c = length(5) # ERROR: Invalid value for "value" parameter of length: text, a list, a set, a map or an object is needed
     d = max("a", 3) # ERROR: Invalid value for "numbers" parameter of max: a number is required
     e = lookup({ a = 1 }, "b") # ERROR: Function "lookup" expects 3 argument(s)
     f = keys(param.list) # ERROR: Invalid value for "inputMap" parameter of keys: must have map or object type
