@@ -10,7 +10,7 @@ import (
 )
 
 // partsOfBodies are the checks of the bodies of tasks.
-var partsOfBodies = []map[string][]check{bodyTable, besideTable, ownedFields, groupTable, jobTable, dispatchTable}
+var partsOfBodies = []map[string][]check{bodyTable, besideTable, ownedFields, groupTable, jobTable, dispatchTable, childTable}
 
 // The least of every body.
 const (

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,9 +62,9 @@ type live struct {
 	seen    []string
 }
 
-// lived tells what is seen in a run of the workflow w in w.hcl.
+// lived tells what is seen in a run of the workflow w in w.hcl. A story is lived once, however often it is told.
 func lived(files []string, story func(*live)) func() string {
-	return func() string {
+	return sync.OnceValue(func() string {
 		dir := written(files)
 		defer remove(dir)
 		const patience = time.Minute // far above what anything takes
@@ -82,7 +83,7 @@ func lived(files []string, story func(*live)) func() string {
 			return fmt.Sprintf("broken: %v, after %s", l.err, strings.Join(l.seen, " | "))
 		}
 		return strings.Join(l.seen, " | ")
-	}
+	})
 }
 
 func (l *live) fail(err error) {
