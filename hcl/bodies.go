@@ -382,7 +382,24 @@ func (d *decoder) decodeApproval(t *task) {
 		t.outputByID[name] = o
 		t.outputs = append(t.outputs, o)
 	}
+	d.approvedByTime(t)
 	d.given(t, output{name: "by", ty: cty.String, typeText: "string"}, output{name: "comment", ty: cty.String, typeText: "string"})
+}
+
+// approvedByTime reports inputs that nobody gives when time approves.
+func (d *decoder) approvedByTime(t *task) {
+	attr := t.content.Body.Attributes["on_timeout"]
+	if attr == nil {
+		return
+	}
+	if v, diags := attr.Expr.Value(nil); diags.HasErrors() || v.Type() != cty.String || v.IsNull() || v.AsString() != string(workflow.OnTimeoutApprove) {
+		return
+	}
+	for _, o := range t.outputs {
+		if o.fallback == nil {
+			d.errorf(o.block.TypeRange, "Missing default", "Nobody gives input %s when time approves, so it needs a default beside on_timeout = \"approve\".", o.name)
+		}
+	}
 }
 
 // decodeGroup makes the body of a group: the block, and beside it what says where it runs. Cairn's own words belong beside

@@ -255,6 +255,26 @@ func TestErrorsOfBodiesHideWhatIsSensitive(t *testing.T) {
 	}
 }
 
+// A null that the author computed leaves the attribute out; one that a missing output left behind fails the task.
+func TestNullOfAMissingOutputInABody(t *testing.T) {
+	for value, want := range map[string]string{
+		`task.a.output.x == null ? null : "x"`: "",
+		`task.a.output.x`:                      "`http.body` of task b is null where a value is needed. task.a.output.x is null because task a was skipped.",
+		`"${task.a.output.x}"`:                 "`http.body` of task b is null where a value is needed. task.a.output.x is null because task a was skipped.",
+		`"x ${task.a.output.x}"`:               "task.a.output.x is null because task a was skipped.",
+	} {
+		src := strings.Replace(producerAndConsumer, "task \"b\" {\n    driver = \"raw_exec\"", "task \"b\" {\n http {\n url = \"https://a\"\n body = "+value+"\n }\n }\n task \"c\" {\n driver = \"raw_exec\"", 1)
+		def, e := evaluatorOf(t, strings.ReplaceAll(src, "%s", ""))
+		v, err := e.Evaluate(*taskNamed(t, def, "b").Body, workflow.Scope{Shared: &workflow.Shared{Tasks: map[string]*workflow.TaskValues{"a": plainTask(workflow.Skipped, nil)}}})
+		switch {
+		case want == "" && (err != nil || strings.Contains(string(v.JSON), "body")):
+			t.Errorf("%s: got %s, %v", value, v.JSON, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: got %s, %v, want %s", value, v.JSON, err, want)
+		}
+	}
+}
+
 // Null in an attribute that need not be written is as if it were not.
 func TestOptionalPartsOfBodiesMayBeNull(t *testing.T) {
 	def, e := evaluatorOf(t, `

@@ -85,14 +85,10 @@ func (r *refs) constant() bool {
 // or computed is left alone.
 func nullArgument(exprs []hclsyntax.Expression, ctx *hcl.EvalContext) hclsyntax.Expression {
 	for _, expr := range exprs {
-		bare := expr
-		if wrap, ok := bare.(*hclsyntax.TemplateWrapExpr); ok {
-			bare = wrap.Wrapped
-		}
-		_, reference := bare.(*hclsyntax.ScopeTraversalExpr)
+		bare := unwrapped(expr)
 		list, isList := bare.(*hclsyntax.TupleConsExpr)
 		switch {
-		case reference:
+		case isReference(bare):
 			if v, diags := bare.Value(ctx); !diags.HasErrors() && v.IsNull() {
 				return bare
 			}
@@ -105,6 +101,20 @@ func nullArgument(exprs []hclsyntax.Expression, ctx *hcl.EvalContext) hclsyntax.
 		}
 	}
 	return nil
+}
+
+// unwrapped is the expression in "${…}".
+func unwrapped(expr hclsyntax.Expression) hclsyntax.Expression {
+	if wrap, ok := expr.(*hclsyntax.TemplateWrapExpr); ok {
+		return wrap.Wrapped
+	}
+	return expr
+}
+
+// isReference reports whether an expression is nothing but a reference.
+func isReference(expr hclsyntax.Expression) bool {
+	_, reference := unwrapped(expr).(*hclsyntax.ScopeTraversalExpr)
+	return reference
 }
 
 // body compiles a task's body the first time it is needed. rendered is not nil when the body was rendered before and cannot

@@ -6,14 +6,16 @@
 //
 // # From a file to a job
 //
-//	Load      reads a file or a folder.
-//	Compile   parses, checks and compiles; every finding is a Diagnostic, all of them at once.
-//	Params    converts and checks what a submitter gives for the params.
-//	Evaluator evaluates what Compile left for run time: conditions, fan-outs, policies, bodies, outputs.
+//	Load      reads a file or a folder, and every file that these name.
+//	Compile   parses, checks and compiles; every finding is a Diagnostic, all of them at once. It takes files and touches no disk.
+//	Params    converts and checks what a submitter, or a parent run, gives for the params.
+//	Evaluator evaluates what Compile left for run time: conditions, fan-outs, policies, bodies, outputs; and compiles child
+//	          workflows from the definition's own files.
 //
 // # How the inside is cut
 //
-// decode.go, task.go and policy.go turn syntax into a flow: which expression stands where and what it may read. They know
+// gather.go collects files, from disk or from a definition; bundle.go keeps them and the namespaces in them, one for each child
+// workflow. decode.go, task.go, bodies.go and policy.go turn syntax into a flow: which expression stands where and what it may read. They know
 // no values. check.go evaluates a flow with unknown values of the declared types; evaluate.go evaluates it with real ones. Both
 // use the same conversions (kind.go), so that what is refused at run time is refused before it wherever it can be known.
 package hcl

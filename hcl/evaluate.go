@@ -169,7 +169,7 @@ func (e *Evaluator) evaluated(o *opened, s *site, scope workflow.Scope) (v cty.V
 	secret = v.ContainsMarked() || m == forBody && frame.readsSecret(s.refs, &scope)
 	plain, marks := v.UnmarkDeepWithPaths()
 	blame := o.flow.blame(s.refs, scope)
-	if s.optional && plain.IsNull() && blame == "" {
+	if s.optional && plain.IsNull() && (blame == "" || !isReference(s.expr)) {
 		return plain, secret, nil
 	}
 	v, err = s.kind.convert(plain)

@@ -70,11 +70,11 @@ func (e dependsError) Error() string {
 
 // constantPath evaluates the path that a call or an argument names. The error says why it cannot be one.
 func constantPath(expr hclsyntax.Expression) (string, error) {
-	for _, t := range jobspec.Variables(expr) {
-		if t.RootName() == "path" {
-			return "", fmt.Errorf("paths are taken from the folder of the file they stand in: leave %s out", traversalText(t))
+	if needs := jobspec.Variables(expr); len(needs) > 0 {
+		if needs[0].RootName() == "path" {
+			return "", fmt.Errorf("paths are taken from the folder of the file they stand in: leave %s out", traversalText(needs[0]))
 		}
-		return "", dependsError(traversalText(t))
+		return "", dependsError(traversalText(needs[0]))
 	}
 	v, diags := expr.Value(&hcl.EvalContext{Functions: functionsWithoutFiles()})
 	if diags.HasErrors() {
