@@ -10,7 +10,7 @@ import (
 )
 
 // partsOfBodies are the checks of the bodies of tasks.
-var partsOfBodies = []map[string][]check{bodyTable, besideTable, ownedFields, groupTable, jobTable, dispatchTable, childTable}
+var partsOfBodies = []map[string][]check{bodyTable, besideTable, ownedFields, groupTable, jobTable, dispatchTable, childTable, approvalTable, inputTable, waitTable}
 
 // The least of every body.
 const (
