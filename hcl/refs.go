@@ -358,6 +358,17 @@ func (r *resolver) keyed(target *task, t hcl.Traversal) bool {
 	return true
 }
 
+// howToDeclare says where an output would have to be declared that a task does not have.
+func howToDeclare(t *task, name string) string {
+	switch {
+	case t.spec == nil || t.kindOfBody == workflow.BodyGroup:
+		return fmt.Sprintf(" Declare it: output \"%s\" { … } in task %s.", name, t.name)
+	case t.spec == joinSpec:
+		return " It has no body, so nothing can write one: give it a driver, or refer to a task that has one."
+	}
+	return " " + t.spec.outputs
+}
+
 func (r *resolver) outputStep(target *task, t hcl.Traversal, i int, out *refs) {
 	name, ok := stepName(t, i)
 	if !ok {
@@ -376,7 +387,7 @@ func (r *resolver) outputStep(target *task, t hcl.Traversal, i int, out *refs) {
 	}
 	hint := r.suggest(name, names)
 	if hint == "" {
-		hint = fmt.Sprintf(" Declare it: output \"%s\" { … } in task %s.", name, target.name)
+		hint = howToDeclare(target, name)
 	}
 	r.errorf(t.SourceRange(), "Unknown output", "task %s has no output %s.%s", target.name, name, hint)
 }

@@ -95,8 +95,6 @@ func wait(name, duration string) string {
 	return "task \"" + name + "\" {\n wait {\n  duration = \"" + duration + "\"\n }\n}\n"
 }
 
-const jobFile = "j.nomad.hcl\njob \"j\" {\n type = \"batch\"\n group \"g\" {\n  task \"t\" {\n   driver = \"raw_exec\"\n   config {\n    command = \"/bin/true\"\n   }\n  }\n }\n}\n"
-
 var engineBodies = map[string][]check{
 	"engine, Bodies: task, group, job, dispatch": {
 		{play: play{flow: "max_parallel = 1\n" + task("a", "") + "task \"g\" {\n group {\n  task \"x\" {\n   driver = \"d\"\n  }\n }\n}\ntask \"d\" {\n dispatch {\n  job = \"j\"\n }\n}\ntask \"j\" {\n job {\n  source = \"j.nomad.hcl\"\n }\n}\n",

@@ -79,14 +79,19 @@ type world struct {
 	children []workflow.RunID
 }
 
-// compile compiles a play's workflow and settles its params. A problem is told as text.
-func (p play) compile() (*workflow.Definition, *hcl.Evaluator, map[string]workflow.Value, string) {
+// sources are the files of a play's workflow.
+func (p play) sources() []workflow.File {
 	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + p.flow + "\n}\n" + p.also)}}
 	for _, named := range p.files {
 		path, text, _ := strings.Cut(named, "\n")
 		files = append(files, workflow.File{Path: path, Bytes: []byte(text), Named: true})
 	}
-	def, eval, diags := hcl.CompileAndOpen(files, "w")
+	return files
+}
+
+// compile compiles a play's workflow and settles its params. A problem is told as text.
+func (p play) compile() (*workflow.Definition, *hcl.Evaluator, map[string]workflow.Value, string) {
+	def, eval, diags := hcl.CompileAndOpen(p.sources(), "w")
 	if diags.HasErrors() {
 		return nil, nil, nil, said(diags)
 	}

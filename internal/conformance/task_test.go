@@ -117,14 +117,14 @@ var taskTable = map[string][]check{
 	},
 }
 
-// kindOf tells the kind of the body that a task with this in it has.
-func kindOf(inside string) func() string {
+// bodyKind tells the kind of the body that a task with this in it has.
+func bodyKind(inside string) func() string {
 	return taskDefined("task \"a\" {\n"+inside+"\n}\n", func(t workflow.Task) string { return string(t.BodyKind) })
 }
 
 // hasBody is the check that a block makes a body: with it a task has one, and without it is a join.
 func hasBody(block, kind string) []check {
-	return []check{{with: kindOf(block), without: kindOf("# nothing"), want: kind}}
+	return []check{{with: bodyKind(block), without: bodyKind("# nothing"), want: kind}}
 }
 
 var taskBodies = map[string][]check{
