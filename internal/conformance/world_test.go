@@ -46,8 +46,10 @@ func (w *world) takeover() {
 	if err != nil {
 		panic(err) // what was saved can be read
 	}
-	w.s = s
+	w.s, w.taking = s, true
+	w.epoch++
 	w.carry(w.m.Outstanding(s))
+	w.taking = false
 }
 
 // rerun goes on with a new run of what the old one leaves.
