@@ -83,14 +83,19 @@ type world struct {
 	children        []workflow.RunID
 }
 
-// compile compiles a play's workflow and settles its params. A problem is told as text.
-func (p play) compile() (*workflow.Definition, *hcl.Evaluator, map[string]workflow.Value, string) {
+// sources are the files of a play's workflow.
+func (p play) sources() []workflow.File {
 	files := []workflow.File{{Path: "w.hcl", Bytes: []byte("workflow \"w\" {\n" + p.flow + "\n}\n" + p.also)}}
 	for _, named := range p.files {
 		path, text, _ := strings.Cut(named, "\n")
 		files = append(files, workflow.File{Path: path, Bytes: []byte(text), Named: true})
 	}
-	def, eval, diags := hcl.CompileAndOpen(files, "w")
+	return files
+}
+
+// compile compiles a play's workflow and settles its params. A problem is told as text.
+func (p play) compile() (*workflow.Definition, *hcl.Evaluator, map[string]workflow.Value, string) {
+	def, eval, diags := hcl.CompileAndOpen(p.sources(), "w")
 	if diags.HasErrors() {
 		return nil, nil, nil, said(diags)
 	}
@@ -429,6 +434,8 @@ func (w *world) verb(words []string) engine.Event {
 //	a, a[1]            the status of a task, of an instance
 //	a.reason           why
 //	a.tries            the verdicts of its attempts: "failed,succeeded"; a[1].tries
+//	a.notes            what is to be noted of its newest attempt
+//	a.fences           how many of its attempts have a larger fence than the one before
 //	a.out.n            an output
 //	a.began, a.ended   after how long
 //	a.body             its newest body; a.args the arguments in it
@@ -508,6 +515,16 @@ func (w *world) look(x string) string {
 			verdicts[k] = string(a.Verdict)
 		}
 		return strings.Join(verdicts, ",")
+	case what == "notes" && len(in.Past) > 0:
+		return strings.Join(in.Past[len(in.Past)-1].Notes, "; ")
+	case what == "fences":
+		grown := 0
+		for k, a := range in.Past[min(1, len(in.Past)):] {
+			if a.Fence > in.Past[k].Fence {
+				grown++
+			}
+		}
+		return strconv.Itoa(grown)
 	case what == "message" && len(in.Past) > 0:
 		return in.Past[len(in.Past)-1].Message
 	case what == "body" || what == "args":
