@@ -76,7 +76,7 @@ var fanOutRules = map[string][]check{
 			want: `["p","d"]`, but: []string{"default = \"d\"", "default = \"e\""}},
 	},
 	"Fan-out: walking": {
-		{with: warned(walking("task.a[*].status")), without: warned("locals {\n all = jsonencode(task.a[*].status)\n}\n" + walking("local.all")), want: "A walk in every instance: task.a has 1001 instances, and every instance of task b walks all of them. Put the expression into locals, where it is evaluated once."},
+		{with: warningsOf(walking("task.a[*].status")), without: warningsOf("locals {\n all = jsonencode(task.a[*].status)\n}\n" + walking("local.all")), want: "A walk in every instance: task.a has 1001 instances, and every instance of task b walks all of them. Put the expression into locals, where it is evaluated once."},
 	},
 }
 
@@ -85,7 +85,7 @@ func walking(over string) string {
 	return task("a", "count = 1001") + echo("b", strings.Replace("jsonencode(OVER)", "OVER", over, 1), "count = 1001")
 }
 
-// warned are the warnings about a workflow.
-func warned(flow string) func() string {
+// warningsOf are the warnings about a workflow.
+func warningsOf(flow string) func() string {
 	return func() string { return warnings(flow) }
 }

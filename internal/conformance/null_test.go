@@ -63,7 +63,7 @@ var nullRules = map[string][]check{
 	"Null: `retry.when` over a null `exit_code`": {
 		{play: play{flow: tried("max_attempts = 3\nwhen = attempt.exit_code < 3", ""), script: "a: signal 9", see: "a a.tries a.reason"},
 			want: "failed failed signal 9: retry.when: w.hcl:10: `retry.when` of task a: Error during operation: argument must not be null.", but: []string{"signal 9", "exit 1"}},
-		{with: warned(tried("max_attempts = 3\nwhen = attempt.exit_code < 3", "")), without: warned(tried("max_attempts = 3\nwhen = attempt.number < 3", "")),
+		{with: warningsOf(tried("max_attempts = 3\nwhen = attempt.exit_code < 3", "")), without: warningsOf(tried("max_attempts = 3\nwhen = attempt.number < 3", "")),
 			want: "Not every attempt has an exit code: attempt.exit_code is null when a process was killed or never ran; `retry.when` of task a cannot be evaluated then, so there is no retry. Use attempt.reason, or try(…, true)."},
 	},
 }
