@@ -139,6 +139,26 @@ func TestRowsHold(t *testing.T) {
 	t.Logf("%d rows, %d checks", len(named), count)
 }
 
+// TestRowsHoldUnderEveryLeader plays every play once more, with another leader after every event.
+func TestRowsHoldUnderEveryLeader(t *testing.T) {
+	plays := 0
+	for key, list := range checks(t) {
+		for _, c := range list {
+			if c.with != nil {
+				continue
+			}
+			plays++
+			c.leaders = true
+			if got := c.outcome(); got != c.want {
+				t.Errorf("%s: under other leaders saw\n%s\nwanted\n%s", key, got, c.want)
+			}
+		}
+	}
+	if plays == 0 {
+		t.Error("there are no plays")
+	}
+}
+
 // TestInvertedExpectationsFail inverts every expectation once and wants to see it fail.
 func TestInvertedExpectationsFail(t *testing.T) {
 	for key, list := range checks(t) {

@@ -95,10 +95,12 @@ func wait(name, duration string) string {
 	return "task \"" + name + "\" {\n wait {\n  duration = \"" + duration + "\"\n }\n}\n"
 }
 
+const foreignJob = "j.nomad.hcl\njob \"j\" {\n type = \"batch\"\n group \"g\" {\n  task \"t\" {\n   driver = \"raw_exec\"\n   config {\n    command = \"/bin/true\"\n   }\n  }\n }\n}\n"
+
 var engineBodies = map[string][]check{
 	"engine, Bodies: task, group, job, dispatch": {
 		{play: play{flow: "max_parallel = 1\n" + task("a", "") + "task \"g\" {\n group {\n  task \"x\" {\n   driver = \"d\"\n  }\n }\n}\ntask \"d\" {\n dispatch {\n  job = \"j\"\n }\n}\ntask \"j\" {\n job {\n  source = \"j.nomad.hcl\"\n }\n}\n",
-			files: []string{jobFile}, see: "run starts peak a.wants g.wants d.wants j.wants"}, want: "succeeded 4 1 1 1 1 1", but: []string{"max_parallel = 1", "max_parallel = 2"}},
+			files: []string{foreignJob}, see: "run starts peak a.wants g.wants d.wants j.wants"}, want: "succeeded 4 1 1 1 1 1", but: []string{"max_parallel = 1", "max_parallel = 2"}},
 		{play: play{flow: task("a", ""), script: "a: exit 0 queues 5s", do: []string{"3s: ? a starts"}, see: "starts"}, want: "queued 0 | 1", but: []string{" queues 5s", ""}},
 	},
 	"engine, Bodies: run_workflow": {

@@ -33,6 +33,8 @@ type play struct {
 	do     []string
 	begins string // when the run begins, if it is queued before
 	see    string // what is looked at in the end, separated by blanks: see observe
+	// leaders lets another leader take over after every event: nothing may look different for it.
+	leaders bool
 	// luck is what the shell draws for every jitter, from 0 to 1.
 	luck float64
 }
@@ -52,31 +54,33 @@ type happening struct {
 
 // world plays one workflow.
 type world struct {
-	def      *workflow.Definition
-	eval     *hcl.Evaluator
-	m        *engine.Machine
-	s        *engine.State
-	now      workflow.Time
-	coming   []happening
-	order    int
-	wake     workflow.Time
-	script   map[string][]string
-	played   map[string]int // attempts begun, by task and instance
-	running  map[workflow.AttemptID]bool
-	bodies   map[string]string // newest body by task and instance
-	refused  []string          // verbs that did not fit
-	starts   int
-	luck     float64
-	seen     []string // by "?"
-	idle     int      // verbs that fitted and had been done already
-	dies     map[workflow.AttemptID]time.Duration
-	newest   map[string]*engine.Start // by task and instance: how its newest attempt was started
-	kills    map[string]*engine.Start // and killed
-	wants    map[string]int           // by task: admissions asked for
-	peaks    map[string]int           // by task, and "" for all: attempts in flight at once
-	saved    map[string][]byte        // records
-	runs     int
-	children []workflow.RunID
+	def             *workflow.Definition
+	eval            *hcl.Evaluator
+	m               *engine.Machine
+	s               *engine.State
+	now             workflow.Time
+	coming          []happening
+	order           int
+	wake            workflow.Time
+	script          map[string][]string
+	played          map[string]int // attempts begun, by task and instance
+	running         map[workflow.AttemptID]bool
+	bodies          map[string]string // newest body by task and instance
+	refused         []string          // verbs that did not fit
+	starts          int
+	luck            float64
+	leaders, taking bool
+	epoch           uint64
+	seen            []string // by "?"
+	idle            int      // verbs that fitted and had been done already
+	dies            map[workflow.AttemptID]time.Duration
+	newest          map[string]*engine.Start // by task and instance: how its newest attempt was started
+	kills           map[string]*engine.Start // and killed
+	wants           map[string]int           // by task: admissions asked for
+	peaks           map[string]int           // by task, and "" for all: attempts in flight at once
+	saved           map[string][]byte        // records
+	runs            int
+	children        []workflow.RunID
 }
 
 // sources are the files of a play's workflow.
@@ -130,7 +134,7 @@ func (p play) outcome() string {
 	}
 	w := &world{
 		def: def, eval: eval, m: m, now: workflow.At(start), script: map[string][]string{}, played: map[string]int{},
-		running: map[workflow.AttemptID]bool{}, bodies: map[string]string{}, luck: p.luck,
+		running: map[workflow.AttemptID]bool{}, bodies: map[string]string{}, luck: p.luck, leaders: p.leaders, epoch: 1,
 		dies: map[workflow.AttemptID]time.Duration{}, newest: map[string]*engine.Start{}, kills: map[string]*engine.Start{},
 		wants: map[string]int{}, peaks: map[string]int{}, saved: map[string][]byte{},
 	}
@@ -195,9 +199,12 @@ func (w *world) play() {
 }
 
 func (w *world) step(e engine.Event) {
-	e.At, e.Epoch, e.Random = w.now, 1, w.luck
+	e.At, e.Epoch, e.Random = w.now, w.epoch, w.luck
 	w.carry(w.m.Step(w.s, e))
 	w.save()
+	if w.leaders {
+		w.takeover()
+	}
 }
 
 // carry carries commands out.
@@ -205,7 +212,9 @@ func (w *world) carry(commands []engine.Command) {
 	for _, c := range commands {
 		switch c.Kind {
 		case engine.Want:
-			w.wants[w.def.Tasks[c.Task].Name]++
+			if !w.taking {
+				w.wants[w.def.Tasks[c.Task].Name]++
+			}
 			w.schedule(w.course(w.who(c.Task, c.Instance)).queues, func(*world) engine.Event {
 				return engine.Event{Kind: engine.Admit, Task: c.Task, Instance: c.Instance}
 			})
@@ -225,11 +234,15 @@ func (w *world) carry(commands []engine.Command) {
 func (w *world) begin(c engine.Command) {
 	id, s := c.Attempt, c.Start
 	who := named(s)
+	before := w.newest[who]
 	w.newest[who] = s
 	if s.Child != "" && !slices.Contains(w.children, s.Child) {
 		w.children = append(w.children, s.Child)
 	}
 	if s.Kind == workflow.BodyRunWorkflow && w.running[id] {
+		if before.Hold == s.Hold {
+			return
+		}
 		kind := engine.ChildResumed
 		if s.Hold {
 			kind = engine.ChildPaused

@@ -123,6 +123,8 @@ var verbRules = map[string][]check{
 			want: "k=0:succeeded,l=1:failed,o=2:succeeded | k=0:succeeded,l=1:failed,o=2:succeeded succeeded failed,failed", but: []string{"retry_task a", "retry"}},
 	},
 	"Verbs: by hand on a run that is over": {
+		in(overStates, "failed", "succeeded", "run a", "failed failed"),
+		in(overStates, "omitted", "cancelled", "run a", "failed omitted"),
 		{play: play{flow: then, script: "b: exit 1", do: []string{"5s: skip_task b why=old", "6s: ? run b verbs", "9s: retry"}, see: "run b c b.tries"},
 			want: "failed failed skip_task ann@5s b old | succeeded skipped succeeded failed", but: []string{"9s: retry", "9s: ? run"}},
 	},

@@ -46,8 +46,10 @@ func (w *world) takeover() {
 	if err != nil {
 		panic(err) // what was saved can be read
 	}
-	w.s = s
+	w.s, w.taking = s, true
+	w.epoch++
 	w.carry(w.m.Outstanding(s))
+	w.taking = false
 }
 
 // rerun goes on with a new run of what the old one leaves.
@@ -132,8 +134,6 @@ func (w *world) who(n, i int) string {
 //
 //	a.attempts         every attempt: generation, number, verdict, worker, times, what was said
 //	a.flying           the number of the attempt in flight, with the worker it runs on
-//	a.fences           whether the fences of its attempts grow
-//	a.notes            what was noted about the outputs of its newest attempt
 //	a.avoids           the workers that its newest attempt must not run on
 //	a.child            the child run of its newest attempt and its generation: "c1.1"
 //	a.held             whether the child run is to be paused
@@ -151,14 +151,6 @@ func (w *world) lookDeeper(x, what string, n, i int, in engine.Instance) string 
 		return "none"
 	case what == "flying":
 		return fmt.Sprintf("%d@%s", in.Number, cmp.Or(in.Current.Place.Node, "nowhere"))
-	case what == "fences":
-		grow := len(in.Past) > 0
-		for k := 1; k < len(in.Past); k++ {
-			grow = grow && in.Past[k].Fence > in.Past[k-1].Fence
-		}
-		return strconv.FormatBool(grow)
-	case what == "notes" && len(in.Past) > 0:
-		return strings.Join(in.Past[len(in.Past)-1].Notes, ", ")
 	case what == "wants":
 		return strconv.Itoa(w.wants[name])
 	case what == "peak":
