@@ -156,7 +156,7 @@ func (c *checker) task(t *task) (workflow.Policy, []workflow.PolicyExpr) {
 	if t.key != nil {
 		c.value(t.key)
 		if t.key.secret {
-			c.errorf(t.key.at(), "Sensitive key", "%s is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown.", upperFirst(t.key.name))
+			c.secretKeys(t.key)
 		}
 	}
 	if t.when != nil {
@@ -207,11 +207,20 @@ func (c *checker) forEach(t *task) {
 		}
 	}
 	if t.forEach.secret {
-		// The elements alone may be sensitive; the keys may not.
 		ctx, _ := c.frame.context(t.forEach.refs, forValue)
-		if whole, _ := t.forEach.expr.Value(ctx); whole.IsMarked() && t.key == nil {
-			c.errorf(t.forEach.at(), "Sensitive keys", "%s is sensitive, and the keys of instances are shown everywhere. Use nonsensitive() around what may be shown.", upperFirst(t.forEach.name))
-		}
+		whole, _ := t.forEach.expr.Value(ctx)
+		c.secretKeys(c.frame.secretKeys(t, whole))
+	}
+}
+
+// secretKeys reports the expression that makes keys of something sensitive, once.
+func (c *checker) secretKeys(s *site) {
+	switch {
+	case s == nil || c.covers(rangeOf(s.at())):
+	case s == s.task.key:
+		c.errorf(s.at(), "Sensitive key", "%s %s", upperFirst(s.name), whySecretKey)
+	default:
+		c.errorf(s.at(), "Sensitive keys", "%s %s", upperFirst(s.name), whySecretKeys)
 	}
 }
 

@@ -143,6 +143,11 @@ func (e *Evaluator) value(o *opened, s *site, scope workflow.Scope) (workflow.Va
 	if err != nil {
 		return workflow.Value{}, err
 	}
+	if t := s.task; t != nil && s == t.forEach {
+		if bad := e.frame(o, scope.Shared).secretKeys(t, v); bad != nil {
+			return workflow.Value{}, fmt.Errorf("%s%s %s", place(rangeOf(bad.at())), bad.name, map[bool]string{true: whySecretKey, false: whySecretKeys}[bad == t.key])
+		}
+	}
 	v, _ = v.UnmarkDeep()
 	out, err := fromCty(v)
 	if err != nil {

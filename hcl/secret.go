@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/zclconf/go-cty/cty"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -56,6 +57,48 @@ func (f *frame) readsSecret(r *refs, scope *workflow.Scope) bool {
 	}
 	return known
 }
+
+// secretKeys finds out whether the keys of a fan-out would show something sensitive, given the value of its for_each with its
+// marks. Elements may well be sensitive, or hold what is, as long as no key is made of it. It returns the expression to blame.
+func (f *frame) secretKeys(t *task, v cty.Value) *site {
+	v, marks := v.Unmark()
+	switch {
+	case len(marks) == 0 && !v.ContainsMarked():
+		return nil
+	case t.key == nil:
+		if len(marks) > 0 {
+			return t.forEach
+		}
+		return nil
+	}
+	ctx, diags := f.context(t.key.refs, forValue)
+	if diags.HasErrors() {
+		return nil // reported at the local
+	}
+	shows := func(i int64, element cty.Value) bool {
+		each := map[string]cty.Value{"value": element.WithMarks(marks), "index": cty.NumberIntVal(i)}
+		key, _ := t.key.expr.Value(instanceContext(ctx, each, nil)) // what is wrong with it is found when it is used
+		return key.ContainsMarked()
+	}
+	if !v.IsKnown() || v.IsNull() || !v.CanIterateElements() {
+		if shows(0, cty.DynamicVal) {
+			return t.key
+		}
+		return nil
+	}
+	i := int64(0)
+	for it := v.ElementIterator(); it.Next(); i++ {
+		if _, element := it.Element(); shows(i, element) {
+			return t.key
+		}
+	}
+	return nil
+}
+
+const (
+	whySecretKeys = "is sensitive, and the keys of instances are shown everywhere. Use nonsensitive() around what may be shown."
+	whySecretKey  = "is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown."
+)
 
 func (fl *flow) paramSecret(name string, scope *workflow.Scope) bool {
 	if p := fl.paramByName[name]; p != nil && p.sensitive {

@@ -4,7 +4,6 @@
 package conformance
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -110,15 +109,6 @@ func bodyOf(def *workflow.Definition, eval *hcl.Evaluator, shared *workflow.Shar
 		return v, ""
 	}
 	return workflow.Value{}, "no task a"
-}
-
-// field is one field of JSON, as it stands there.
-func field(raw []byte, name string) string {
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return err.Error()
-	}
-	return string(all[name])
 }
 
 // repeat writes blocks one after the other, each with its number.

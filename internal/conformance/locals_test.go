@@ -5,7 +5,9 @@ package conformance
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cairnflow/cairn/hcl"
@@ -172,6 +174,30 @@ func underDefaults(more, inside string) func() string {
 	}
 }
 
+// constraints are those of a task that has one of its own, with more in defaults.
+func constraints(inside string) func() string {
+	flow := "defaults {\n" + inside + "\n}\n" + task("a", "constraint {\n  attribute = \"b\"\n }")
+	return func() string {
+		var job struct{ Constraints []struct{ LTarget string } }
+		var group struct {
+			TaskGroups []struct {
+				Constraints []struct{ LTarget string }
+				Tasks       []struct{ Constraints []struct{ LTarget string } }
+			}
+		}
+		body := []byte(play{flow: flow, see: "a.body"}.outcome())
+		if err := errors.Join(json.Unmarshal(body, &job), json.Unmarshal(body, &group)); err != nil {
+			return err.Error()
+		}
+		var found []string
+		for _, c := range slices.Concat(job.Constraints, group.TaskGroups[0].Constraints, group.TaskGroups[0].Tasks[0].Constraints) {
+			found = append(found, c.LTarget)
+		}
+		slices.Sort(found)
+		return strings.Join(found, ",")
+	}
+}
+
 // placedBelow tells which tasks run in the node pool that defaults name.
 func placedBelow(inside string) func() string {
 	return func() string {
@@ -220,6 +246,7 @@ var defaultsTable = map[string][]check{
 			without: lossIn("defaults {\n on_worker_loss {\n  mode = \"immediate\"\n  stop_after = \"7s\"\n }\n}\n", ""), want: "immediate 9s"},
 		// What else stands in defaults is Nomad's, and reaches the tasks whose body is.
 		{with: underDefaults("env = { A = \"1\", B = \"2\" }", "env = { B = \"3\" }"), without: underDefaults("env = { A = \"1\", B = \"2\" }", ""), want: "exec map[A:1 B:3]"},
+		{with: constraints("constraint {\n  attribute = \"a\"\n }"), without: constraints(""), want: "a,b"},
 		{with: placedBelow("node_pool = \"p\""), without: placedBelow(""), want: "task=p group=p"},
 		refused("defaults {\n config {\n }\n}\n"+task("a", ""), "Not allowed here: config cannot be written in defaults. Each task writes its own config.", "config {\n }\n}", "}"),
 		refused("defaults {\n when = true\n}\n"+task("a", ""), "Not allowed here: when cannot be written in defaults. What shapes the graph stands in each task, never in defaults.", "when = true", ""),

@@ -147,6 +147,22 @@ func childParams(param string) func() string {
 	}
 }
 
+// expanded is what a for_each gives in a run whose param p turned out to be sensitive, as one of a child run may, or not.
+func expanded(forEach string, sensitive bool) func() string {
+	return func() string {
+		def, eval, diags := hcl.CompileAndOpen([]workflow.File{play{flow: "param \"p\" {}\n" + task("a", "for_each = "+forEach)}.file()}, "w")
+		if diags.HasErrors() {
+			return said(diags)
+		}
+		p := workflow.Value{JSON: json.RawMessage(`"hunter2"`), Sensitive: sensitive}
+		v, err := eval.Evaluate(*def.Tasks[0].ForEach, workflow.Scope{Shared: &workflow.Shared{Params: map[string]workflow.Value{"p": p}}})
+		if err != nil {
+			return err.Error()
+		}
+		return string(v.JSON)
+	}
+}
+
 var sensitiveTable = map[string][]check{
 	"sensitive values: declared": {
 		given("param \"s\" {\n sensitive = true\n}\n"+task("a", "")+output("value = issensitive(param.s)\nsensitive = true"), []string{"s=1"}, "out.x", "(sensitive)", "sensitive = true", ""),
@@ -171,6 +187,13 @@ var sensitiveTable = map[string][]check{
 			"Sensitive keys: `for_each` of task a is sensitive, and the keys of instances are shown everywhere. Use nonsensitive() around what may be shown.", "param.s", "run.id"),
 		refused(secretParam+task("a", "for_each = [param.s]\nkey = each.value"),
 			"Sensitive key: `key` of task a is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown.", "= each.value", "= each.index"),
+		refused(secretParam+task("a", "for_each = [{ n = \"x\", s = param.s }]\nkey = each.value.s"),
+			"Sensitive key: `key` of task a is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown.", "value.s", "value.n"),
+		{with: expanded("toset([param.p])", true), without: expanded("toset([param.p])", false),
+			want: "w.hcl:8: `for_each` of task a is sensitive, and the keys of instances are shown everywhere. Use nonsensitive() around what may be shown."},
+		{with: expanded("[param.p]\nkey = each.value", true), without: expanded("[param.p]\nkey = each.value", false),
+			want: "w.hcl:9: `key` of task a is sensitive, and keys are shown everywhere. Use nonsensitive() if it may be shown."},
+		{with: expanded("[{ n = \"x\", p = param.p }]\nkey = each.value.n", true), without: expanded("[{ n = param.p, p = param.p }]\nkey = each.value.n", true), want: `[{"n":"x","p":"hunter2"}]`},
 	},
 	"sensitive values: child run": {
 		{with: childParams("param.s"), without: childParams("\"open\""), want: "p=(sensitive) q=(sensitive)"},
