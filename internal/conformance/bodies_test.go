@@ -10,7 +10,7 @@ import (
 )
 
 // partsOfBodies are the checks of the bodies of tasks.
-var partsOfBodies = []map[string][]check{bodyTable, besideTable, ownedFields, groupTable, jobTable, dispatchTable, childTable, approvalTable, inputTable, waitTable}
+var partsOfBodies = []map[string][]check{bodyTable, besideTable, ownedFields, groupTable, jobTable, dispatchTable, childTable, approvalTable, inputTable, waitTable, httpTable}
 
 // The least of every body.
 const (

@@ -223,8 +223,7 @@ func atDepth(depth int) func() string {
 
 const again = "retry {\n max_attempts = 2\n delay = \"0s\"\n}"
 
-// askingKid are three workflows, each of which runs the next; the innermost asks somebody. more stands in the task of the
-// outermost.
+// askingKid are two workflows, of which one runs the other, which asks somebody. more stands in the task that does.
 func askingKid(more string) []string {
 	const end = "finally \"f\" {}\n"
 	return []string{

@@ -35,18 +35,18 @@ var approvalTable = map[string][]check{
 		{play: play{flow: asking("input \"n\" {}", "").flow + echo("b", "task.a.output.n", ""), do: []string{"2s: approve a n=\"five\""}, see: "a.out.n b.args"}, want: `"five" five`, but: []string{"five", "six"}},
 		{play: play{flow: asking("input \"n\" {}", "").flow, do: []string{"2s: approve a n=\"five\" m=\"six\""}, see: "a refused"}, want: "waiting a has no input m", but: []string{" m=\"six\"", ""}},
 	},
-	"approval: outputs": {
+	"input: outputs": {
 		{with: func() string { return outputTypes(asking("input \"n\" {\n type = number\n}", "")) }, without: func() string { return outputTypes(asking("", "")) },
 			want: "n number, by string, comment string"},
 		{play: play{flow: asking("", "").flow + echo("b", "task.a.output.by, task.a.output.comment", ""), do: []string{"2s: approve a by=bob why=fine"}, see: "b.args"}, want: "bob fine", but: []string{"bob", "ann"}},
 	},
-	"approval: decided by time": {
+	"input: decided by time": {
 		{play: play{flow: asking("timeout = \"5s\"\non_timeout = \"approve\"\ninput \"n\" {\n default = \"d\"\n}", "").flow +
 			echo("b", "jsonencode([task.a.output.n, task.a.output.by, task.a.output.comment])", ""), see: "b.args"}, want: `["d",null,null]`, but: []string{"\"d\"", "\"e\""}},
 		{play: play{flow: asking("timeout = \"5s\"\non_timeout = \"approve\"\ninput \"n\" {}", "").flow, see: "a"}, but: []string{"input \"n\" {}", "input \"n\" {\n default = \"\"\n}"},
 			want: "invalid: Missing default: Nobody gives input n when time approves, so it needs a default beside on_timeout = \"approve\"."},
 	},
-	"approval: rejected": {
+	"input: rejected": {
 		{play: play{flow: asking("", below).flow, do: []string{"2s: reject a why=no"}, see: "a a.tries b a.reason"}, want: "failed failed omitted rejected by ann: no", but: []string{"reject", "approve"}},
 	},
 }
