@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ type ground struct {
 	cairn  string
 	env    []string // besides the test's own
 	server string   // the address of its service, once there is one
+
+	deaf  bool         // the service does not answer the first call
+	calls atomic.Int32 // counts the calls of the service
 }
 
 func newGround(t *testing.T, env ...string) *ground {

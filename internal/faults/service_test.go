@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
+	"syscall"
+	"testing"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/faults/ledger"
@@ -42,6 +44,10 @@ func (g *ground) serve(w http.ResponseWriter, r *http.Request) {
 	if err := ledger.Append(g.ledger, line); err != nil {
 		g.t.Error(err)
 	}
+	if g.calls.Add(1) == 1 && g.deaf {
+		<-r.Context().Done()
+		return
+	}
 	timer := time.NewTimer(answersAfter)
 	defer timer.Stop()
 	select {
@@ -49,5 +55,30 @@ func (g *ground) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"n": 4}`)
 	case <-r.Context().Done():
+	}
+}
+
+// A call that is in flight when its process is killed is made again, with the key of the same attempt, or its outcome is
+// unknown and the retry policy decides.
+func TestACallInFlightIsRepeatedWhereItMayBe(t *testing.T) {
+	for method, attempts := range map[string]int{"GET": 1, "POST": 2} {
+		t.Run(method, func(t *testing.T) {
+			g := newGround(t)
+			g.deaf = true
+			p := g.newPlan("calling")
+			p.task(spec{name: "call", method: method, other: always})
+			p.task(spec{name: "after", work: "-for ${task.call.output.json.n}0ms", after: []string{"call"}})
+			p.expect.Severed = true
+			run := g.start("run", "-local", "-json", p.file())
+			g.await("the call", soon(), func() bool { return len(g.lines()) == 1 })
+			run.signal(syscall.SIGKILL)
+			run.code()
+			resumed := g.call(0, "run", "-local", "-json", "-resume", g.runID()).document()
+			g.judge(resumed, p.expect)
+			if got := attempt(t, resumed, "call").Number; got != attempts || g.calls.Load() != 2 {
+				t.Errorf("%d attempts made %d calls, want %d and 2", got, g.calls.Load(), attempts)
+			}
+			g.nothingLeft()
+		})
 	}
 }

@@ -11,11 +11,12 @@ import (
 
 // Run is what the judge reads of a run document, as `cairn run -json` prints it.
 type Run struct {
-	ID         string    `json:"id"`
-	Generation int       `json:"generation"`
-	Status     string    `json:"status"`
-	Reason     string    `json:"reason"`
-	EndedAt    time.Time `json:"ended_at"`
+	ID         string                     `json:"id"`
+	Generation int                        `json:"generation"`
+	Status     string                     `json:"status"`
+	Reason     string                     `json:"reason"`
+	EndedAt    time.Time                  `json:"ended_at"`
+	Outputs    map[string]json.RawMessage `json:"outputs"`
 	// Parent is what started a child run; nil for a run that somebody started.
 	Parent *struct {
 		Run     string `json:"run"`
