@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +40,10 @@ type ground struct {
 	ledger string
 	cairn  string
 	env    []string // besides the test's own
+	server string   // the address of its service, once there is one
+
+	deaf  bool         // the service does not answer the first call
+	calls atomic.Int32 // counts the calls of the service
 }
 
 func newGround(t *testing.T, env ...string) *ground {
@@ -334,9 +339,36 @@ func (p *process) document() *ledger.Run {
 // judge holds the ledger against the document.
 func (g *ground) judge(run *ledger.Run, expect ledger.Expect) {
 	g.t.Helper()
-	if wrong := ledger.Judge(g.lines(), run, expect); len(wrong) > 0 {
+	evidence := ledger.Evidence{Lines: g.lines(), Run: run}
+	if len(expect.Children) > 0 {
+		evidence.Children = g.children()
+	}
+	if wrong := ledger.Judge(evidence, expect); len(wrong) > 0 {
 		g.t.Errorf("the ledger and the run document do not agree:\n%s\n\nledger:\n%s", strings.Join(wrong, "\n"), g.text(g.ledger))
 	}
+}
+
+// children reads every child run in the ground's store.
+func (g *ground) children() (runs []*ledger.Run) {
+	g.t.Helper()
+	var list struct {
+		Runs []struct{ ID, Parent string } `json:"runs"`
+	}
+	if err := json.Unmarshal([]byte(g.call(0, "runs", "list", "-json", "-children").stdout()), &list); err != nil {
+		g.t.Fatal(err)
+	}
+	for _, r := range list.Runs {
+		if r.Parent != "" {
+			runs = append(runs, g.show(r.ID))
+		}
+	}
+	return runs
+}
+
+// show reads a run.
+func (g *ground) show(id string) *ledger.Run {
+	g.t.Helper()
+	return g.call(0, "runs", "show", "-json", id).document()
 }
 
 // attempt returns the only instance's newest attempt of a task.

@@ -220,7 +220,7 @@ func besiege(t *testing.T, kind string, lost bool, kills int, what []string, env
 	for n := range rounds(t) {
 		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) {
 			s := newGround(t, env...).siege(kind)
-			s.plan.expect.Lost = lost
+			s.plan.expect.Lost, s.plan.expect.Severed = lost, slices.ContainsFunc(what, func(w string) bool { return w != supervisor })
 			run := s.play(draw(chance(t, n+1), kills, over, what...))
 			s.check(run)
 			landed += len(s.struck)

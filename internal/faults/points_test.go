@@ -17,16 +17,17 @@ import (
 // hitsPerRun is how often one run dies at a point before it may end.
 const hitsPerRun = 5
 
-// eventful is a short workflow that visits every fault point: starts, verdicts, retries, and kills of what takes too long.
+// eventful is a short workflow that visits every fault point: starts, verdicts, retries, kills of what takes too long, and
+// runs that it starts.
 func (g *ground) eventful() *plan {
 	p := g.newPlan("eventful")
-	p.task(spec{name: "first", work: "-for 50ms -output n=3", other: "output \"n\" {\n  type = number\n}"})
+	p.task(spec{name: "first", work: "-for 50ms -output n=3", other: numbered})
 	p.task(spec{name: "fan", work: "-for ${each.value * task.first.output.n}0ms", other: "for_each = { a = 1, b = 2, c = 3 }", after: []string{"first"}})
 	p.task(spec{name: "again", work: "-for 50ms -fail-first 2", after: []string{"first"}, other: retries, tries: 3})
 	p.task(spec{name: "late", work: "-for 1h", ends: "failed", tries: 2,
 		other: "timeout = \"300ms\"\nretry {\n  max_attempts = 2\n  delay = \"100ms\"\n}"})
 	p.task(spec{name: "catch", work: "-for 50ms", after: []string{"late"}, other: "trigger_rule = \"one_failed\"\nrecovers = true"})
-	p.task(spec{name: "last", work: "-for 50ms", after: []string{"fan", "again", "catch"}})
+	p.task(spec{name: "last", work: "-for " + given + "ms", after: append([]string{"fan", "again", "catch"}, p.workerless("first", 30)...)})
 	p.task(spec{name: "bye", kind: "finally", work: "-for 50ms"})
 	p.expect.After["bye"] = []string{"last"}
 	return p
@@ -64,6 +65,7 @@ func visits(t *testing.T, kind string, env []string) map[string]int {
 func (g *ground) dieAt(r *rand.Rand, kind, point string, visits, most int) (hits int) {
 	g.t.Helper()
 	p := g.eventful()
+	p.expect.Severed = true
 	file, id := p.file(), ""
 	var report []string
 	for left := visits; hits < most && left > 0; {

@@ -38,7 +38,7 @@ func sound() ([]Line, map[string]any, Expect) {
 		return map[string]any{"name": name, "status": "succeeded", "instances": []any{map[string]any{"key": nil, "attempts": tries}}}
 	}
 	document := map[string]any{
-		"id": "r", "status": "succeeded", "ended_at": time.Unix(0, 9),
+		"id": "r", "status": "succeeded", "ended_at": time.Unix(0, 9), "generation": 1,
 		"tasks": []any{
 			task("a", tried(1, "succeeded", 0)),
 			task("b", tried(1, "failed", 75), tried(2, "failed", 75), tried(3, "succeeded", 0)),
@@ -66,7 +66,7 @@ func judged(t *testing.T, lines []Line, document map[string]any, expect Expect) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Judge(lines, run, expect)
+	return Judge(Evidence{Lines: lines, Run: run}, expect)
 }
 
 func TestASoundLedgerPasses(t *testing.T) {
@@ -189,7 +189,7 @@ func TestTheJudgeFindsWhatIsWrong(t *testing.T) {
 		}, "does not say when the run ended"},
 		"a line is of another run": {func(l *[]Line, _ map[string]any, _ *Expect) {
 			(*l)[0].Run = "s"
-		}, "line 1 is of run s, the document of r"},
+		}, "line 1 is of run s, which no document names"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -304,7 +304,11 @@ func TestABrokenLineIsNoEvidence(t *testing.T) {
 	if _, err := parse(strings.NewReader(whole)); err != nil {
 		t.Errorf("a whole line: %v", err)
 	}
-	for _, text := range []string{whole[:20], "{}", strings.Replace(whole, "begin", "middle", 1), strings.Replace(whole, "fence", "hence", 1)} {
+	call := `{"run":"r","task":"t","key":"","attempt":1,"fence":0,"pid":0,"event":"call","at":1,"exit":0,"method":"GET","idempotency":"k"}`
+	if _, err := parse(strings.NewReader(call)); err != nil {
+		t.Errorf("a whole call: %v", err)
+	}
+	for _, text := range []string{strings.Replace(call, "GET", "", 1), strings.Replace(whole, "{", `{"method":"GET",`, 1), whole[:20], "{}", strings.Replace(whole, "begin", "middle", 1), strings.Replace(whole, "fence", "hence", 1)} {
 		if _, err := parse(strings.NewReader(whole + "\n" + text)); err == nil || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%s: got error %v, wanted one about line 2", text, err)
 		}

@@ -20,10 +20,11 @@ import (
 // Event is what a line tells of an attempt.
 type Event string
 
-// The events. A process that is killed writes no end.
+// The events. A process that is killed writes no end. A call is written by the server that a task calls.
 const (
 	Begin Event = "begin"
 	End   Event = "end"
+	Call  Event = "call"
 )
 
 // Line is one line of the file.
@@ -40,9 +41,13 @@ type Line struct {
 	Exit int `json:"exit"` // end: the code that the process is about to exit with
 	// Overlap, at a begin: another process of the same instance held the instance's lock, that is, was still alive.
 	Overlap bool `json:"overlap,omitempty"`
+	// Method and Idempotency, at a call: how it was made, and the key that came with it.
+	Method      string `json:"method,omitempty"`
+	Idempotency string `json:"idempotency,omitempty"`
 }
 
-// instance is what attempts of one instance have in common.
+// instance is what attempts of one instance have in common. The run is empty for the run that is judged, and the ID of a
+// child run.
 type instance struct{ run, task, key string }
 
 type attempt struct {
@@ -50,18 +55,38 @@ type attempt struct {
 	number int
 }
 
-func (l *Line) attempt() attempt {
-	return attempt{instance{l.Run, l.Task, l.Key}, l.Attempt}
-}
-
-func (i instance) String() string {
+// name is how an expectation calls the instance.
+func (i instance) name() string {
 	if i.key == "" {
 		return i.task
 	}
 	return i.task + "[" + i.key + "]"
 }
 
-func (a attempt) String() string { return fmt.Sprintf("%s #%d", a.instance, a.number) }
+func (i instance) String() string { return i.name() + i.where() }
+
+func (i instance) where() string {
+	if i.run == "" {
+		return ""
+	}
+	return " of child run " + i.run
+}
+
+func (a attempt) String() string { return fmt.Sprintf("%s #%d%s", a.name(), a.number, a.where()) }
+
+// whole reports whether the line says all that a line of its kind has to say.
+func (l *Line) whole() bool {
+	if l.Run == "" || l.Task == "" || l.Attempt < 1 || l.At == 0 {
+		return false
+	}
+	switch l.Event {
+	case Begin, End:
+		return l.Fence > 0 && l.PID > 0 && l.Method == "" && l.Idempotency == ""
+	case Call:
+		return l.Method != "" && l.Idempotency != ""
+	}
+	return false
+}
 
 // Append adds a line in one write, so that lines of processes that write at the same moment stay whole.
 func Append(path string, l Line) error {
@@ -110,7 +135,7 @@ func parse(r io.Reader) ([]Line, error) {
 		if err := decoder.Decode(&l); err != nil {
 			return nil, fmt.Errorf("read the ledger: line %d, %q: %w", len(lines)+1, in.Text(), err)
 		}
-		if l.Run == "" || l.Task == "" || l.Attempt < 1 || l.Fence < 1 || l.PID < 1 || l.At == 0 || (l.Event != Begin && l.Event != End) {
+		if !l.whole() {
 			return nil, fmt.Errorf("read the ledger: line %d says too little: %q", len(lines)+1, in.Text())
 		}
 		lines = append(lines, l)
