@@ -28,7 +28,7 @@ var functionRules = map[string][]check{
 		calls("length([1, 2])", "2", "length([1])"), calls("length({ a = 1 })", "1", "length({})"), calls("length(\"äbc\")", "3", "length(\"äb\")"),
 	},
 	"Functions: `index`": {
-		calls("index([\"a\", \"b\"], 1)", `"b"`, "index([\"a\", \"b\"], 0)"), calls("index({ k = 7 }, \"k\")", "7", "index({ k = 8 }, \"k\")"),
+		calls("index([\"a\", \"b\"], 1)", `"b"`, "index([\"a\", \"b\"], 0)"), calls("index(tomap({ k = 7 }), \"k\")", "7", "index(tomap({ k = 8 }), \"k\")"),
 		calls("index([\"a\", \"b\"], \"b\")", "1", "index([\"a\", \"b\"], \"a\")"),
 	},
 	"Functions: `convert`": {
