@@ -12,8 +12,14 @@ import (
 
 // onBoth runs a test on this machine and on a real Nomad.
 func onBoth(t *testing.T, test func(t *testing.T, kind string, env ...string)) {
-	t.Run("local", func(t *testing.T) { test(t, "local") })
-	t.Run("nomad", func(t *testing.T) { test(t, "nomad", "NOMAD_ADDR="+cluster.Nomad(t).Address()) })
+	t.Run("local", func(t *testing.T) {
+		t.Parallel()
+		test(t, "local")
+	})
+	t.Run("nomad", func(t *testing.T) {
+		t.Parallel()
+		test(t, "nomad", "NOMAD_ADDR="+cluster.Nomad(t).Address())
+	})
 }
 
 // An output of 10 MB is refused, with the number that is allowed.

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -188,14 +189,26 @@ func (s *siege) check(run *ledger.Run) {
 	}
 }
 
-// length measures a run that nobody kills: the time over which the moments of kills are drawn.
+// lengths holds how long runs of each kind take that nobody kills.
+var lengths = struct {
+	mu   sync.Mutex // guards took, and is held while one is measured
+	took map[string]time.Duration
+}{took: map[string]time.Duration{}}
+
+// length measures a run that nobody kills, once: the time over which the moments of kills are drawn.
 func length(t *testing.T, kind string, env ...string) time.Duration {
 	t.Helper()
+	lengths.mu.Lock()
+	defer lengths.mu.Unlock()
+	if took := lengths.took[kind]; took > 0 {
+		return took
+	}
 	s := newGround(t, env...).siege(kind)
 	begin := time.Now()
 	run := s.play(nil)
 	took := time.Since(begin)
 	s.check(run)
+	lengths.took[kind] = took
 	return took
 }
 
@@ -233,23 +246,28 @@ func besiege(t *testing.T, kind string, lost bool, kills int, what []string, env
 }
 
 func TestALocalRunSurvivesTheKillOfItsProcess(t *testing.T) {
+	t.Parallel()
 	besiege(t, "local", false, 3, []string{driver})
 }
 
 // The children of a killed supervisor are killed by the kernel: their attempts are lost, and appear at most once.
 func TestALocalRunSurvivesTheKillOfItsSupervisor(t *testing.T) {
+	t.Parallel()
 	besiege(t, "local", true, 2, []string{supervisor})
 }
 
 func TestALocalRunSurvivesTheKillOfBoth(t *testing.T) {
+	t.Parallel()
 	besiege(t, "local", true, 2, []string{both})
 }
 
 func TestALocalRunSurvivesKillsOfEveryKind(t *testing.T) {
+	t.Parallel()
 	besiege(t, "local", true, 3, []string{driver, supervisor, both})
 }
 
 func TestANomadRunSurvivesTheKillOfItsProcess(t *testing.T) {
+	t.Parallel()
 	address := cluster.Nomad(t).Address()
 	besiege(t, "nomad", false, 3, []string{driver}, "NOMAD_ADDR="+address)
 }

@@ -94,6 +94,7 @@ func (m *mending) mend(kills int, over time.Duration) *ledger.Run {
 }
 
 func TestARunIsRetriedByProcessesThatAreKilled(t *testing.T) {
+	t.Parallel()
 	onBoth(t, func(t *testing.T, kind string, env ...string) {
 		landed := 0
 		for n := range rounds(t) {

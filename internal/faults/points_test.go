@@ -27,7 +27,7 @@ func (g *ground) eventful() *plan {
 	p.task(spec{name: "late", work: "-for 1h", ends: "failed", tries: 2,
 		other: "timeout = \"300ms\"\nretry {\n  max_attempts = 2\n  delay = \"100ms\"\n}"})
 	p.task(spec{name: "catch", work: "-for 50ms", after: []string{"late"}, other: "trigger_rule = \"one_failed\"\nrecovers = true"})
-	p.task(spec{name: "last", work: "-for " + given + "ms", after: append([]string{"fan", "again", "catch"}, p.workerless("first", 30)...)})
+	p.task(spec{name: "last", work: "-for " + given + "ms", after: append([]string{"fan", "again", "catch"}, p.workerless("first", 30, g.child())...)})
 	p.task(spec{name: "bye", kind: "finally", work: "-for 50ms"})
 	p.expect.After["bye"] = []string{"last"}
 	return p
@@ -116,9 +116,11 @@ func dieAtEveryPoint(t *testing.T, kind string, env ...string) {
 }
 
 func TestALocalRunSurvivesDeathBetweenSaveAndAct(t *testing.T) {
+	t.Parallel()
 	dieAtEveryPoint(t, "local")
 }
 
 func TestANomadRunSurvivesDeathBetweenSaveAndAct(t *testing.T) {
+	t.Parallel()
 	dieAtEveryPoint(t, "nomad", "NOMAD_ADDR="+cluster.Nomad(t).Address())
 }

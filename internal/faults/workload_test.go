@@ -151,14 +151,20 @@ const retries = "retry {\n  max_attempts = 5\n  delay = \"200ms\"\n  on_exit_cod
 // always makes a call be tried again whatever became of it: whoever makes it may be killed again and again.
 const always = "retry {\n  max_attempts = 20\n  delay = \"100ms\"\n  backoff = \"constant\"\n}"
 
-// inner is a workflow to be run by others. It takes some milliseconds, and gives back a number.
-func (g *ground) inner() *plan {
+// child is a workflow to be run by others. It takes some milliseconds, and gives back a number.
+func (g *ground) child() *plan {
 	p := g.newPlan("inner", "ms")
 	p.task(spec{name: "say", work: "-for ${param.ms}ms -output n=5", other: numbered})
+	p.output("n", "task.say.output.n")
+	return p
+}
+
+// tidyChild is a child with a retry and a finally task.
+func (g *ground) tidyChild() *plan {
+	p := g.child()
 	p.task(spec{name: "check", work: "-for 20ms -fail-first 1", after: []string{"say"}, other: retries, tries: 2})
 	p.task(spec{name: "tidy", kind: "finally", work: "-for 20ms"})
 	p.expect.After["tidy"] = []string{"check"}
-	p.output("n", "task.say.output.n")
 	return p
 }
 
@@ -178,11 +184,11 @@ func (g *ground) moody() *plan {
 	return p
 }
 
-// workerless adds tasks that run elsewhere than on a worker, after some task, and returns their names: runs in runs, several
+// workerless adds tasks that run elsewhere than on a worker, after some task, and returns their names: a run in a run, several
 // runs of one task, a run that fails and is made anew, calls that may and may not be repeated, a timer, and an approval that
 // nobody gives. The outputs of all of them can be read.
-func (p *plan) workerless(after string, ms int) []string {
-	first, inner, moody := []string{after}, p.g.inner(), p.g.moody()
+func (p *plan) workerless(after string, ms int, inner *plan) []string {
+	first, moody := []string{after}, p.g.moody()
 	failed := moody.expect
 	failed.Status, failed.Tasks = "failed", map[string]string{"try": "failed"}
 	p.task(spec{name: "nest", after: first, runs: p.g.middle(inner), params: fmt.Sprintf("ms = %d", ms)})
@@ -208,7 +214,7 @@ func (g *ground) thirty() *plan {
 	for i := 2; i <= 7; i++ {
 		p.task(spec{name: fmt.Sprintf("c%d", i), work: fmt.Sprintf("-for %dms", 200+(i*170)%500), after: []string{fmt.Sprintf("c%d", i-1)}})
 	}
-	joined := append([]string{"c7"}, p.workerless("c2", 200)...)
+	joined := append([]string{"c7"}, p.workerless("c2", 200, g.tidyChild())...)
 	for i := 1; i <= 4; i++ {
 		name := fmt.Sprintf("w%d", i)
 		p.task(spec{name: name, work: fmt.Sprintf("-for %dms", 200+i*200), after: []string{"c1"}})

@@ -265,6 +265,26 @@ func TestLinesOfManyWritersStayWhole(t *testing.T) {
 	}
 }
 
+func TestALineThatIsBeingWrittenIsNotThereYet(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger")
+	line := Line{Run: "r", Task: "t", Attempt: 1, Fence: 1, PID: 1, Event: Begin, At: 1}
+	if err := Append(path, line); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cut := range len(whole) {
+		if err := os.WriteFile(path, append(slices.Clone(whole), whole[:cut]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if lines, err := Read(path); err != nil || len(lines) != 1 {
+			t.Errorf("with %d bytes of the next line: %d lines, %v, want 1", cut, len(lines), err)
+		}
+	}
+}
+
 func TestAZombieIsNotAlive(t *testing.T) {
 	if !Alive(os.Getpid()) {
 		t.Error("this process is not alive")

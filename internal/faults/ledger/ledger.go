@@ -116,13 +116,14 @@ func Alive(pid int) bool {
 	return ok && len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
 }
 
-// Read returns the lines in the order in which they were written; a file that is not there is an empty one.
+// Read returns the lines in the order in which they were written; a file that is not there is an empty one. A line without
+// its end is not there yet: of a write that crosses a page, a reader may see the first part.
 func Read(path string) ([]Line, error) {
 	b, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("read the ledger: %w", err)
 	}
-	return parse(bytes.NewReader(b))
+	return parse(bytes.NewReader(b[:bytes.LastIndexByte(b, '\n')+1]))
 }
 
 func parse(r io.Reader) ([]Line, error) {
