@@ -37,6 +37,21 @@ var functionRules = map[string][]check{
 	"Functions: `reverse`": {
 		calls(`reverse("abc")`, `"cba"`, `reverse("ab")`), calls("reverse([1, 2])", "[2,1]", "reverse([2, 1])"),
 	},
+	"Functions: `values`": {
+		calls("values({ b = 1, a = 2 })", "[2,1]", "values({ b = 2, a = 1 })"), calls("values(tomap({ b = 1, a = 2 }))", "[2,1]", "values(tomap({ b = 2, a = 1 }))"),
+		calls("values([3, 1])", "[3,1]", "values([1, 3])"),
+		sees(writes("a", "count = 2")+echo("b", "jsonencode(values(task.a)[*].output.x)", ""), "a[0]: exit 0 x=p; a[1]: exit 0 x=q", "b.args", `["p","q"]`, "x=q", "x=r"),
+	},
+	"Functions: `length`": {
+		calls("length([1, 1])", "2", "length(toset([1, 1]))"), calls("length({ a = 1 })", "1", "length({})"), calls(`length("äb")`, "2", `length("b")`),
+	},
+	"Functions: `index`": {
+		calls(`index(["a", "b"], 1)`, `"b"`, `index(["a", "b"], 0)`), calls(`index(tomap({ a = "x" }), "a")`, `"x"`, `index(tomap({ a = "y" }), "a")`),
+		calls(`index(["a", "b"], "b")`, "1", `index(["a", "b"], "a")`), calls("index([true, false], false)", "1", "index([true, false], true)"),
+	},
+	"Functions: `convert`": {
+		calls("convert([1], list(string))", `["1"]`, "convert([1], list(number))"), calls(`convert("true", bool)`, "true", `convert("true", string)`),
+	},
 	"Functions: `replace`": {
 		calls(`replace("a.b.", ".", "-")`, `"a-b-"`, `regex_replace("a.b.", ".", "-")`), calls(`replace("a1", "/[0-9]/", "-")`, `"a1"`, `regex_replace("a1", "[0-9]", "-")`),
 	},
