@@ -19,21 +19,6 @@ func callsIn(f folder, expr, want, other string) check {
 }
 
 var functionRules = map[string][]check{
-	"Functions: `values`": {
-		calls("values({ b = 1, a = 2 })", "[2,1]", "values({ b = 2, a = 1 })"), calls("values([3, 1])", "[3,1]", "values([1, 3])"),
-		{play: play{flow: writes("a", "count = 2") + echo("b", "join(\"-\", [for t in values(task.a) : t.output.x])", ""), script: "a[0]: exit 0 x=p; a[1]: exit 0 x=q", see: "b.args"},
-			want: "p-q", but: []string{"x=q", "x=r"}},
-	},
-	"Functions: `length`": {
-		calls("length([1, 2])", "2", "length([1])"), calls("length({ a = 1 })", "1", "length({})"), calls("length(\"äbc\")", "3", "length(\"äb\")"),
-	},
-	"Functions: `index`": {
-		calls("index([\"a\", \"b\"], 1)", `"b"`, "index([\"a\", \"b\"], 0)"), calls("index(tomap({ k = 7 }), \"k\")", "7", "index(tomap({ k = 8 }), \"k\")"),
-		calls("index([\"a\", \"b\"], \"b\")", "1", "index([\"a\", \"b\"], \"a\")"),
-	},
-	"Functions: `convert`": {
-		calls("convert([\"5\"], list(number))", "[5]", "convert([\"5\"], list(string))"), calls("convert(2, string)", `"2"`, "convert(2, number)"),
-	},
 	"Functions: `reverse`": {
 		calls(`reverse("abc")`, `"cba"`, `reverse("ab")`), calls("reverse([1, 2])", "[2,1]", "reverse([2, 1])"),
 	},
