@@ -19,6 +19,9 @@ func detailOf(d *hcl.Diagnostic) string {
 	if call, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok && call.CalledFunctionName() != "" {
 		text = strings.Replace(text, `" parameter:`, fmt.Sprintf(`" parameter of %s:`, call.CalledFunctionName()), 1)
 	}
+	if d.Summary == "Call to unknown function" && !strings.Contains(text, "Did you mean") {
+		return text + functionMeant(d)
+	}
 	if d.Summary != "Unsupported attribute" && d.Summary != "Invalid index" || d.Expression == nil || d.EvalContext == nil {
 		return text
 	}
@@ -33,11 +36,36 @@ func detailOf(d *hcl.Diagnostic) string {
 		case len(names) > 0 && len(names) <= 10:
 			text += fmt.Sprintf(" It has %s.", strings.Join(names, ", "))
 		}
+	case at.Type().IsPrimitiveType():
+		text = fmt.Sprintf("It is %s, which has no %s: leave .%s out.", friendlyType(at), missing, missing)
+	case strings.Contains(text, "Did you mean") && at.Type().IsListType():
+		text = fmt.Sprintf("It is %s: write [0].%s for that of the first element, or [*].%s for those of all.", friendlyType(at), missing, missing)
 	case strings.Contains(text, "Did you mean"):
 	case at.Type().IsListType() || at.Type().IsTupleType():
 		text += fmt.Sprintf(" It is %s: pick an element by its position, such as [0], or walk it with a for expression.", friendlyType(at))
 	}
 	return text
+}
+
+// functionMeant finds the function of whose name too much or too little was written.
+func functionMeant(d *hcl.Diagnostic) string {
+	call, ok := d.Expression.(*hclsyntax.FunctionCallExpr)
+	if !ok {
+		return ""
+	}
+	meant := ""
+	for ctx := d.EvalContext; ctx != nil; ctx = ctx.Parent() {
+		for name := range ctx.Functions {
+			longer := strings.HasPrefix(call.Name, name) || strings.HasPrefix(name, call.Name)
+			if longer && len(name) >= 3 && len(call.Name) >= 3 && (len(name) > len(meant) || len(name) == len(meant) && name < meant) {
+				meant = name
+			}
+		}
+	}
+	if meant != "" {
+		return fmt.Sprintf(" Did you mean %q?", meant)
+	}
+	return " The language reference lists those that there are under Functions."
 }
 
 // missingStep follows a reference to the step that fails, and gives the value there and the name that it does not have.

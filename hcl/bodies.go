@@ -81,13 +81,13 @@ var bodySpecs = []*bodySpec{
 			{name: "on_timeout", kind: kindWord(workflow.OnTimeoutReject, workflow.OnTimeoutApprove)},
 		},
 		outputs: "The outputs of an approval are its inputs, and by and comment. Write input \"name\" { … } in the approval.",
-		refused: withoutAttempts(whyNotAgain+"what somebody rejected stays rejected.", "Write timeout in the approval block."),
+		refused: withoutAttempts(whyNotAgain+"what somebody rejected stays rejected. Leave it out.", "Write timeout in the approval block."),
 	},
 	{
 		kind: workflow.BodyWait, words: waitWords,
 		parts:   []part{{name: "duration", kind: kindDuration}, {name: "until", kind: kindMoment}},
 		outputs: "A wait has no outputs.",
-		refused: withoutAttempts(whyNotAgain+"a wait does not fail.", "A wait ends by itself. Write duration or until in the wait block."),
+		refused: withoutAttempts(whyNotAgain+"a wait does not fail. Leave it out.", "A wait ends by itself. Write duration or until in the wait block."),
 	},
 	{
 		kind: workflow.BodyHTTP, words: httpWords,
@@ -108,7 +108,7 @@ var bodySpecs = []*bodySpec{
 var joinSpec = &bodySpec{
 	kind:    workflow.BodyJoin,
 	outputs: "so nothing can write its outputs",
-	refused: withoutAttempts("It has no body that could fail.", "It has no body that could take long. Bound the tasks it joins."),
+	refused: withoutAttempts("It has no body that could fail. Leave it out.", "It has no body that could take long. Bound the tasks it joins."),
 }
 
 // placementNames are the fields that say where a job runs: those that a workflow may write for all its tasks.
@@ -252,7 +252,7 @@ func (d *decoder) beside(t *task) {
 			d.errorf(block.TypeRange, "No program to write it", "task %s has no body, %s. Give it a driver, or leave the outputs out.", t.name, t.spec.outputs)
 			return
 		case t.spec.outputs != "":
-			d.errorf(block.TypeRange, "No output block here", "task %s cannot declare outputs. %s", t.name, t.spec.outputs)
+			d.errorf(block.TypeRange, "No output block here", "task %s cannot declare outputs: leave the block out. %s", t.name, t.spec.outputs)
 		}
 	}
 	if t.spec == joinSpec && t.fanned() {

@@ -20,7 +20,7 @@ import (
 // The kinds here are those of the attributes of bodies. As everywhere, their errors never hold a value.
 
 // kindTexts takes a list of text.
-var kindTexts = typed(cty.List(cty.String), "a list of text", func(v cty.Value) (cty.Value, error) {
+var kindTexts = typed(cty.List(cty.String), `a list of text such as ["a", "b"]`, func(v cty.Value) (cty.Value, error) {
 	for it := v.ElementIterator(); it.Next(); {
 		if _, e := it.Element(); e.IsNull() {
 			return v, errNull
@@ -39,12 +39,19 @@ var kindJobName = typed(cty.String, "the ID of a job", func(v cty.Value) (cty.Va
 
 // kindSized takes text of a limited size.
 func kindSized(limit int) kind {
-	return typed(cty.String, "text", func(v cty.Value) (cty.Value, error) {
+	sized := typed(cty.String, "text", func(v cty.Value) (cty.Value, error) {
 		if n := len(v.AsString()); n > limit {
 			return v, fmt.Errorf("has %d bytes, at most %d are allowed. Put large data where it can be read, and pass its name", n, limit)
 		}
 		return v, nil
 	})
+	return kind{func(v cty.Value) (cty.Value, error) {
+		out, err := sized.convert(v)
+		if ty := v.Type(); err != nil && ty != cty.DynamicPseudoType && !ty.IsPrimitiveType() {
+			err = fmt.Errorf("%w. Write jsonencode(…) around it", err)
+		}
+		return out, err
+	}}
 }
 
 // kindNames takes values by name, of text only or of anything.
@@ -127,7 +134,7 @@ var kindHeaders = kind{func(v cty.Value) (cty.Value, error) {
 		case name == "" || strings.ContainsFunc(name, func(r rune) bool { return !headerRune(r) }):
 			return v, fmt.Errorf("has the header %q, and a name of a header is letters, digits and hyphens", shorten(name))
 		case strings.EqualFold(name, "Idempotency-Key"):
-			return v, errors.New("has the header Idempotency-Key, which Cairn sends itself: the ID of the attempt")
+			return v, errors.New("has the header Idempotency-Key, which Cairn sends itself: the ID of the attempt. Leave it out")
 		case strings.EqualFold(name, "Host") || strings.EqualFold(name, "Content-Length"):
 			return v, fmt.Errorf("has the header %s, which follows from url and body. Leave it out", name)
 		case strings.ContainsFunc(value, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }):

@@ -4,6 +4,7 @@
 package hcl
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -86,6 +87,19 @@ var boundedIndentFunc = bounded(stdlib.IndentFunc, func(args []cty.Value) error 
 	n, _ := args[0].Unmark()
 	if n.IsKnown() && !n.IsNull() && n.Type() == cty.Number && n.GreaterThan(cty.NumberIntVal(maxIndent)).True() {
 		return fmt.Errorf("at most %d spaces", maxIndent)
+	}
+	return nil
+})
+
+// jsonDecodeFunc says of text that is no JSON what is wrong with it. Its namesake says "EOF".
+var jsonDecodeFunc = bounded(boundedDecode(stdlib.JSONDecodeFunc), func(args []cty.Value) error {
+	s, _ := args[0].Unmark()
+	if !s.IsKnown() || s.IsNull() || s.Type() != cty.String {
+		return nil
+	}
+	var raw json.RawMessage
+	if err := json.Unmarshal([]byte(s.AsString()), &raw); err != nil {
+		return fmt.Errorf("the text is no JSON: %w", err)
 	}
 	return nil
 })

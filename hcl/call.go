@@ -59,12 +59,6 @@ func (d *decoder) decodeCall(t *task) {
 	if attr := body.Attributes["version"]; attr != nil {
 		if v, ok := d.constant(body, "version", kindText); ok {
 			c.version, c.versionAt = v.AsString(), attr.Expr.Range()
-			digits, prefixed := strings.CutPrefix(c.version, hashPrefix)
-			_, err := hex.DecodeString(digits[:len(digits)&^1])
-			if !prefixed || len(digits) < minVersionChars || len(digits) > 64 || err != nil || strings.ToLower(digits) != digits {
-				d.errorf(c.versionAt, "Not a version", "`run_workflow.version` of task %s must be the beginning of a hash: sha256: and at least %d of its digits.", t.name, minVersionChars)
-				c.version = ""
-			}
 		}
 	}
 }
@@ -91,7 +85,7 @@ func (b *bundle) connectTask(from *module, t *task, f *findings) {
 		own := b.entry(c.source)
 		if at = c.sourceAt; len(own) == 0 {
 			f.errorf(at, "No such file", "There is no workflow at %s in the workflow's folder: neither a file, nor a folder with %s files.%s",
-				c.source, extension, f.suggest(c.source, b.names))
+				c.source, extension, f.near(c.source, b.names))
 			return
 		}
 		m = b.module(own, f)
@@ -111,11 +105,11 @@ func (b *bundle) connectTask(from *module, t *task, f *findings) {
 		f.errorf(at, "Several workflows", "The files at %s declare several workflows: %s. Write name beside source.", c.source, either(names...))
 		return
 	case m.flow(c.name) == nil && c.source != "":
-		f.errorf(c.nameAt, "Unknown workflow", "The files at %s declare no workflow %s, only %s.%s", c.source, c.name, either(names...), f.suggest(c.name, names))
+		f.errorf(c.nameAt, "Unknown workflow", "The files at %s declare no workflow %s, only %s.%s", c.source, c.name, either(names...), f.near(c.name, names))
 		return
 	case m.flow(c.name) == nil:
 		f.errorf(c.nameAt, "Unknown workflow", "No workflow %s is declared in these files, only %s.%s Workflows that are registered are resolved by a server; here, source = \"…\" names the file or folder that declares it.",
-			c.name, either(names...), f.suggest(c.name, names))
+			c.name, either(names...), f.near(c.name, names))
 		return
 	}
 	c.broken, c.flow = false, m.flow(c.name)
@@ -131,12 +125,7 @@ func (c *checker) call(t *task) {
 		return
 	}
 	child := t.call.flow
-	if t.call.version != "" {
-		if actual := child.hash(); !strings.HasPrefix(actual, t.call.version) {
-			c.errorf(t.call.versionAt, "Another version", "Workflow %s has the version %s, and task %s wants %s. Write the beginning of the new one, or leave version out.",
-				child.name, actual, t.name, t.call.version)
-		}
-	}
+	c.version(t)
 	given, whole, ok := c.givenParams(t)
 	if !ok {
 		return
@@ -152,8 +141,8 @@ func (c *checker) call(t *task) {
 			continue
 		}
 		if v, _ := g.value.UnmarkDeep(); v != cty.NilVal {
-			if err := p.fits(v); err != nil {
-				c.errorf(g.at, "Invalid param", "param %s of workflow %s %s", p.name, child.name, sentence(hide(err, p.sensitive || g.value.ContainsMarked())))
+			if _, err := p.take(v, p.sensitive || g.value.ContainsMarked()); err != nil {
+				c.errorf(g.at, "Invalid param", "param %s of workflow %s %s", p.name, child.name, sentence(err))
 			}
 		}
 	}
@@ -165,6 +154,25 @@ func (c *checker) call(t *task) {
 			c.errorf(t.content.TypeRange, "Missing param", "param %s of workflow %s is required and not given. Write params = { %s = … } in run_workflow of task %s.",
 				p.name, child.name, p.name, t.name)
 		}
+	}
+}
+
+// version checks that the child is the one that its caller has seen.
+func (c *checker) version(t *task) {
+	if t.call.versionAt == (hcl.Range{}) {
+		return
+	}
+	child, want := t.call.flow, t.call.version
+	actual := child.hash()
+	digits, prefixed := strings.CutPrefix(want, hashPrefix)
+	_, err := hex.DecodeString(digits[:len(digits)&^1])
+	switch {
+	case !prefixed || len(digits) < minVersionChars || len(digits) > 64 || err != nil || strings.ToLower(digits) != digits:
+		c.errorf(t.call.versionAt, "Not a version", "`run_workflow.version` of task %s must be the beginning of a hash: sha256: and at least %d of its digits. Workflow %s has the version %s.",
+			t.name, minVersionChars, child.name, actual)
+	case !strings.HasPrefix(actual, want):
+		c.errorf(t.call.versionAt, "Another version", "Workflow %s has the version %s, and task %s wants %s. Write the beginning of the new one, or leave version out.",
+			child.name, actual, t.name, want)
 	}
 }
 

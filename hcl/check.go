@@ -4,7 +4,6 @@
 package hcl
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -139,10 +138,7 @@ func (c *checker) param(p *param) {
 	if !ok {
 		return
 	}
-	if err := p.fits(v); err != nil {
-		if p.sensitive || p.fallback.secret {
-			err = errHidden
-		}
+	if _, err := p.take(v, p.sensitive || p.fallback.secret); err != nil {
 		c.wrong(p.fallback, err)
 	}
 }
@@ -315,8 +311,7 @@ func (c *checker) output(o *output) *workflow.Value {
 	}
 	v, err := convert.Convert(v, o.ty)
 	if err != nil {
-		err = hide(fmt.Errorf("must be %s: %w", wantType(o.ty), inPath(err)), o.sensitive || o.fallback.secret)
-		c.wrong(o.fallback, err)
+		c.wrong(o.fallback, unfit(o.ty, err, o.sensitive || o.fallback.secret))
 		return nil
 	}
 	if !v.IsWhollyKnown() {

@@ -225,7 +225,7 @@ func (d *decoder) decodeConcurrency(b *hclsyntax.Block) {
 	}
 	d.flow.concurrency = &workflow.Concurrency{MaxRuns: 1, OnLimit: workflow.OnLimitQueue}
 	if b.Body.Attributes["max_runs"] == nil {
-		d.errorf(b.TypeRange, "Missing argument", "Concurrency needs max_runs: how many runs of workflow %s may go at the same time.", d.flow.name)
+		d.errorf(b.TypeRange, "Missing argument", "Concurrency needs max_runs: how many runs of workflow %s may go at the same time. Write max_runs = 1 for one after the other.", d.flow.name)
 	}
 	if v, ok := d.constant(b.Body, "max_runs", kindWhole(1, workflow.MaxInstances)); ok {
 		d.flow.concurrency.MaxRuns, _ = whole(v)

@@ -68,12 +68,33 @@ type findings struct {
 // maxCompared is when suggestions stop: a few seconds of search.
 const maxCompared = 1_000_000
 
-// suggest is didYouMean within the bounds of maxCompared.
-func (f *findings) suggest(name string, names []string) string {
+// near is didYouMean within the bounds of maxCompared.
+func (f *findings) near(name string, names []string) string {
 	if f.compared += len(names); f.compared > maxCompared {
 		return ""
 	}
 	return didYouMean(name, names)
+}
+
+// suggest says which name is probably meant instead of one that is not there; where none is near, which there are.
+func (f *findings) suggest(name string, names []string) string {
+	if hint := f.near(name, names); hint != "" {
+		return hint
+	}
+	return thereAre(names)
+}
+
+// thereAre lists names, if they are few.
+func thereAre(names []string) string {
+	const few = 10
+	switch n := len(names); {
+	case n == 0 || n > few:
+		return ""
+	case n == 1:
+		return fmt.Sprintf(" There is only %s.", names[0])
+	default:
+		return fmt.Sprintf(" There are %s and %s.", strings.Join(names[:n-1], ", "), names[n-1])
+	}
 }
 
 func (f *findings) errorf(at hcl.Range, summary, format string, args ...any) {

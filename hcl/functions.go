@@ -44,7 +44,7 @@ func functions() map[string]function.Function {
 		// encodings and hashes
 		"base64sha256": hashFunc(func(s string) []byte { h := sha256.Sum256([]byte(s)); return h[:] }),
 		"base64sha512": hashFunc(func(s string) []byte { h := sha512.Sum512([]byte(s)); return h[:] }),
-		"jsondecode":   boundedDecode(all["jsondecode"]), "yamldecode": boundedDecode(all["yamldecode"]), "urldecode": urlDecodeFunc,
+		"jsondecode":   jsonDecodeFunc, "yamldecode": boundedDecode(all["yamldecode"]), "urldecode": urlDecodeFunc,
 		// sensitive values
 		"issensitive": isSensitiveFunc, "nonsensitive": nonsensitiveFunc, "sensitive": sensitiveFunc,
 		// time
@@ -64,6 +64,7 @@ const aTime = "2026-01-31T02:00:00Z"
 const (
 	whyClock  = "it would give another value each time. Use run.started_at or run.scheduled_at"
 	whyRandom = "it would give another value each time. Use run.id, or a hash of it"
+	whySalt   = "it would give another value each time. Use sha256(…), or compute it inside the task"
 	whyFiles  = "which files there are may change unseen. Name each of them with file(…)"
 	whyPaths  = "paths of this machine mean nothing on the worker. Compute it inside the task"
 	whyLatin  = "all text here is UTF-8. Convert it inside the task"
@@ -72,7 +73,7 @@ const (
 
 // refusedFunctions are names that people know from elsewhere, and why they are missing here.
 var refusedFunctions = map[string]string{
-	"bcrypt": whyRandom, "uuid": whyRandom, "uuidv4": whyRandom, "timestamp": whyClock, "plantimestamp": whyClock,
+	"bcrypt": whySalt, "uuid": whyRandom, "uuidv4": whyRandom, "timestamp": whyClock, "plantimestamp": whyClock,
 	"fileset": whyFiles, "abspath": whyPaths, "pathexpand": whyPaths, "textencodebase64": whyLatin, "textdecodebase64": whyLatin,
 	"list": whyOld, "map": whyOld,
 	"base64gzip":      "compressed bytes differ between versions of the compressor. Compress inside the task",

@@ -58,7 +58,7 @@ func (c *checker) jobVariables(t *task, s *site, vars map[string]cty.Value, whol
 			ok = false
 		} else if v := declared[name]; v != nil && v.want != cty.NilType {
 			if _, err := convert.Convert(vars[name], v.want); err != nil {
-				err = hide(fmt.Errorf("must be %s: %w", wantType(v.want), inPath(err)), c.flow.readsSecret(s.refs, c.scope))
+				err = unfit(v.want, err, c.flow.readsSecret(s.refs, c.scope))
 				c.errorf(keyRange(s, name), "Wrong variable", "The variable %s of the job file %s", name, sentence(err))
 				ok = false
 			}

@@ -82,7 +82,7 @@ var kindBool = typed(cty.Bool, "true or false", nil)
 
 var kindText = typed(cty.String, "text", nil)
 
-var kindTextMap = typed(cty.Map(cty.String), "a map of text", func(v cty.Value) (cty.Value, error) {
+var kindTextMap = typed(cty.Map(cty.String), `a map of text such as { team = "data" }`, func(v cty.Value) (cty.Value, error) {
 	for it := v.ElementIterator(); it.Next(); {
 		if _, e := it.Element(); e.IsNull() {
 			return v, errNull
@@ -224,7 +224,7 @@ func kindForEach(listed bool) kind {
 		case listed && (ty.IsListType() || ty.IsTupleType() || ty.IsSetType()):
 			return v, nil
 		case listed:
-			return v, fmt.Errorf("must be a list, because the task writes `key`; the keys of a map and the strings of a set are keys already. It is %s", friendlyType(v))
+			return v, fmt.Errorf("must be a list, because the task writes `key`; the keys of a map and the strings of a set are keys already. It is %s: leave `key` out", friendlyType(v))
 		case ty.IsMapType() || ty.IsObjectType():
 			return v, keysFit(v)
 		case ty.IsSetType() && (ty.ElementType() == cty.String || ty.ElementType() == cty.DynamicPseudoType):

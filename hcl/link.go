@@ -104,7 +104,7 @@ func (fl *flow) linkJob(t *task, f *findings) {
 	file, ok := b.files[t.jobFile]
 	at := t.content.Body.Attributes["source"].Expr.Range()
 	if !ok {
-		f.errorf(at, "No such file", "There is no file %s in the workflow's folder.%s", t.jobFile, f.suggest(t.jobFile, b.names))
+		f.errorf(at, "No such file", "There is no file %s in the workflow's folder.%s", t.jobFile, f.near(t.jobFile, b.names))
 		return
 	}
 	if bad, not := notText(file); not {

@@ -201,7 +201,7 @@ func (s *settling) settle(p *param) (cty.Value, error) {
 	case g.JSON != nil:
 		v, err := toCty(g.JSON, cty.DynamicPseudoType)
 		if err != nil {
-			return cty.NilVal, hide(err, secret)
+			return cty.NilVal, hide(p.ty, err, secret)
 		}
 		return p.take(v, secret)
 	case p.ty == cty.String:
@@ -213,9 +213,9 @@ func (s *settling) settle(p *param) (cty.Value, error) {
 			return p.take(cty.StringVal(g.Text), secret)
 		}
 		if (p.ty == cty.Number || p.ty == cty.Bool) && hclsyntax.ValidIdentifier(g.Text) { // quotes would not help
-			return cty.NilVal, hide(fmt.Errorf("must be %s, not %s", wantType(p.ty), shorten(g.Text)), secret)
+			return cty.NilVal, hide(p.ty, fmt.Errorf("must be %s, not %s", wantType(p.ty), shorten(g.Text)), secret)
 		}
-		return cty.NilVal, hide(fmt.Errorf("must be %s, and the text given is no such value: %w", wantType(p.ty), err), secret)
+		return cty.NilVal, hide(p.ty, fmt.Errorf("must be %s, and the text given is no such value: %w", wantType(p.ty), err), secret)
 	}
 	return p.take(v, secret)
 }
@@ -280,7 +280,7 @@ func wantType(ty cty.Type) string {
 	return typeexpr.TypeString(safeType(ty))
 }
 
-// take converts a value to the param's type. The error shows nothing of a value that is secret.
+// take converts a value, known or not, to the param's type. The error shows nothing of a value that is secret.
 func (p *param) take(v cty.Value, secret bool) (cty.Value, error) {
 	if v.IsKnown() && v.IsNull() {
 		if !p.nullable {
@@ -293,15 +293,9 @@ func (p *param) take(v cty.Value, secret bool) (cty.Value, error) {
 	}
 	conv, err := convert.Convert(v, p.ty)
 	if err != nil {
-		return cty.NilVal, hide(fmt.Errorf("must be %s: %w", wantType(p.ty), inPath(err)), secret)
+		return cty.NilVal, unfit(p.ty, err, secret)
 	}
 	return conv, nil
-}
-
-// fits reports what keeps a value, known or not, from being the param's default.
-func (p *param) fits(v cty.Value) error {
-	_, err := p.take(v, p.sensitive)
-	return err
 }
 
 // validate evaluates the validations of a param with every param settled.

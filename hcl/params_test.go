@@ -133,10 +133,10 @@ func TestParamsAreRefusedAtTheirBlocks(t *testing.T) {
 		{"null as text of a string param", map[string]Given{"day": {Text: "null"}}, "not null."},
 		{"a wrong attribute type", map[string]Given{"options": {Text: `{ retries = "x" }`}}, `param options must be object({retries=number,tags=list(string)}): at .retries a number is required.`},
 		{"a sensitive value that is refused", map[string]Given{"token": {Text: "hunter2"}}, "param token: the value is not allowed (see test.hcl:54)."},
-		{"a sensitive value of another type", map[string]Given{"pin": {Text: `"hunter2"`}}, "param pin is not valid; because it is sensitive, it is not shown here."},
-		{"a sensitive word", map[string]Given{"pin": {Text: "hunter2"}}, "param pin is not valid; because it is sensitive, it is not shown here."},
-		{"a sensitive expression that is broken", map[string]Given{"pin": {Text: `hunter2 +`}}, "param pin is not valid; because it is sensitive, it is not shown here."},
-		{"a sensitive JSON value that is broken", map[string]Given{"pin": {JSON: json.RawMessage(`"hunter2`)}}, "param pin is not valid; because it is sensitive, it is not shown here."},
+		{"a sensitive value of another type", map[string]Given{"pin": {Text: `"hunter2"`}}, "param pin must be a number, which it is not; because it is sensitive, it is not shown here."},
+		{"a sensitive word", map[string]Given{"pin": {Text: "hunter2"}}, "param pin must be a number, which it is not; because it is sensitive, it is not shown here."},
+		{"a sensitive expression that is broken", map[string]Given{"pin": {Text: `hunter2 +`}}, "param pin must be a number, which it is not; because it is sensitive, it is not shown here."},
+		{"a sensitive JSON value that is broken", map[string]Given{"pin": {JSON: json.RawMessage(`"hunter2`)}}, "param pin must be a number, which it is not; because it is sensitive, it is not shown here."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, diags := settle(t, paramsSource, c.given)

@@ -126,7 +126,11 @@ func (r *resolver) member(t hcl.Traversal, what string, known []string) (string,
 	if in, ok := strings.CutPrefix(what, "name in "); ok {
 		r.errorf(t.SourceRange(), "Unknown "+what, "%s has no %s.%s", in, name, r.suggest(name, known))
 	} else {
-		r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, r.suggest(name, known))
+		hint := r.suggest(name, known)
+		if form := map[string]string{"param": "param %q { … } in the workflow", "local": "%s = … in locals { … }"}[what]; r.near(name, known) == "" && form != "" {
+			hint += fmt.Sprintf(" To have it, write "+form+".", name)
+		}
+		r.errorf(t.SourceRange(), "Unknown "+what, "There is no %s %s.%s", what, name, hint)
 	}
 	return "", false
 }
@@ -385,7 +389,7 @@ func (r *resolver) outputStep(target *task, t hcl.Traversal, i int, out *refs) {
 	for i, o := range target.outputs {
 		names[i] = o.name
 	}
-	hint := r.suggest(name, names)
+	hint := r.near(name, names)
 	if hint == "" {
 		hint = howToDeclare(target, name)
 	}

@@ -190,7 +190,7 @@ func (f *findings) word(name string, at hcl.Range, w *words, foreign func(string
 		f.errorf(at, "Not supported yet", "%s is part of the language but not supported yet. %s", name, planned[name])
 	case foreign != nil && foreign(name):
 	default:
-		f.errorf(at, "Unknown name", "%s is nothing that can be written %s.%s", name, w.where, didYouMean(name, slices.Concat(w.attrs, w.blocks)))
+		f.errorf(at, "Unknown name", "%s is nothing that can be written %s.%s", name, w.where, f.suggest(name, slices.Concat(w.attrs, w.blocks)))
 	}
 }
 

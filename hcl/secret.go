@@ -6,6 +6,7 @@ package hcl
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
@@ -17,12 +18,20 @@ import (
 
 var errHidden = errors.New("is not valid; because it is sensitive, it is not shown here")
 
-// hide replaces an error that may quote a sensitive value.
-func hide(err error, secret bool) error {
-	if secret {
+// hide replaces an error about a value that is to be of a type, where it may quote a sensitive value.
+func hide(ty cty.Type, err error, secret bool) error {
+	switch {
+	case !secret:
+		return err
+	case ty == cty.DynamicPseudoType:
 		return errHidden
 	}
-	return err
+	return fmt.Errorf("must be %s, which it is not; because it is sensitive, it is not shown here", wantType(ty))
+}
+
+// unfit says that a value does not convert to a type, and why, unless that could quote a sensitive value.
+func unfit(ty cty.Type, err error, secret bool) error {
+	return hide(ty, fmt.Errorf("must be %s: %w", wantType(ty), inPath(err)), secret)
 }
 
 // readsSecret reports whether an expression may read a sensitive value, through locals too: one declared so, or, where a

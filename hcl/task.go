@@ -4,9 +4,11 @@
 package hcl
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -223,7 +225,7 @@ func (d *decoder) decodeFanOut(t *task) {
 	}
 	for _, name := range []string{"max_parallel", "min_success"} {
 		if attr := own.Attributes[name]; attr != nil && !t.fanned() {
-			d.errorf(attr.NameRange, "Not a fan-out", "%s is about the instances of a task, and task %s has neither for_each nor count.", name, t.name)
+			d.errorf(attr.NameRange, "Not a fan-out", "%s is about the instances of a task, and task %s has neither for_each nor count. Write one of them, or leave %s out.", name, t.name, name)
 		}
 	}
 }
@@ -283,6 +285,9 @@ func (d *decoder) decodeOutput(o *output, of string) {
 	}
 }
 
+// typeWords are the words that types begin with.
+var typeWords = []string{"string", "number", "bool", "any", "list", "set", "map", "object", "tuple"}
+
 // typeConstraint reads a type such as list(string). One that cannot be read is any.
 func (d *decoder) typeConstraint(attr *hclsyntax.Attribute) (cty.Type, *typeexpr.Defaults) {
 	if v, diags := attr.Expr.Value(nil); !diags.HasErrors() && v.Type() == cty.String && v.IsKnown() && !v.IsNull() {
@@ -290,6 +295,12 @@ func (d *decoder) typeConstraint(attr *hclsyntax.Attribute) (cty.Type, *typeexpr
 		return cty.DynamicPseudoType, nil
 	}
 	ty, defaults, diags := typeexpr.TypeConstraintWithDefaults(attr.Expr)
+	for _, diag := range diags {
+		if _, keyword, ok := strings.Cut(diag.Detail, "eyword \""); ok {
+			keyword, _, _ = strings.Cut(keyword, "\"")
+			diag.Detail += cmp.Or(didYouMean(keyword, typeWords), " Types are string, number, bool, any, list(…), set(…), map(…), tuple([…]) and object({ … }).")
+		}
+	}
 	d.add(diags)
 	if diags.HasErrors() {
 		return cty.DynamicPseudoType, nil

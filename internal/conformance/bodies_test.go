@@ -170,7 +170,7 @@ var besideTable = map[string][]check{
 	"bodies: `output`": {
 		beside("output", "output \"n\" {}", "job dispatch run_workflow approval wait http join"),
 		{with: refusal(bare("a", approvalBody, "output \"n\" {}")), without: refusal(bare("a", inlineBody, "output \"n\" {}")),
-			want: "invalid: No output block here: task a cannot declare outputs. The outputs of an approval are its inputs, and by and comment. Write input \"name\" { … } in the approval."},
+			want: "invalid: No output block here: task a cannot declare outputs: leave the block out. The outputs of an approval are its inputs, and by and comment. Write input \"name\" { … } in the approval."},
 	},
 	"bodies: `timeout`, `deadline`": {
 		beside("timeout", "timeout = \"1m\"", withoutAttempts), beside("deadline", "deadline = \"1m\"", withoutAttempts),
@@ -240,6 +240,6 @@ var ownedFields = map[string][]check{
 		owned("update", "update {\n max_parallel = 1\n}", "Batch work needs no update strategy; leave it out.", "inline", "group"),
 		owned("migrate", "migrate {\n max_parallel = 1\n}", "Batch work needs no migrate strategy; leave it out.", "inline", "group")...),
 	"inline task: `periodic`": owned("periodic", "periodic {\n cron = \"@daily\"\n}",
-		"A workflow is started by its schedule, which is not supported yet.", "inline", "group"),
-	"inline task: `parameterized`": owned("parameterized", "parameterized {}", "A workflow takes its input from param blocks.", "inline", "group"),
+		"A workflow is started by its schedule, which is not supported yet: leave it out, and start the workflow from cron.", "inline", "group"),
+	"inline task: `parameterized`": owned("parameterized", "parameterized {}", "A workflow takes its input from param blocks: leave it out, and write param in the workflow.", "inline", "group"),
 }

@@ -51,7 +51,7 @@ var childTable = map[string][]check{
 	"run_workflow: `version`": {
 		{with: versioned("sha256:00000000"), without: versioned("HASH"), want: "invalid: Another version: Workflow k has the version HASH, and task a wants sha256:00000000. Write the beginning of the new one, or leave version out."},
 		{with: versioned("sha256:0000"), without: versioned("HASH"),
-			want: "invalid: Not a version: `run_workflow.version` of task a must be the beginning of a hash: sha256: and at least 8 of its digits."},
+			want: "invalid: Not a version: `run_workflow.version` of task a must be the beginning of a hash: sha256: and at least 8 of its digits. Workflow k has the version HASH."},
 	},
 	"run_workflow: outputs": {
 		{play: also(play{flow: bare("a", childBody, "") + echo("b", "jsonencode(task.a.output.n)", ""), script: "a: exit 0 n={\"x\":1}", see: "a.out.n b.args"}, kid), want: `{"x":1} {"x":1}`, but: []string{`{"x":1}`, "7"}},
@@ -60,9 +60,9 @@ var childTable = map[string][]check{
 	},
 	"run_workflow: checked": {
 		{play: starting("name = \"k\"", "", kidOf("task \"y\" {\n depends_on = [task.z]\n}")), but: []string{"task.z", "task.x"},
-			want: "invalid: Unknown task: There is no task z in workflow k."},
+			want: "invalid: Unknown task: There is no task z in workflow k. There are x and y."},
 		{play: starting("name = \"k\"\nparams = { m = 5 }", "", kidOf("param \"n\" {\n default = 1\n}")), but: []string{"m = 5", "n = 5"},
-			want: "invalid: Unknown param: workflow k has no param m."},
+			want: "invalid: Unknown param: workflow k has no param m. There is only n."},
 		{play: starting("name = \"k\"", "", kidOf(kidParam)), but: []string{"name = \"k\"", "name = \"k\"\nparams = { n = 5 }"},
 			want: "invalid: Missing param: param n of workflow k is required and not given. Write params = { n = … } in run_workflow of task a."},
 		{play: starting("name = \"k\"\nparams = { n = \"many\" }", "", kidOf(kidParam)), but: []string{"\"many\"", "5"},
@@ -139,7 +139,7 @@ func also(p play, text string) play {
 func versioned(version string) func() string {
 	return func() string {
 		try := func(version string) string {
-			p := starting("name = \"k\"\nversion = \""+version+"\"", "", kid)
+			p := withFile(starting("source = \"k.hcl\"\nversion = \""+version+"\"", "", ""), "k.hcl\n"+kid)
 			if _, _, _, problem := p.compile(); problem != "" {
 				return problem
 			}

@@ -206,7 +206,7 @@ var jobTable = map[string][]check{
 	},
 	"job: variables": {
 		{play: jobbed(jobWith(variableV, batch, "", "var.v"), "vars = { v = 1, w = 2 }", ""), but: []string{", w = 2", ""},
-			want: "invalid: Unknown variable: The job file j.nomad.hcl declares no variable w."},
+			want: "invalid: Unknown variable: The job file j.nomad.hcl declares no variable w. There is only v."},
 		{play: jobbed(jobWith(variableV, batch, "", "var.v"), "# vars = { v = 1 }", ""), but: []string{"# vars", "vars"},
 			want: "invalid: Missing variable: The job file j.nomad.hcl needs a value for its variable v: write vars = { v = … } in job of task a."},
 		{play: jobbed(jobWith(variableV, batch, "", "var.v"), "vars = { v = \"many\" }", ""), but: []string{"\"many\"", "1"},

@@ -128,7 +128,7 @@ var httpTable = map[string][]check{
 	},
 	"http: `headers`": {
 		ask("header", okay+"\nheaders = { X-Day = \"today\" }", "today", okay),
-		wrong("url = \"https://h\"\nheaders = { Idempotency-Key = \"x\" }", "Wrong value: `http.headers` of task a has the header Idempotency-Key, which Cairn sends itself: the ID of the attempt.", "Idempotency-Key", "X-Key"),
+		wrong("url = \"https://h\"\nheaders = { Idempotency-Key = \"x\" }", "Wrong value: `http.headers` of task a has the header Idempotency-Key, which Cairn sends itself: the ID of the attempt. Leave it out.", "Idempotency-Key", "X-Key"),
 		wrong("url = \"https://h\"\nheaders = { host = \"x\" }", "Wrong value: `http.headers` of task a has the header host, which follows from url and body. Leave it out.", "host", "X-Host"),
 		wrong("url = \"https://h\"\nheaders = { Content-Length = \"1\" }", "Wrong value: `http.headers` of task a has the header Content-Length, which follows from url and body. Leave it out.", "Content-Length", "Content-Type"),
 	},

@@ -16,7 +16,7 @@ var approvalTable = map[string][]check{
 			want: "waiting task a waits for ann or bob; eve may not decide it / task a waits for ann or bob; eve may not decide it", but: []string{"bob", "eve"}},
 		{play: play{flow: asking("", "").flow, do: []string{"2s: approve a by=eve"}, see: "a a.out.by"}, want: `succeeded "eve"`, but: []string{"approval {", "approval {\napprovers = [\"ann\"]"}},
 		{play: play{flow: asking("approvers = \"ann\"", "").flow, see: "a"}, but: []string{"\"ann\"", "[\"ann\"]"},
-			want: "invalid: Wrong value: `approval.approvers` of task a must be a list of text, not text."},
+			want: "invalid: Wrong value: `approval.approvers` of task a must be a list of text such as [\"a\", \"b\"], not text."},
 	},
 	"approval: `timeout`": {
 		{play: play{flow: asking("timeout = \"5s\"", "").flow, see: "a a.ended a.reason"}, want: "failed 5s nobody decided within 5s", but: []string{"5s", "6s"}},

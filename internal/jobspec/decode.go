@@ -127,7 +127,7 @@ func (d *decoder) single(blocks []*instance, f *field) *instance {
 	}
 	if len(blocks) > 1 {
 		d.diags = append(d.diags, errorAt(blocks[1].at, "Duplicate block",
-			"%s may be written once; the first one is at %s.", f.name, blocks[0].at)...)
+			"%s may be written once; the first one is at %s.", f.name, lineOf(blocks[0].at))...)
 	}
 	return blocks[0]
 }

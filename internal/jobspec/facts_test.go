@@ -196,7 +196,7 @@ func TestWrongNames(t *testing.T) {
 		{"xyzzy = 1", `1,1-6 Unsupported argument: Nomad knows no argument "xyzzy" here.`},
 		{"template = \"x\"", "1,1-9 Unsupported argument: template is a block: write template { … } without an equals sign."},
 		{"driver {}", "1,1-7 Unsupported block: driver is an argument: write driver = … instead of a block."},
-		{"config {}\nconfig {}", "2,1-7 Duplicate block: config may be written once; the first one is at test.hcl:1,1-7."},
+		{"config {}\nconfig {}", "2,1-7 Duplicate block: config may be written once; the first one is at test.hcl:1."},
 		{"volume {}", `1,1-7 Missing label: Write volume "name" { … }: its name is a label.`},
 		{"env {\n  A {}\n}", "2,3-4 Unsupported block: env holds plain values, no blocks. A key of it is written A = value."},
 		{"dynamic \"config\" {\n  content {}\n}", "1,9-17 Missing required argument: A dynamic block needs the argument for_each."},

@@ -54,7 +54,7 @@ func groupProblems(b *hclsyntax.Body) hcl.Diagnostics {
 		default:
 			if first, ok := named[task.Labels[0]]; ok {
 				diags = append(diags, errorAt(task.LabelRanges[0], "Duplicate task",
-					"The group has a task %q at %s already. Each task of a group has a name of its own.", task.Labels[0], first)...)
+					"The group has a task %q at %s already. Each task of a group has a name of its own.", task.Labels[0], lineOf(first))...)
 			}
 			named[task.Labels[0]] = task.LabelRanges[0]
 			main = main || !hasBlock(task.Body.Blocks, "lifecycle")

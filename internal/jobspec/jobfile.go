@@ -103,7 +103,7 @@ func (j *JobFile) topLevel(body *hclsyntax.Body, r *rewriter) hcl.Diagnostics {
 			}
 		case "job":
 			if j.job != nil {
-				diags = append(diags, errorAt(b.TypeRange, "Duplicate block", "A file holds one job; the first one is at %s.", j.job.TypeRange)...)
+				diags = append(diags, errorAt(b.TypeRange, "Duplicate block", "A file holds one job; the first one is at %s.", lineOf(j.job.TypeRange))...)
 				continue
 			}
 			job := *b
@@ -119,7 +119,7 @@ func (j *JobFile) topLevel(body *hclsyntax.Body, r *rewriter) hcl.Diagnostics {
 func (j *JobFile) declare(v *variable) hcl.Diagnostics {
 	for _, known := range j.variables {
 		if known.name == v.name {
-			return errorAt(v.at, "Duplicate variable", "The variable %q is declared at %s already.", v.name, known.at)
+			return errorAt(v.at, "Duplicate variable", "The variable %q is declared at %s already.", v.name, lineOf(known.at))
 		}
 	}
 	j.variables = append(j.variables, v)
@@ -132,7 +132,7 @@ func orderLocals(locals []*hclsyntax.Attribute) ([]*hclsyntax.Attribute, hcl.Dia
 	byName := make(map[string]*hclsyntax.Attribute, len(locals))
 	for _, l := range locals {
 		if first := byName[l.Name]; first != nil {
-			diags = append(diags, errorAt(l.NameRange, "Duplicate local", "The local %q is written at %s already.", l.Name, first.NameRange)...)
+			diags = append(diags, errorAt(l.NameRange, "Duplicate local", "The local %q is written at %s already.", l.Name, lineOf(first.NameRange))...)
 			continue
 		}
 		byName[l.Name] = l

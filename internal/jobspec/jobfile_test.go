@@ -57,15 +57,15 @@ func TestJobFileMistakes(t *testing.T) {
 		{"variable \"number\" {\n  default = 1\n}", map[string]cty.Value{"numbr": cty.Zero}, `4,1-8: Undeclared variable; The job file declares no variable "numbr". Did you mean number?`},
 		{"variable \"n\" {\n  type = number\n}", map[string]cty.Value{"n": cty.StringVal("x")}, `1,10-13: Wrong type of value; The value given for n does not have its type: a number is required.`},
 		{"variable \"n\" {\n  type = number\n  default = \"x\"\n}", nil, `3,13-16: Wrong type of value; The default of n does not have its type: a number is required.`},
-		{"variable \"n\" {\n  default = 1\n}\nvariable \"n\" {\n  default = 1\n}", nil, `4,10-13: Duplicate variable; The variable "n" is declared at x.hcl:1,10-13 already.`},
-		{strings.Replace(validation, "%s", "var.n > 5", 1), nil, `1,10-13: Invalid value for a variable; Above five. (The rule is at x.hcl:3,3-13.)`},
+		{"variable \"n\" {\n  default = 1\n}\nvariable \"n\" {\n  default = 1\n}", nil, `4,10-13: Duplicate variable; The variable "n" is declared at x.hcl:1 already.`},
+		{strings.Replace(validation, "%s", "var.n > 5", 1), nil, `1,10-13: Invalid value for a variable; Above five. (The rule is at x.hcl:3.)`},
 		{strings.Replace(validation, "%s", "var.m > 5", 1), nil, `4,17-22: Invalid reference; The condition of variable "n" refers to var.n only.`},
 		{strings.Replace(validation, "%s", "true", 1), nil, `4,5-21: Invalid condition; The condition of variable "n" must look at var.n.`},
 		{"locals {\n  a = local.b\n  b = local.a\n}", nil, `2,3-4: Circular locals; The local "a" depends on itself.`},
-		{"locals {\n  a = 1\n}\nlocals {\n  a = 2\n}", nil, `5,3-4: Duplicate local; The local "a" is written at x.hcl:2,3-4 already.`},
+		{"locals {\n  a = 1\n}\nlocals {\n  a = 2\n}", nil, `5,3-4: Duplicate local; The local "a" is written at x.hcl:2 already.`},
 		{"varible \"n\" {}", nil, `1,1-8: Unsupported block; A job file holds the blocks job, locals and variable, but no block "varible". Did you mean variable?`},
 		{"name = 1", nil, `1,1-5: Unsupported argument; A job file holds the blocks job, locals and variable, but no argument "name".`},
-		{"job \"y\" {}", nil, `3,1-4: Duplicate block; A file holds one job; the first one is at x.hcl:1,1-4.`},
+		{"job \"y\" {}", nil, `3,1-4: Duplicate block; A file holds one job; the first one is at x.hcl:1.`},
 	} {
 		preamble := test.preamble
 		if strings.HasPrefix(preamble, "job") {

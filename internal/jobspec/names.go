@@ -27,8 +27,8 @@ var refusedWords = map[string]string{
 	"migrate":                      "Batch work needs no migrate strategy; leave it out.",
 	"scaling":                      "Cairn runs the instances of a task itself; write count in the task.",
 	"count":                        "Cairn runs the instances of a task itself; write count in the task.",
-	"periodic":                     "A workflow is started by its schedule, which is not supported yet.",
-	"parameterized":                "A workflow takes its input from param blocks.",
+	"periodic":                     "A workflow is started by its schedule, which is not supported yet: leave it out, and start the workflow from cron.",
+	"parameterized":                "A workflow takes its input from param blocks: leave it out, and write param in the workflow.",
 	"multiregion":                  "An attempt runs in one region; write region in the task.",
 }
 
@@ -187,7 +187,7 @@ func (c *namesCheck) block(b *hclsyntax.Block, s *schema, l level, seen map[stri
 		return
 	}
 	if first, ok := seen[name]; ok && f.once() {
-		c.errorf(at, "Duplicate block", "%s may be written once; the first one is at %s.", name, first)
+		c.errorf(at, "Duplicate block", "%s may be written once; the first one is at %s.", name, lineOf(first))
 		return
 	}
 	if !dynamic {
@@ -313,6 +313,9 @@ func blockHeader(f *field) string {
 }
 
 func sortedNames(attrs hclsyntax.Attributes) []string { return slices.Sorted(maps.Keys(attrs)) }
+
+// lineOf names a place for a sentence.
+func lineOf(r hcl.Range) string { return fmt.Sprintf("%s:%d", r.Filename, r.Start.Line) }
 
 // errorAt is one error diagnostic. What is wrong goes into the summary, place and way out into the detail.
 func errorAt(at hcl.Range, summary, format string, args ...any) hcl.Diagnostics {

@@ -151,7 +151,7 @@ func (v *variable) value(given map[string]cty.Value, functions map[string]functi
 		case err != nil || result.IsNull():
 			diags = append(diags, errorAt(val.condition.Range(), "Invalid condition", "A condition is true or false.")...)
 		case result.False():
-			diags = append(diags, errorAt(v.at, "Invalid value for a variable", "%s (The rule is at %s.)", val.message, val.at)...)
+			diags = append(diags, errorAt(v.at, "Invalid value for a variable", "%s (The rule is at %s.)", val.message, lineOf(val.at))...)
 		}
 	}
 	return converted, diags

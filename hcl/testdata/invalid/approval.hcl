@@ -15,7 +15,7 @@ workflow "w" {
   }
   task "words" {
     approval {
-      approvers  = "alice" # ERROR: `approval.approvers` of task words must be a list of text, not text
+      approvers  = "alice" # ERROR: `approval.approvers` of task words must be a list of text such as ["a", "b"], not text.
       timeout    = 5 # ERROR: `approval.timeout` of task words must be a duration with its unit, such as "90s", "5m" or "1h30m", not a
       on_timeout = "aprove" # ERROR: `approval.on_timeout` of task words must be "reject" or "approve"
       aprovers   = ["bob"] # ERROR: aprovers is nothing that can be written in approval

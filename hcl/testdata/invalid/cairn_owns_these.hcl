@@ -16,7 +16,7 @@ workflow "w" {
     update {} # ERROR: Batch work needs no update strategy; leave it out.
     migrate {} # ERROR: Batch work needs no migrate strategy; leave it out.
     scaling "cpu" {} # ERROR: write count in the task.
-    periodic {} # ERROR: A workflow is started by its schedule, which is not supported yet.
-    parameterized {} # ERROR: A workflow takes its input from param blocks.
+    periodic {} # ERROR: periodic cannot be written here. A workflow is started by its schedule, which is not supported yet: leave it out, and start the workflow from cron.
+    parameterized {} # ERROR: parameterized cannot be written here. A workflow takes its input from param blocks: leave it out, and write param in the workflow.
   }
 }

@@ -4,7 +4,7 @@ workflow "w" { # ERROR: workflow w has no tasks. Write at least one task block.
 workflow "v" {
   priority = 101 # ERROR: `priority` of the workflow must be a whole number from 1 to 100.
   timeout  = "0x" # ERROR: `timeout` of the workflow must be a duration such as
-  labels   = "x" # ERROR: `labels` of the workflow must be a map of text, not text.
+  labels   = "x" # ERROR: `labels` of the workflow must be a map of text such as { team = "data" }, not text.
   owner    = param.x # ERROR: `owner` of the workflow cannot refer to param.x. It is needed before any param is known.
   param "x" {}
   task "a" {}

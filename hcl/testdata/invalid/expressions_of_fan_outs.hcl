@@ -23,14 +23,14 @@ workflow "w" {
     driver   = "raw_exec"
     config {
       command = each.valu # ERROR: each has no valu
-      args    = [each.value.nam, each.index.x, each.key + 1] # ERROR: This object does not have an attribute named "nam" # ERROR: Can't access attributes on a primitive-typed value (number)
+      args    = [each.value.nam, each.index.x, each.key + 1] # ERROR: This object does not have an attribute named "nam" # ERROR: It is a number, which has no x: leave .x out.
     }
   }
   task "counted" {
     count  = "many" # ERROR: `count` of task counted must be a whole number from 0 to 1000000, not text
     driver = "raw_exec"
     config {
-      command = each.key.x # ERROR: Can't access attributes on a primitive-typed value (string)
+      command = each.key.x # ERROR: It is text, which has no x: leave .x out.
     }
   }
   task "plain" {

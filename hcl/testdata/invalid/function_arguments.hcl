@@ -17,7 +17,7 @@ workflow "w" {
     i = timein(run.scheduled_at, "Berlin") # ERROR: Invalid value for "zone" parameter of timein: a time zone such as "UTC" or "Europe/Berlin" is needed
     j = formatdate("YYYY", "today") # ERROR: Invalid value for "time" parameter of formatdate: not a valid RFC3339 timestamp: cannot use "today" as year
     k = regex("(", "x") # ERROR: Invalid value for "pattern" parameter of regex: invalid regexp pattern: missing closing ) in (
-    l = jsondecode("{") # ERROR: Call to function "jsondecode" failed: EOF
+    l = jsondecode("{") # ERROR: Call to function "jsondecode" failed: the text is no JSON: unexpected end of JSON input.
     m = element([], 0) # ERROR: Call to function "element" failed: cannot use element function with an empty list
     n = format("%d", "x") # ERROR: Call to function "format" failed: unsupported value for "%d" at 0: a number is required
     o = toset(param.n) # ERROR: Invalid value for "v" parameter of toset: cannot convert number to set of any single type

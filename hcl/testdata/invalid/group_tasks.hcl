@@ -33,7 +33,7 @@ workflow "w" {
           command = "x"
         }
       }
-      task "main" { # ERROR: The group has a task "main" at group_tasks.hcl:30,12-18 already
+      task "main" { # ERROR: The group has a task "main" at group_tasks.hcl:30 already. Each task of a group has a name of its own.
         driver = "raw_exec"
         config {
           command = "x"

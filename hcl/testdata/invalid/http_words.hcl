@@ -22,7 +22,7 @@ workflow "w" {
     driver = "raw_exec"
     config {
       command = task.a.output.statsu # ERROR: task a has no output statsu
-      args    = [task.a.output.status.x, task.a.output.body + 1, upper(task.a.output.status), task.a.output.json.any.thing] # ERROR: Can't access attributes on a primitive-typed value (number)
+      args    = [task.a.output.status.x, task.a.output.body + 1, upper(task.a.output.status), task.a.output.json.any.thing] # ERROR: It is a number, which has no x: leave .x out.
     }
   }
 }

@@ -34,7 +34,7 @@ workflow "w" {
   param "secret" {
     type      = number
     sensitive = true
-    default   = "hunter2" # ERROR: `default` of param secret is not valid; because it is sensitive, it is not shown here.
+    default   = "hunter2" # ERROR: `default` of param secret must be a number, which it is not; because it is sensitive, it is not shown here.
   }
   task "a" {}
 }

@@ -6,7 +6,7 @@ workflow "main" {
   }
   param "n" {
     type      = number
-    default   = "hunter3" # ERROR: `default` of param n is not valid; because it is sensitive, it is not shown here
+    default   = "hunter3" # ERROR: `default` of param n must be a number, which it is not; because it is sensitive, it is not shown here.
     sensitive = true
   }
   locals {
@@ -16,8 +16,8 @@ workflow "main" {
     run_workflow {
       name = "child"
       params = {
-        n    = sensitive("hunter5") # ERROR: param n of workflow child is not valid; because it is sensitive, it is not shown here
-        list = local.pair.token # ERROR: param list of workflow child is not valid; because it is sensitive, it is not shown here
+        n    = sensitive("hunter5") # ERROR: param n of workflow child must be a number, which it is not; because it is sensitive, it is not shown here.
+        list = local.pair.token # ERROR: param list of workflow child must be list(string), which it is not; because it is sensitive, it is not shown here.
       }
     }
   }
@@ -25,7 +25,7 @@ workflow "main" {
     approval {
       input "pin" {
         type      = number
-        default   = "hunter6" # ERROR: `default` of input pin is not valid; because it is sensitive, it is not shown here
+        default   = "hunter6" # ERROR: `default` of input pin must be a number, which it is not; because it is sensitive, it is not shown here.
         sensitive = true
       }
     }

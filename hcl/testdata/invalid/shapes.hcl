@@ -37,8 +37,8 @@ workflow "w" {
     c = task.plain.rows # ERROR: A task has status and output, not rows
     d = task.plain.output.rosw # ERROR: task plain has no output rosw
     e = task.plain.output.parts[0].nmae # ERROR: This object does not have an attribute named "nmae"
-    f = task.plain.output.parts.name # ERROR: Can't access attributes on a list of objects
-    g = task.plain.output.rows.unit # ERROR: Can't access attributes on a primitive-typed value (number)
+    f = task.plain.output.parts.name # ERROR: It is a list of object: write [0].name for that of the first element, or [*].name for those of all.
+    g = task.plain.output.rows.unit # ERROR: It is a number, which has no unit: leave .unit out.
     h = task.keyed.output.rows # ERROR: task keyed has for_each, so its instances are told apart by key: write task.keyed["key"].output, or walk all
     i = task.keyed[0].output.rows # ERROR: task keyed has for_each, so its instances are told apart by key, not by position: write task.keyed["key"], or
     j = task.keyed["use"].output.rows # ERROR: task keyed has no instance "use"
