@@ -30,7 +30,7 @@ func TestAnOutputThatIsTooLargeIsRefused(t *testing.T) {
 		wanted []string
 	}{
 		{"more than a file may have", 10_000_000, []string{"the output file has more than 262144 bytes", "artifact"}},
-		{"more than one output may have", 100_000, []string{"output blob has 100002 bytes, at most 65536", "artifact"}},
+		{"more than one output may have", 100_000, []string{"output blob: it has 100002 bytes, at most 65536", "artifact"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, kind string, env ...string) {
