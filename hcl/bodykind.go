@@ -68,13 +68,6 @@ func kindNames(what string, textOnly bool) kind {
 		case !textOnly:
 			return v, nil
 		}
-		if ty.IsObjectType() {
-			for name, attr := range ty.AttributeTypes() {
-				if !attr.IsPrimitiveType() && attr != cty.DynamicPseudoType {
-					return v, fmt.Errorf("must hold text, and %q is %s. Write jsonencode(…) around it", shorten(name), friendlyType(cty.UnknownVal(attr)))
-				}
-			}
-		}
 		return kindTextMap.convert(v)
 	}}
 }

@@ -82,7 +82,19 @@ var kindBool = typed(cty.Bool, "true or false", nil)
 
 var kindText = typed(cty.String, "text", nil)
 
-var kindTextMap = typed(cty.Map(cty.String), `a map of text such as { team = "data" }`, func(v cty.Value) (cty.Value, error) {
+// kindTextMap takes text by name.
+var kindTextMap = kind{func(v cty.Value) (cty.Value, error) {
+	if ty := v.Type(); ty.IsObjectType() {
+		for _, name := range sortedKeys(ty.AttributeTypes()) {
+			if attr := ty.AttributeType(name); !attr.IsPrimitiveType() && attr != cty.DynamicPseudoType {
+				return v, fmt.Errorf("must hold text, and %q is %s. Write jsonencode(…) around it", shorten(name), friendlyType(cty.UnknownVal(attr)))
+			}
+		}
+	}
+	return textMap.convert(v)
+}}
+
+var textMap = typed(cty.Map(cty.String), `a map of text such as { team = "data" }`, func(v cty.Value) (cty.Value, error) {
 	for it := v.ElementIterator(); it.Next(); {
 		if _, e := it.Element(); e.IsNull() {
 			return v, errNull

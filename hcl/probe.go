@@ -244,7 +244,7 @@ func (c *checker) picks() {
 		switch {
 		case target.keys != nil && step.Key.Type() == cty.String && !slices.Contains(target.keys, step.Key.AsString()):
 			const shown = 10
-			hint := c.suggest(step.Key.AsString(), target.keys)
+			hint := c.near(step.Key.AsString(), target.keys)
 			if hint == "" && len(target.keys) > 0 && len(target.keys) <= shown {
 				hint = " Its keys are " + strings.Join(target.keys, ", ") + "."
 			}

@@ -87,7 +87,7 @@ var functionsLeftOut = map[string][]check{
 	"Functions: `plantimestamp`":    leftOut("plantimestamp()", "Call to function \"plantimestamp\" failed: it would give another value each time. Use run.started_at or run.scheduled_at.", "run.scheduled_at"),
 	"Functions: `uuid`":             leftOut("uuid()", "Call to function \"uuid\" failed: it would give another value each time. Use run.id, or a hash of it.", "run.id"),
 	"Functions: `uuidv4`":           leftOut("uuidv4()", "Call to function \"uuidv4\" failed: it would give another value each time. Use run.id, or a hash of it.", "md5(run.id)"),
-	"Functions: `bcrypt`":           leftOut("bcrypt(\"x\")", "Call to function \"bcrypt\" failed: it would give another value each time. Use run.id, or a hash of it.", "md5(\"x\")"),
+	"Functions: `bcrypt`":           leftOut("bcrypt(\"x\")", "Call to function \"bcrypt\" failed: it would give another value each time. Use sha256(…), or compute it inside the task.", "md5(\"x\")"),
 	"Functions: `fileset`":          leftOut("fileset(\".\", \"*\")", "Call to function \"fileset\" failed: which files there are may change unseen. Name each of them with file(…).", "[file(\"w.hcl\")]"),
 	"Functions: `abspath`":          leftOut("abspath(\"x\")", "Call to function \"abspath\" failed: paths of this machine mean nothing on the worker. Compute it inside the task.", "\"x\""),
 	"Functions: `pathexpand`":       leftOut("pathexpand(\"~\")", "Call to function \"pathexpand\" failed: paths of this machine mean nothing on the worker. Compute it inside the task.", "\"~\""),

@@ -41,7 +41,7 @@ var paramTable = map[string][]check{
 	}},
 	"param: `sensitive`": {
 		given(param("sensitive = true")+output("value = param.p\nsensitive = true"), []string{"p=\"x\""}, "out.x", "(sensitive)", "sensitive = true", ""),
-		notSettled(param("type = number\nsensitive = true"), []string{"p=hunter2"}, "Invalid param: param p is not valid; because it is sensitive, it is not shown here.", "hunter2", "2"),
+		notSettled(param("type = number\nsensitive = true"), []string{"p=hunter2"}, "Invalid param: param p must be a number, which it is not; because it is sensitive, it is not shown here.", "hunter2", "2"),
 		notSettled(param("type = string\nsensitive = true\nvalidation {\n condition = param.p != \"hunter2\"\n error_message = \"not ${param.p}\"\n}"), []string{"p=hunter2"}, "Invalid param: param p: the value is not allowed (see w.hcl:6).", "=hunter2", "=x"),
 	},
 	"param: `nullable`": {

@@ -22,8 +22,8 @@ var smallRules = map[string][]check{
 		refused(task("a", "when_false = \"skip\""), "Missing condition: when_false says what happens when `when` is false, and task a has no `when`.", "when_false", "when = true\nwhen_false"),
 	},
 	"Small rules: `min_success`, `max_parallel`": {
-		refused(task("a", "min_success = 1"), "Not a fan-out: min_success is about the instances of a task, and task a has neither for_each nor count.", "min_success", "count = 1\nmin_success"),
-		refused(task("a", "max_parallel = 1"), "Not a fan-out: max_parallel is about the instances of a task, and task a has neither for_each nor count.", "max_parallel", "count = 1\nmax_parallel"),
+		refused(task("a", "min_success = 1"), "Not a fan-out: min_success is about the instances of a task, and task a has neither for_each nor count. Write one of them, or leave min_success out.", "min_success", "count = 1\nmin_success"),
+		refused(task("a", "max_parallel = 1"), "Not a fan-out: max_parallel is about the instances of a task, and task a has neither for_each nor count. Write one of them, or leave max_parallel out.", "max_parallel", "count = 1\nmax_parallel"),
 	},
 	"Small rules: `max_delay`": {
 		refused(retrying("delay = \"10s\"\nmax_delay = \"9s\""), "Delays that contradict: `max_delay` of task a is 9s, less than its delay of 10s. Make it at least as long, or leave it out.", "9s", "10s"),
@@ -57,8 +57,8 @@ var smallRules = map[string][]check{
 	},
 	"Small rules: in `try` and `can`": {
 		sees(echo("a", "try(tonumber(\"x\"), 7), can(tonumber(\"x\"))", ""), "", "a.args", "7 false", "\"x\"", "\"1\""),
-		refused(echo("a", "try(param.nope, 7)", ""), "Unknown param: There is no param nope.", "param.nope", "tonumber(\"x\")"),
-		refused(echo("a", "can(task.nope.status)", ""), "Unknown task: There is no task nope in workflow w.", "task.nope.status", "tonumber(\"x\")"),
+		refused(echo("a", "try(param.nope, 7)", ""), "Unknown param: There is no param nope. To have it, write param \"nope\" { … } in the workflow.", "param.nope", "tonumber(\"x\")"),
+		refused(echo("a", "can(task.nope.status)", ""), "Unknown task: There is no task nope in workflow w. There is only a.", "task.nope.status", "tonumber(\"x\")"),
 	},
 	"Small rules: once per task": {
 		sees(task("b", "")+echo("a", "attempt.number, task.b.status", always(2)), "b: exit 0 in 4s; a: exit 1, exit 0", "a.args a.tries", "2 succeeded failed,succeeded", "attempt.number", "1"),

@@ -45,7 +45,7 @@ func endingWith(args string) string {
 var valuesTable = map[string][]check{
 	"Values: `param.x`": {
 		given("param \"x\" {\n type = string\n}\n"+echo("a", "param.x", ""), []string{"x=hi"}, "a.args", "hi", "x=hi", "x=ho"),
-		refused(echo("a", "param.x", ""), "Unknown param: There is no param x.", "task", "param \"x\" {}\ntask"),
+		refused(echo("a", "param.x", ""), "Unknown param: There is no param x. To have it, write param \"x\" { … } in the workflow.", "task", "param \"x\" {}\ntask"),
 	},
 	"Values: `local.x`": {
 		sees(locals("x = \"hi\"")+echo("a", "local.x", ""), "", "a.args", "hi", "\"hi\"", "\"ho\""),
@@ -176,7 +176,7 @@ var sensitiveTable = map[string][]check{
 			"Sensitive output: output x carries a sensitive value. Write sensitive = true beside it, or nonsensitive(…) around what may be shown.", "param.s}", "run.id}"),
 		refused(secretParam+locals("x = [param.s]")+task("a", "")+output("value = local.x"),
 			"Sensitive output: output x carries a sensitive value. Write sensitive = true beside it, or nonsensitive(…) around what may be shown.", "[param.s]", "[1]"),
-		notSettled(secretParam+"param \"t\" {\n type = number\n default = length(param.s) > 1 ? 1 : \"x\"\n}\n"+task("a", ""), []string{"s=x"}, "Invalid param: param t is not valid; because it is sensitive, it is not shown here.", "s=x", "s=xy"),
+		notSettled(secretParam+"param \"t\" {\n type = number\n default = length(param.s) > 1 ? 1 : \"x\"\n}\n"+task("a", ""), []string{"s=x"}, "Invalid param: param t must be a number, which it is not; because it is sensitive, it is not shown here.", "s=x", "s=xy"),
 	},
 	"sensitive values: run output": {
 		refused(secretParam+task("a", "")+output("value = param.s"),

@@ -53,7 +53,7 @@ var workflowTable = map[string][]check{
 	"workflow: `labels`": {
 		{with: defined(`labels = { team = "data" }`+"\n"+task("a", ""), definition), without: defined(task("a", ""), definition),
 			want: "description= owner= labels=map[team:data] namespace=default priority=50 timeout=0s on_failure=continue max_parallel=0"},
-		refused("labels = { team = [\"a\"] }\n"+task("a", ""), "Wrong value: `labels` of the workflow must be a map of text, not an object.", "[\"a\"]", "\"a\""),
+		refused("labels = { team = [\"a\"] }\n"+task("a", ""), "Wrong value: `labels` of the workflow must hold text, and \"team\" is a list. Write jsonencode(…) around it.", "[\"a\"]", "\"a\""),
 	},
 	"workflow: `namespace`": {
 		{with: defined(`namespace = "prod"`+"\n"+task("a", ""), placement), without: defined(task("a", ""), placement), want: `Namespace="prod"`},
@@ -126,7 +126,7 @@ func placed(attr, value, other, fieldName, shape string) []check {
 		{with: where([]string{"p=ap"}, byParam+task("a", "")), without: where([]string{"p=eu"}, byParam+task("a", "")), want: seen("ap")},
 		{with: where(nil, task("a", "")), without: where(nil, attr+" = "+value+"\n"+task("a", "")), want: `Namespace="default"`},
 		{with: where(nil, attr+" = "+value+"\n"+task("a", attr+" = "+other)), without: where(nil, attr+" = "+value+"\n"+task("a", "")), want: seen("us")},
-		refused(attr+" = "+strings.ReplaceAll(value, "\"eu\"", "param.q")+"\n"+task("a", ""), "Unknown param: There is no param q.", "param.q", "run.id"),
+		refused(attr+" = "+strings.ReplaceAll(value, "\"eu\"", "param.q")+"\n"+task("a", ""), "Unknown param: There is no param q. To have it, write param \"q\" { … } in the workflow.", "param.q", "run.id"),
 	}
 }
 
@@ -153,7 +153,7 @@ var concurrencyTable = map[string][]check{
 	"concurrency: `max_runs`": {
 		{with: concurrency("concurrency {\n max_runs = 3\n}"), without: concurrency("concurrency {\n max_runs = 4\n}"), want: "3 queue"},
 		refused("concurrency {\n max_runs = 0\n}\n"+task("a", ""), "Wrong value: `max_runs` must be a whole number from 1 to 1000000.", "= 0", "= 1"),
-		refused("concurrency {\n\n}\n"+task("a", ""), "Missing argument: Concurrency needs max_runs: how many runs of workflow w may go at the same time.", "{\n\n", "{\n max_runs = 1\n"),
+		refused("concurrency {\n\n}\n"+task("a", ""), "Missing argument: Concurrency needs max_runs: how many runs of workflow w may go at the same time. Write max_runs = 1 for one after the other.", "{\n\n", "{\n max_runs = 1\n"),
 	},
 	"concurrency: `on_limit`": {
 		{with: concurrency("concurrency {\n max_runs = 3\n on_limit = \"queue\"\n}"), without: concurrency("concurrency {\n max_runs = 3\n on_limit = \"skip\"\n}"), want: "3 queue"},
