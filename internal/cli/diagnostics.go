@@ -42,7 +42,7 @@ func (s source) shownPath(file string) string {
 	case file == filepath.Base(s.path):
 		return s.path
 	}
-	return filepath.Join(filepath.Dir(s.path), filepath.FromSlash(file)) // one that the user's file names
+	return file
 }
 
 // line returns a line of a file without its end; ok is false when there is none.

@@ -128,28 +128,6 @@ func TestStrangeFilesAreFindings(t *testing.T) {
 	}
 }
 
-func TestFindingsNameAFileAsItCanBeOpened(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"w.hcl":           "workflow \"w\" {\n  task \"a\" {\n    run_workflow {\n      source = \"child/child.hcl\"\n    }\n  }\n}\n",
-		"child/child.hcl": "workflow \"child\" {\n  tusk \"a\" {}\n  task \"b\" {}\n}\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want := "on " + filepath.Join(dir, "child", "child.hcl") + " line 2:"
-	for _, path := range []string{filepath.Join(dir, "w.hcl"), dir} {
-		if r := newConsole(t).run("validate", path); !strings.Contains(r.stderr, want) || r.code != 2 {
-			t.Errorf("validate %s: exit %d, want %q in:\n%s", path, r.code, want, r.stderr)
-		}
-	}
-}
-
 // The same file twice: as a person wrote it, and in the usual layout.
 const (
 	uglyFile   = "workflow   \"w\" {\ntask \"a\" {\n}\n}\n"
