@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,15 +62,15 @@ func visits(t *testing.T, kind string, env []string) map[string]int {
 	return seen
 }
 
-// dieAt plays one run that dies at a point up to so many times, and returns how often it did.
-func (g *ground) dieAt(r *rand.Rand, kind, point string, visits, most int) (hits int) {
+// dieAt plays one run that dies at one point after the other, as far as it comes to them, and returns those it died at.
+func (g *ground) dieAt(r *rand.Rand, kind string, points []string, seen map[string]int) (hit []string) {
 	g.t.Helper()
 	p := g.eventful()
 	p.expect.Severed = true
 	file, id := p.file(), ""
 	var report []string
-	for left := visits; hits < most && left > 0; {
-		nth := 1 + r.IntN(left)
+	for _, point := range points {
+		nth := 1 + r.IntN(max(seen[point]/len(points), 1)) // every life has its share of the run
 		args := []string{file}
 		if id = g.runID(); id != "" {
 			args = []string{"-resume", id}
@@ -79,40 +80,67 @@ func (g *ground) dieAt(r *rand.Rand, kind, point string, visits, most int) (hits
 		life := g.faulty(kind, point, nth, args...)
 		if life.code() >= 0 {
 			life.wants(0) // the run ended before
-			report = append(report, fmt.Sprintf("visit %d did not come", nth))
+			report = append(report, fmt.Sprintf("visit %d %q did not come", nth, point))
 			break
 		}
-		hits++
-		left -= nth
-		report = append(report, fmt.Sprintf("died at visit %d", nth))
+		hit = append(hit, point)
+		report = append(report, fmt.Sprintf("died at visit %d %q", nth, point))
 	}
 	args := []string{"run", "-" + kind, "-json", file}
 	if id = g.runID(); id != "" {
 		args = []string{"run", "-" + kind, "-json", "-resume", id}
 	}
 	run := g.call(0, args...).document()
-	g.t.Logf("%s at %q: %s", run.ID, point, strings.Join(report, ", "))
+	g.t.Logf("%s: %s", run.ID, strings.Join(report, ", "))
 	g.judge(run, p.expect)
 	g.nothingLeft()
-	return hits
+	return hit
+}
+
+// rare is below how many visits a run may be past a point before anything else has happened.
+const rare = 10
+
+// due chooses the points that the next run dies at: those that were hit least. The rare ones come first, while the run
+// still comes to them.
+func due(r *rand.Rand, hits, seen map[string]int, want int) []string {
+	points := slices.DeleteFunc(scheduler.FaultPoints(), func(point string) bool { return hits[point] >= want })
+	r.Shuffle(len(points), func(i, k int) { points[i], points[k] = points[k], points[i] })
+	slices.SortStableFunc(points, func(a, b string) int { return hits[a] - hits[b] })
+	points = points[:min(hitsPerRun, len(points))]
+	slices.SortStableFunc(points, func(a, b string) int {
+		first := min(seen[a], rare) - min(seen[b], rare)
+		if first == 0 && seen[a] < rare {
+			return slices.Index(scheduler.FaultPoints(), a) - slices.Index(scheduler.FaultPoints(), b)
+		}
+		return first
+	})
+	return points
 }
 
 func dieAtEveryPoint(t *testing.T, kind string, env ...string) {
-	seen := visits(t, kind, env)
-	for _, point := range scheduler.FaultPoints() {
-		t.Run(point, func(t *testing.T) {
-			t.Parallel()
-			want, hits := rounds(t), 0
-			for round := 1; hits < want; round++ {
-				r := chance(t, round)
-				n := newGround(t, env...).dieAt(r, kind, point, seen[point], min(hitsPerRun, want-hits))
-				if hits += n; n == 0 && round > 2*want {
-					t.Fatalf("the point was hit only %d times in %d runs", hits, round)
-				}
+	seen, hits, want := visits(t, kind, env), map[string]int{}, rounds(t)
+	for round, barren := 1, 0; ; round++ {
+		r := chance(t, round)
+		points := due(r, hits, seen, want)
+		if len(points) == 0 {
+			break
+		}
+		if !t.Run(fmt.Sprintf("round %d", round), func(t *testing.T) {
+			hit := newGround(t, env...).dieAt(r, kind, points, seen)
+			for _, point := range hit {
+				hits[point]++
 			}
-			t.Logf("%d hits", hits)
-		})
+			if len(hit) == 0 {
+				barren++
+			}
+			if barren > 2*want {
+				t.Fatalf("%d runs did not die, and these points are left: %v", barren, points)
+			}
+		}) {
+			break
+		}
 	}
+	t.Logf("hits: %v", hits)
 }
 
 func TestALocalRunSurvivesDeathBetweenSaveAndAct(t *testing.T) {
