@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // Package faults breaks Cairn from outside: it kills the compiled program, its supervisor and the agents it talks to, fills
-// its disk, and presses Ctrl-C, and holds what the tasks themselves wrote (package ledger) against what Cairn says.
+// its disk, and presses Ctrl-C, and holds what the tasks themselves wrote (package ledger) against what Cairn says. It also
+// takes everything that needs a Nomad there and back, from a file to what Nomad says of the jobs.
 //
 // CAIRN_FAULTS_ROUNDS says how many rounds of every kind to play (1 by default; a release is judged by 20), and
 // CAIRN_FAULTS_SEED repeats what chance chose. With -v every round is printed, with its seed:
