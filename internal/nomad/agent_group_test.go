@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -121,12 +122,12 @@ func TestAgentGroupFails(t *testing.T) {
 	} {
 		r.begin(c.s)
 		o := r.ended(c.s.Attempt)
-		if got := verdict(judgement{outcome: o}); !strings.HasPrefix(got, c.want) || !strings.Contains(o.Message, c.message) {
-			t.Errorf("%s failed: outcome %s, want %s, %q", c.name, show(o), c.want, c.message)
-		}
 		found, _, err := r.api().Allocations().Info(r.kind(c.s.Attempt, engine.Ended).Place.AllocID, nil)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if got := verdict(judgement{outcome: o}); !strings.HasPrefix(got, c.want) || !strings.Contains(o.Message, c.message) {
+			t.Errorf("%s failed: outcome %s, want %s, %q, of\n%s", c.name, show(o), c.want, c.message, toldOf(found))
 		}
 		for name, state := range found.TaskStates {
 			if state.State != taskDead {
@@ -134,6 +135,18 @@ func TestAgentGroupFails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// toldOf is what Nomad tells of the tasks of an allocation, in the order of time.
+func toldOf(a *nomadapi.Allocation) string {
+	var all []string
+	for name, state := range a.TaskStates {
+		for _, e := range state.Events {
+			all = append(all, fmt.Sprintf("%d %s: %s %s", e.Time, name, e.Type, e.DisplayMessage))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
 }
 
 func TestAgentGroupIsKilled(t *testing.T) {

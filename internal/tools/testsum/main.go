@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // Command testsum reads what `go test -json` prints and says it in plain text: one
-// line per package, the output of what failed, and at the end how many tests ran
-// against real agents, which were skipped, and how many passed and failed. It ends
-// with 1 where a test failed or was skipped.
+// line per package, the output of what failed, and at the end what each failed test
+// itself said, how many tests ran against real agents, which were skipped, and how
+// many passed and failed. It ends with 1 where a test failed or was skipped.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -55,6 +56,7 @@ type summary struct {
 	passed  int
 	failed  []test
 	skipped []test
+	said    map[test][]string // of what failed: its own words
 }
 
 // summarise copies in to out in readable form and reports whether anything failed
@@ -65,6 +67,7 @@ func summarise(in io.Reader, out io.Writer) (bad bool, err error) {
 		output: map[test]*strings.Builder{},
 		builds: map[string]*strings.Builder{},
 		agents: map[test]bool{},
+		said:   map[test][]string{},
 	}
 	lines := bufio.NewReader(in)
 	for {
@@ -143,13 +146,47 @@ func (s *summary) end(id test, action string) {
 	case "pass":
 		s.passed++
 	case "fail":
-		s.failed = append(s.failed, id)
-		s.print(s.output[id])
+		s.fail(id)
 	case "skip":
 		s.skipped = append(s.skipped, id)
 		s.print(s.output[id])
 	}
 	delete(s.output, id)
+}
+
+func (s *summary) fail(id test) {
+	s.failed = append(s.failed, id)
+	s.print(s.output[id])
+	if text := s.output[id]; text != nil {
+		s.said[id] = ownWords(text.String())
+	}
+}
+
+// mostWords is how many lines of a failed test are said again at the end.
+const mostWords = 20
+
+// moreOfIt begins every line but the first of what a test prints at once.
+const moreOfIt = "        "
+
+var (
+	ownLine = regexp.MustCompile(`^\s*(\w+_test\.go:\d+: |panic: )`)
+	logLine = regexp.MustCompile(`\[(TRACE|DEBUG|INFO|WARN|ERROR)\]`)
+)
+
+// ownWords are the lines that a test printed itself, without the logs of what it
+// tested, which may be thousands of lines after them.
+func ownWords(output string) []string {
+	var words []string
+	own := false
+	for line := range strings.Lines(output) {
+		if !strings.HasPrefix(line, moreOfIt) || ownLine.MatchString(line) {
+			own = ownLine.MatchString(line) && !logLine.MatchString(line)
+		}
+		if own && len(words) < mostWords {
+			words = append(words, line)
+		}
+	}
+	return words
 }
 
 func (s *summary) print(text *strings.Builder) {
@@ -165,8 +202,7 @@ func (s *summary) close() {
 	})
 	for _, id := range unended {
 		if id.name != "" {
-			s.failed = append(s.failed, id)
-			s.print(s.output[id])
+			s.fail(id)
 		}
 	}
 	fmt.Fprintln(s.out)
@@ -176,6 +212,9 @@ func (s *summary) close() {
 	}{{"failed", s.failed}, {"skipped, which counts as failed", s.skipped}} {
 		for _, t := range list.tests {
 			fmt.Fprintf(s.out, "%s: %s %s\n", list.word, t.pkg, t.name)
+			for _, line := range s.said[t] {
+				fmt.Fprint(s.out, line)
+			}
 		}
 	}
 	fmt.Fprintf(s.out, "tests against real agents: %d\n", len(s.agents))
