@@ -202,6 +202,10 @@ func (j *judge) checkRetry(e engine.Event, p place, in *engine.Instance, a *engi
 	if !sure {
 		return
 	}
+	if due && !again && j.spawnsInVain(p, a, policy.Retry, tries, losses, e.Random) {
+		w.stats.hit("next child run cannot be made")
+		return
+	}
 	if again != due {
 		w.fail("%s ended as %s (%s): its instance is %s, tries %d of %d, losses %d of %d, deadline %s, on_exit_codes %v, retry due: %t",
 			id, a.Verdict, a.Message, in.Status, tries, policy.Retry.MaxAttempts, losses, policy.Retry.MaxLost, policy.Deadline, policy.Retry.OnExitCodes, due)
@@ -220,6 +224,13 @@ func (j *judge) checkRetry(e engine.Event, p place, in *engine.Instance, a *engi
 	if in.Status != workflow.Waiting && low > 0 {
 		w.fail("%s: the next try is %s at once, its wait is %s", id, in.Status, low)
 	}
+}
+
+// spawnsInVain reports whether the next try of a child run comes at once, without asking for admission, and its params are an
+// error.
+func (j *judge) spawnsInVain(p place, a *engine.Attempt, r workflow.Retry, tries, losses int, random float64) bool {
+	low, _ := j.waits(r, a, tries, losses, random)
+	return low == 0 && j.w.def.Tasks[p.task].BodyKind == workflow.BodyRunWorkflow && j.w.cannotRender(j.s, p, a.Number+1)
 }
 
 // byHand reports whether a verb gave an instance that had failed another status at once.

@@ -248,7 +248,7 @@ func (j *judge) observe(e engine.Event) {
 		}
 		delete(j.held, p)
 	case engine.ChildPaused, engine.ChildResumed:
-		if holding(j.was.status) {
+		if holding(j.was.status) && j.w.def.Tasks[task].BodyKind == workflow.BodyRunWorkflow {
 			j.rests[e.Attempt] = e.Kind == engine.ChildPaused
 		}
 	case engine.Held:

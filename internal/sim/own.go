@@ -113,6 +113,10 @@ func (j *judge) checkOwnVerdict(e engine.Event, p place) {
 	name := fmt.Sprintf("%s[%d]#%d", def.Name, p.instance, a.Number)
 	passed := own.due != 0 && e.At >= own.due
 	mine := e.Task == p.task && max(e.Instance, 0) == p.instance
+	allowed := len(own.approvers) == 0 || slices.Contains(own.approvers, e.By)
+	values, good := expectInputs(w, p.task, e.Values)
+	// What does not fit is dropped: then its time has come, and nobody decided.
+	decided := mine && (!passed || allowed && (good || e.Kind == engine.Reject))
 	w.stats.hit(string(def.BodyKind) + " " + string(a.Verdict))
 	want := map[workflow.Verdict]workflow.Status{
 		workflow.VerdictSucceeded: workflow.Succeeded, workflow.VerdictFailed: workflow.Failed, workflow.VerdictCancelled: workflow.Cancelled,
@@ -132,9 +136,8 @@ func (j *judge) checkOwnVerdict(e engine.Event, p place) {
 		if a.Verdict != workflow.VerdictSucceeded || !passed {
 			w.fail("%s ended as %s at %d, it waits until %d", name, a.Verdict, e.At, own.due)
 		}
-	case e.Kind == engine.Approve && mine:
-		values, good := expectInputs(w, p.task, e.Values)
-		if a.Verdict != workflow.VerdictSucceeded || !good || len(own.approvers) > 0 && !slices.Contains(own.approvers, e.By) {
+	case e.Kind == engine.Approve && decided:
+		if a.Verdict != workflow.VerdictSucceeded || !good || !allowed {
 			w.fail("%s ended as %s (%s) by %s of %s", name, a.Verdict, a.Message, describe(w, e), e.By)
 		}
 		values["by"], values["comment"] = encoded(e.By), encoded(e.Reason)
@@ -143,9 +146,9 @@ func (j *judge) checkOwnVerdict(e engine.Event, p place) {
 				w.fail("%s has the output %s = %s, want %s", name, k, a.Outputs[k].JSON, v)
 			}
 		}
-	case e.Kind == engine.Reject && mine:
-		if a.Verdict != workflow.VerdictFailed {
-			w.fail("%s was rejected and ended as %s", name, a.Verdict)
+	case e.Kind == engine.Reject && decided:
+		if a.Verdict != workflow.VerdictFailed || !allowed {
+			w.fail("%s was rejected by %s and ended as %s", name, e.By, a.Verdict)
 		}
 	default:
 		_, good := expectInputs(w, p.task, nil)
