@@ -157,16 +157,8 @@ func BenchmarkEngineHundredThousandInstances(b *testing.B) {
 			cmd := exec.Command(os.Args[0], "-test.run", "^$", "-test.bench", "^"+b.Name()+"$", "-test.benchtime", "1x")
 			cmd.Env = append(os.Environ(), childVariable+"=1")
 			begin := time.Now()
-			out, err := cmd.CombinedOutput()
-			if err != nil {
-				b.Fatalf("child: %v\n%s", err, out)
-			}
-			seconds = append(seconds, time.Since(begin).Seconds())
-			usage, ok := peakKiB(cmd)
-			if !ok {
-				b.Fatal("the system does not tell the child's peak memory")
-			}
-			mebibytes = append(mebibytes, float64(usage)/1024)
+			_, peak := runPeak(b, cmd)
+			seconds, mebibytes = append(seconds, time.Since(begin).Seconds()), append(mebibytes, peak)
 		}
 		report(b, "100,000 instances through the engine, process included", "s", sorted(seconds), 10)
 		report(b, "100,000 instances through the engine, peak resident memory", "MiB", sorted(mebibytes), 1024)

@@ -5,10 +5,8 @@ package bench
 
 import (
 	"fmt"
-	"os/exec"
 	"sort"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -57,13 +55,4 @@ func measureParser(b *testing.B, text string, goal float64) {
 func sorted(x []float64) []float64 {
 	sort.Float64s(x)
 	return x
-}
-
-// peakKiB is the peak resident memory of a process that has ended.
-func peakKiB(cmd *exec.Cmd) (int64, bool) {
-	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0, false
-	}
-	return usage.Maxrss, true
 }
