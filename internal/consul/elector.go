@@ -1,0 +1,271 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package consul
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	consulapi "github.com/hashicorp/consul/api"
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/scheduler"
+)
+
+var _ scheduler.Elector = (*Elector)(nil)
+
+// lockDelay is how long Consul keeps a lock from others after its session ended. Every write is fenced, so none is needed;
+// Consul's Go client makes 15s of 0.
+const lockDelay = time.Millisecond
+
+// Elector gives the leadership to the server whose session holds the leader's key. Its leadership is what a Store writes
+// with.
+type Elector struct {
+	cfg    Config
+	client *client
+	log    hclog.Logger
+	keys   keys
+	seen   *seen
+
+	mu     sync.Mutex // guards what follows
+	office *office    // nil: does not lead
+}
+
+// NewElector makes no call.
+func NewElector(cfg Config) (*Elector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c, err := newClient(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	log := cfg.Logger.Named("consul")
+	s, err := readSeen(cfg.SeenFile, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Elector{cfg: cfg, client: c, log: log, keys: keys{cfg.Prefix}, seen: s}, nil
+}
+
+// Acquire implements scheduler.Elector. Trouble with Consul does not end it.
+func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
+	if o := e.current(); o != nil {
+		if o.err() == nil {
+			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: this server leads already, with epoch %d", o.epoch)
+		}
+		// A session may outlive the leadership, and hold the key: after a restore of Consul it does.
+		if err := e.Release(ctx, scheduler.Leadership{Epoch: o.epoch}); err != nil {
+			e.log.Warn("the session of a leadership that was lost cannot be ended; it ends by itself", "epoch", o.epoch, "error", err)
+		}
+	}
+	index, failures := uint64(0), 0
+	for {
+		pair, next, err := e.client.wait(ctx, e.keys.leader(), index)
+		if err == nil {
+			index = next
+			if pair != nil && pair.Session != "" {
+				failures = 0
+				continue
+			}
+			var l scheduler.Leadership
+			var won bool
+			if l, won, err = e.take(ctx); won {
+				return l, nil
+			}
+			index = 0 // look at once who has it
+		}
+		if ctx.Err() != nil {
+			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: %w", ctx.Err())
+		}
+		if err == nil {
+			continue
+		}
+		failures++
+		e.log.Warn("the leadership cannot be asked for; trying again", "failures", failures, "error", err)
+		if err := e.cfg.Backoff.Wait(ctx, failures); err != nil {
+			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: %w", err)
+		}
+	}
+}
+
+// take tries to get the leader's key, which was free just now, with a session of its own. It is not won and no error when
+// another one was faster.
+func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, err error) {
+	sent := time.Now()
+	session, err := e.createSession(ctx)
+	if err != nil {
+		return l, false, err
+	}
+	defer func() {
+		if !won {
+			err = errors.Join(err, e.destroySession(session))
+		}
+	}()
+	now, index, err := e.client.counter(ctx, e.keys)
+	if err != nil {
+		return l, false, err
+	}
+	mine := e.next(now, session)
+	ops := []*consulapi.KVTxnOp{
+		{Verb: consulapi.KVLock, Key: e.keys.leader(), Value: []byte(e.cfg.Name), Session: session},
+		{Verb: consulapi.KVCAS, Key: e.keys.seq(), Index: index, Value: encode(mine)},
+	}
+	if index == 0 { // the first of all
+		ops = append(ops, set(e.keys.cluster(), []byte(newUUID())), set(e.keys.root(), []byte(firstData)))
+	}
+	r, err := e.client.txn(ctx, ops)
+	switch {
+	case err != nil && !errors.Is(err, errRefused):
+		// It may have been done. The session is destroyed, so that a late one does nothing.
+		return l, false, err
+	case err != nil:
+		return l, false, err
+	case len(r.errors) > 0:
+		e.log.Debug("another server was faster", "error", r.errors[0].What)
+		return l, false, nil
+	}
+	for _, p := range r.pairs {
+		if p.Key == e.keys.seq() {
+			index = p.ModifyIndex
+		}
+	}
+	e.seen.note(mine)
+	e.mu.Lock()
+	e.office = newOffice(e, session, mine, index)
+	e.mu.Unlock()
+	e.log.Info("took office", "epoch", mine.Epoch, "incarnation", mine.Incarnation, "session", session)
+	return scheduler.Leadership{Epoch: mine.Epoch, TrustedUntil: sent.Add(e.cfg.TTL)}, true, nil
+}
+
+// next is the counter with which this server takes office. A new incarnation begins with the first leader of all, and where
+// Consul holds less than this server has seen: it was restored.
+func (e *Elector) next(now seq, session string) seq {
+	top := e.seen.highest()
+	mine := seq{Incarnation: now.Incarnation, Epoch: max(now.Epoch, top.Epoch) + 1, Session: session}
+	restored := now.before(top) || now == (seq{}) && top != (seq{})
+	if restored || now == (seq{}) {
+		mine.Incarnation = newUUID()
+	}
+	if restored {
+		e.log.Warn("Consul was restored from a snapshot: it holds less than this server has seen",
+			"held_epoch", now.Epoch, "held_n", now.N, "seen_epoch", top.Epoch, "seen_n", top.N, "incarnation", mine.Incarnation)
+	}
+	return mine
+}
+
+func (e *Elector) createSession(ctx context.Context) (string, error) {
+	entry := &consulapi.SessionEntry{
+		Name: "cairn leader " + e.cfg.Name, TTL: e.cfg.TTL.String(), Behavior: consulapi.SessionBehaviorRelease, LockDelay: lockDelay,
+		NodeChecks: []string{"serfHealth"},
+	}
+	for _, id := range e.cfg.Checks {
+		entry.ServiceChecks = append(entry.ServiceChecks, consulapi.ServiceCheck{ID: id})
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+	defer cancel()
+	id, _, err := e.client.api.Session().Create(entry, (&consulapi.WriteOptions{}).WithContext(ctx))
+	if err != nil {
+		return "", fmt.Errorf("create a session: %w", err)
+	}
+	return id, nil
+}
+
+// destroySession frees what the session holds, whatever became of the context of its use.
+func (e *Elector) destroySession(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.CallTimeout)
+	defer cancel()
+	if _, err := e.client.api.Session().Destroy(id, (&consulapi.WriteOptions{}).WithContext(ctx)); err != nil {
+		return fmt.Errorf("destroy session %s: %w", id, err)
+	}
+	return nil
+}
+
+// Renew implements scheduler.Elector.
+func (e *Elector) Renew(ctx context.Context, l scheduler.Leadership) (scheduler.Leadership, error) {
+	o := e.current()
+	if o == nil || o.epoch != l.Epoch {
+		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, scheduler.ErrFenced)
+	}
+	if err := o.err(); err != nil {
+		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, err)
+	}
+	sent := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.CallTimeout)
+	defer cancel()
+	entry, _, err := e.client.api.Session().Renew(o.session, (&consulapi.WriteOptions{}).WithContext(ctx))
+	if err != nil {
+		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, err)
+	}
+	if entry == nil {
+		return l, e.lost(o, "its session has ended")
+	}
+	// A session can live on without the key: somebody may have deleted that.
+	pair, _, err := e.client.api.KV().Get(e.keys.leader(), (&consulapi.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return l, fmt.Errorf("renew epoch %d: read the leader's key: %w", l.Epoch, err)
+	}
+	if pair == nil || pair.Session != o.session {
+		return l, e.lost(o, "its session does not hold the leader's key")
+	}
+	l.TrustedUntil = sent.Add(e.cfg.TTL)
+	return l, nil
+}
+
+func (e *Elector) lost(o *office, why string) error {
+	err := fmt.Errorf("epoch %d: %w: %s", o.epoch, scheduler.ErrFenced, why)
+	o.close(err)
+	return fmt.Errorf("renew %w", err)
+}
+
+// Release implements scheduler.Elector.
+func (e *Elector) Release(ctx context.Context, l scheduler.Leadership) error {
+	e.mu.Lock()
+	o := e.office
+	if o == nil || o.epoch != l.Epoch {
+		e.mu.Unlock()
+		return nil
+	}
+	e.office = nil
+	e.mu.Unlock()
+	o.close(fmt.Errorf("epoch %d was given up: %w", o.epoch, scheduler.ErrFenced))
+	e.seen.store()
+	// Unlocked by its holder, the key is free at once; the session's end alone would free it after the lock delay.
+	_, err := e.client.txn(ctx, []*consulapi.KVTxnOp{
+		{Verb: consulapi.KVUnlock, Key: e.keys.leader(), Value: []byte(e.cfg.Name), Session: o.session}})
+	if err := errors.Join(err, e.destroySession(o.session)); err != nil {
+		return fmt.Errorf("release epoch %d: %w", l.Epoch, err)
+	}
+	return nil
+}
+
+// Leader implements scheduler.Elector: the Name of the server that leads.
+func (e *Elector) Leader(ctx context.Context) (string, error) {
+	pairs, err := e.client.read(ctx, get(e.keys.leader()))
+	if err != nil {
+		return "", fmt.Errorf("who leads: %w", err)
+	}
+	if len(pairs) == 0 || pairs[0].Session == "" {
+		return "", nil
+	}
+	return string(pairs[0].Value), nil
+}
+
+// current is the office of this server, held or lost; nil when it was given up or never taken.
+func (e *Elector) current() *office {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.office
+}
+
+func newUUID() string {
+	var b [16]byte
+	rand.Read(b[:])                             // never fails: see crypto/rand
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80 // version 4
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
