@@ -1,0 +1,75 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package config reads the configuration of a Cairn server: HCL files over DefaultConfig.
+package config
+
+import (
+	"cmp"
+	"os"
+)
+
+// Config is the configuration of a server.
+type Config struct {
+	Name     string // of this server: unique among those that share a store
+	DataDir  string
+	LogLevel string
+	HTTP     HTTP
+	Nomad    Nomad
+	Consul   Consul
+	Limits   Limits
+	Calls    Calls
+}
+
+// HTTP says where the API is served.
+type HTTP struct {
+	Bind      string // host:port; port 0 draws one
+	Advertise string // host:port at which others reach it; empty: what Bind became
+}
+
+// Nomad says where tasks run. What is empty is taken from the variables that Nomad's own command line reads.
+type Nomad struct {
+	Address       string
+	Region        string
+	TokenFile     string
+	CACert        string
+	ClientCert    string
+	ClientKey     string
+	TLSServerName string
+}
+
+// Consul says where state is kept. What is empty is taken from the variables that Consul's own command line reads.
+type Consul struct {
+	Address       string
+	Prefix        string
+	TokenFile     string
+	CACert        string
+	ClientCert    string
+	ClientKey     string
+	TLSServerName string
+}
+
+// Limits bound what a server does at once.
+type Limits struct {
+	MaxInflight int // attempts that are with Nomad at once, over all runs
+}
+
+// Calls says what http tasks may call.
+type Calls struct {
+	Allow []string // hosts
+}
+
+// DefaultConfig returns the default of every setting.
+func DefaultConfig() Config {
+	host, err := os.Hostname()
+	if err != nil {
+		host = ""
+	}
+	return Config{
+		Name:     cmp.Or(host, "cairn"),
+		LogLevel: "INFO",
+		HTTP:     HTTP{Bind: "127.0.0.1:4680"},
+		Consul:   Consul{Prefix: "cairn/"},
+		Limits:   Limits{MaxInflight: 1000}, // Nomad's servers have fallen over at 30,000 pending jobs
+	}
+}

@@ -1,0 +1,170 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Setting is one setting of the configuration.
+type Setting struct {
+	Block string // it stands in; empty: at the top
+	Name  string
+	About string // a sentence
+
+	text   func(*Config) *string // one of these is set
+	number func(*Config) *int
+	list   func(*Config) *[]string
+	check  func(text string) error // of a text that is not empty; may be nil
+	low    int                     // of a number
+	high   int
+}
+
+// Settings lists every setting, in the order in which people read them.
+func Settings() []Setting {
+	return []Setting{
+		{Name: "name", About: "Name of this server, unique among those that share a store. The machine's name by default.",
+			text: func(c *Config) *string { return &c.Name }, check: checkName},
+		{Name: "data_dir", About: "Folder of what this server keeps for itself. Needed, but for -dev.",
+			text: func(c *Config) *string { return &c.DataDir }, check: checkPath},
+		{Name: "log_level", About: "What is logged, and worse: TRACE, DEBUG, INFO, WARN or ERROR. Read again on SIGHUP.",
+			text: func(c *Config) *string { return &c.LogLevel }, check: oneOf("TRACE", "DEBUG", "INFO", "WARN", "ERROR")},
+		{Block: "http", Name: "bind", About: "Address and port of the HTTP API; port 0 draws a free one.",
+			text: func(c *Config) *string { return &c.HTTP.Bind }, check: checkBind},
+		{Block: "http", Name: "advertise", About: "Address and port at which the other servers and Consul reach the API; what bind became by default.",
+			text: func(c *Config) *string { return &c.HTTP.Advertise }, check: checkHostPort},
+		{Block: "nomad", Name: "address", About: "URL of Nomad's HTTP API. NOMAD_ADDR, or http://127.0.0.1:4646, by default.",
+			text: func(c *Config) *string { return &c.Nomad.Address }, check: checkURL},
+		{Block: "nomad", Name: "region", About: "Region of jobs that name none. NOMAD_REGION, or the agent's own, by default.",
+			text: func(c *Config) *string { return &c.Nomad.Region }},
+		{Block: "nomad", Name: "token_file", About: "File with the ACL token; it is read again when Nomad refuses it. NOMAD_TOKEN by default.",
+			text: func(c *Config) *string { return &c.Nomad.TokenFile }, check: checkPath},
+		{Block: "nomad", Name: "ca_cert", About: "File with the certificate of Nomad's authority. NOMAD_CACERT by default.",
+			text: func(c *Config) *string { return &c.Nomad.CACert }, check: checkPath},
+		{Block: "nomad", Name: "client_cert", About: "File with this server's certificate for Nomad. NOMAD_CLIENT_CERT by default.",
+			text: func(c *Config) *string { return &c.Nomad.ClientCert }, check: checkPath},
+		{Block: "nomad", Name: "client_key", About: "File with the key of that certificate. NOMAD_CLIENT_KEY by default.",
+			text: func(c *Config) *string { return &c.Nomad.ClientKey }, check: checkPath},
+		{Block: "nomad", Name: "tls_server_name", About: "Name that Nomad's certificate is for. NOMAD_TLS_SERVER_NAME, or the address's, by default.",
+			text: func(c *Config) *string { return &c.Nomad.TLSServerName }},
+		{Block: "consul", Name: "address", About: "Address of the local Consul agent. CONSUL_HTTP_ADDR, or 127.0.0.1:8500, by default.",
+			text: func(c *Config) *string { return &c.Consul.Address }},
+		{Block: "consul", Name: "prefix", About: "Prefix of every key in Consul's KV store; it ends with a slash.",
+			text: func(c *Config) *string { return &c.Consul.Prefix }, check: checkPrefix},
+		{Block: "consul", Name: "token_file", About: "File with the ACL token. CONSUL_HTTP_TOKEN by default.",
+			text: func(c *Config) *string { return &c.Consul.TokenFile }, check: checkPath},
+		{Block: "consul", Name: "ca_cert", About: "File with the certificate of Consul's authority. CONSUL_CACERT by default.",
+			text: func(c *Config) *string { return &c.Consul.CACert }, check: checkPath},
+		{Block: "consul", Name: "client_cert", About: "File with this server's certificate for Consul. CONSUL_CLIENT_CERT by default.",
+			text: func(c *Config) *string { return &c.Consul.ClientCert }, check: checkPath},
+		{Block: "consul", Name: "client_key", About: "File with the key of that certificate. CONSUL_CLIENT_KEY by default.",
+			text: func(c *Config) *string { return &c.Consul.ClientKey }, check: checkPath},
+		{Block: "consul", Name: "tls_server_name", About: "Name that Consul's certificate is for. CONSUL_TLS_SERVER_NAME, or the address's, by default.",
+			text: func(c *Config) *string { return &c.Consul.TLSServerName }},
+		{Block: "limits", Name: "max_inflight", About: "Attempts that are with Nomad at once, over all runs; the others wait in Cairn.",
+			number: func(c *Config) *int { return &c.Limits.MaxInflight }, low: 1, high: 30_000},
+		{Block: "http_calls", Name: "allow", About: "Destinations that http tasks may call: names, *.names, addresses and networks, with or without a port. None by default.",
+			list: func(c *Config) *[]string { return &c.Calls.Allow }},
+	}
+}
+
+// comingBlocks belong to the configuration and cannot be used yet.
+var comingBlocks = []string{"access", "backup", "tls"}
+
+// Default is the default of a setting, as people write it; empty where there is none.
+func (s *Setting) Default() string {
+	c := DefaultConfig()
+	switch {
+	case s.number != nil:
+		return strconv.Itoa(*s.number(&c))
+	case s.list != nil:
+		return "[]" // all of them
+	}
+	if text := *s.text(&c); text != "" {
+		return strconv.Quote(text)
+	}
+	return ""
+}
+
+// path is the name of a setting with that of its block.
+func (s *Setting) path() string {
+	if s.Block == "" {
+		return s.Name
+	}
+	return s.Block + "." + s.Name
+}
+
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+
+func checkName(text string) error {
+	if !nameForm.MatchString(text) {
+		return errors.New("want 1 to 63 letters, digits, dots, dashes and underscores, with a letter or digit at both ends")
+	}
+	return nil
+}
+
+func checkPath(text string) error {
+	if !filepath.IsAbs(text) {
+		return errors.New("want an absolute path: a server may be started anywhere")
+	}
+	return nil
+}
+
+func oneOf(words ...string) func(string) error {
+	return func(text string) error {
+		if !slices.Contains(words, strings.ToUpper(text)) {
+			return fmt.Errorf("want one of %s", strings.Join(words, ", "))
+		}
+		return nil
+	}
+}
+
+func checkHostPort(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" {
+		return errors.New("want an address and a port, as in 10.0.0.5:4680")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port %s: want a number from 1 to 65535", port)
+	}
+	return nil
+}
+
+func checkBind(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return errors.New("want an address and a port, as in 127.0.0.1:4680")
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %s: want a number from 0 to 65535", port)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errors.New("there is no access control yet, so that everybody who reaches this address could do everything: want an address of loopback, as in 127.0.0.1:4680")
+	}
+	return nil
+}
+
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") && (u.Scheme != "unix" || u.Path == "") {
+		return errors.New("want a URL, as in https://127.0.0.1:4646")
+	}
+	return nil
+}
+
+func checkPrefix(text string) error {
+	if text == "/" || strings.HasPrefix(text, "/") || !strings.HasSuffix(text, "/") || strings.Contains(text, "//") ||
+		strings.Contains(text, "./") || strings.TrimSpace(text) != text {
+		return errors.New("want names with a slash after each, as in cairn/")
+	}
+	return nil
+}
