@@ -25,8 +25,9 @@ type Config struct {
 	TLS TLS
 	// Prefix of every key; it ends with a slash.
 	Prefix string
-	// Name is what Leader tells of this server while it leads: its name and its address.
-	Name string
+	// Name and ServerURL are what others learn of this server while it leads: its name, and the URL of its API.
+	Name      string
+	ServerURL string
 	// Checks are the IDs of checks of services of the local agent. The leadership falls when one of them is critical.
 	Checks []string
 	// SeenFile keeps the highest counter that this server has seen, to notice that Consul was restored. Empty: not kept.

@@ -159,7 +159,6 @@ func (s *serverSuccession) List(ctx context.Context, filter scheduler.Filter) ([
 }
 
 func (s *serverSuccession) Cluster(ctx context.Context) (string, error) {
-	s.server(max(1, s.highest)) // the first leader makes it
 	return s.read().Cluster(ctx)
 }
 

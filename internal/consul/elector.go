@@ -6,6 +6,7 @@ package consul
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -113,11 +114,11 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 	}
 	mine := e.next(now, session)
 	ops := []*consulapi.KVTxnOp{
-		{Verb: consulapi.KVLock, Key: e.keys.leader(), Value: []byte(e.cfg.Name), Session: session},
+		{Verb: consulapi.KVLock, Key: e.keys.leader(), Value: encode(e.self()), Session: session},
 		{Verb: consulapi.KVCAS, Key: e.keys.seq(), Index: index, Value: encode(mine)},
 	}
-	if index == 0 { // the first of all
-		ops = append(ops, set(e.keys.cluster(), []byte(newUUID())), set(e.keys.root(), []byte(firstData)))
+	if index == 0 { // the first of all: whoever comes second finds another counter
+		ops = append(ops, set(e.keys.root(), []byte(firstData)))
 	}
 	r, err := e.client.txn(ctx, ops)
 	switch {
@@ -237,23 +238,41 @@ func (e *Elector) Release(ctx context.Context, l scheduler.Leadership) error {
 	e.seen.store()
 	// Unlocked by its holder, the key is free at once; the session's end alone would free it after the lock delay.
 	_, err := e.client.txn(ctx, []*consulapi.KVTxnOp{
-		{Verb: consulapi.KVUnlock, Key: e.keys.leader(), Value: []byte(e.cfg.Name), Session: o.session}})
+		{Verb: consulapi.KVUnlock, Key: e.keys.leader(), Value: encode(e.self()), Session: o.session}})
 	if err := errors.Join(err, e.destroySession(o.session)); err != nil {
 		return fmt.Errorf("release epoch %d: %w", l.Epoch, err)
 	}
 	return nil
 }
 
-// Leader implements scheduler.Elector: the Name of the server that leads.
+// Holder is who leads.
+type Holder struct {
+	Name string `json:"name"`
+	URL  string `json:"url"` // of its API
+}
+
+func (e *Elector) self() Holder { return Holder{Name: e.cfg.Name, URL: e.cfg.ServerURL} }
+
+// Leader implements scheduler.Elector: the name of the server that leads.
 func (e *Elector) Leader(ctx context.Context) (string, error) {
+	h, err := e.Holder(ctx)
+	return h.Name, err
+}
+
+// Holder tells who leads; its zero value when nobody does.
+func (e *Elector) Holder(ctx context.Context) (Holder, error) {
 	pairs, err := e.client.read(ctx, get(e.keys.leader()))
 	if err != nil {
-		return "", fmt.Errorf("who leads: %w", err)
+		return Holder{}, fmt.Errorf("who leads: %w", err)
 	}
 	if len(pairs) == 0 || pairs[0].Session == "" {
-		return "", nil
+		return Holder{}, nil
 	}
-	return string(pairs[0].Value), nil
+	var h Holder
+	if err := json.Unmarshal(pairs[0].Value, &h); err != nil {
+		return Holder{}, fmt.Errorf("who leads: key %s holds %q: %w", e.keys.leader(), pairs[0].Value, err)
+	}
+	return h, nil
 }
 
 // current is the office of this server, held or lost; nil when it was given up or never taken.

@@ -401,16 +401,23 @@ func (s *Store) remove(ctx context.Context, epoch uint64, id workflow.RunID) err
 	return err
 }
 
-// Cluster implements scheduler.Store. The UUID is made by the first leader of all: ErrNotFound before.
+// Cluster implements scheduler.Store. Whoever asks first makes the UUID, without leading: it is needed before anybody can.
 func (s *Store) Cluster(ctx context.Context) (string, error) {
-	pairs, err := s.client.read(ctx, get(s.keys.cluster()))
-	switch {
-	case err != nil:
-		return "", fmt.Errorf("read the cluster's ID: %w", err)
-	case len(pairs) == 0:
-		return "", fmt.Errorf("read the cluster's ID: %w: nobody has led yet", scheduler.ErrNotFound)
+	for range 2 {
+		pairs, err := s.client.read(ctx, get(s.keys.cluster()))
+		if err != nil {
+			return "", fmt.Errorf("read the cluster's ID: %w", err)
+		}
+		if len(pairs) > 0 {
+			return string(pairs[0].Value), nil
+		}
+		// Another one may be faster; what is there then is the answer.
+		create := &consulapi.KVTxnOp{Verb: consulapi.KVCAS, Key: s.keys.cluster(), Index: 0, Value: []byte(newUUID())}
+		if _, err := s.client.txn(ctx, []*consulapi.KVTxnOp{create}); err != nil {
+			return "", fmt.Errorf("make the cluster's ID: %w", err)
+		}
 	}
-	return string(pairs[0].Value), nil
+	return "", fmt.Errorf("make the cluster's ID: key %s is not there although it was written", s.keys.cluster())
 }
 
 // data names the keys of the data prefix in use.

@@ -1,0 +1,162 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package consul
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	consulapi "github.com/hashicorp/consul/api"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// ServiceName is the name under which every server registers.
+const ServiceName = "cairn"
+
+// The metadata of the service: what the others must know before they write.
+const (
+	metaVersion = "cairn_version"
+	metaFormat  = "cairn_format"
+	metaName    = "cairn_name"
+)
+
+// FormatVersion is that of what this Cairn writes into the store.
+const FormatVersion = entryVersion
+
+// ServiceConfig is what Consul is told of this server.
+type ServiceConfig struct {
+	Name    string // of the server
+	Address string // host:port of its API
+	Health  string // URL that answers 200 as long as the process can serve
+	Version string // of Cairn
+}
+
+// Service tells the local Consul agent of this server, and asks for the others.
+type Service struct {
+	client *client
+	cfg    ServiceConfig
+	log    hclog.Logger
+}
+
+// NewService makes no call.
+func NewService(cfg Config, service ServiceConfig) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	c, err := newClient(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{client: c, cfg: service, log: cfg.Logger.Named("consul")}, nil
+}
+
+// id is that of the service at its agent: several servers may share an agent.
+func (s *Service) id() string { return ServiceID(s.cfg.Name) }
+
+// ServiceID is the ID of the service of a server.
+func ServiceID(server string) string { return ServiceName + "-" + server }
+
+// ProcessCheck is the ID of the check that falls with a server's process; the leadership is bound to it.
+func ProcessCheck(server string) string { return ServiceID(server) + ":process" }
+
+// Register tells the local agent of this server. It may be called again at any time.
+func (s *Service) Register(ctx context.Context) error {
+	host, text, err := net.SplitHostPort(s.cfg.Address)
+	if err != nil {
+		return fmt.Errorf("register at Consul: address %q: %w", s.cfg.Address, err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("register at Consul: address %q: %w", s.cfg.Address, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	err = s.client.api.Agent().ServiceRegisterOpts(&consulapi.AgentServiceRegistration{
+		ID: s.id(), Name: ServiceName, Address: host, Port: port,
+		Meta: map[string]string{metaVersion: s.cfg.Version, metaFormat: strconv.Itoa(FormatVersion), metaName: s.cfg.Name},
+		Checks: consulapi.AgentServiceChecks{
+			{
+				CheckID: s.id() + ":api", Name: "Cairn's API answers", HTTP: s.cfg.Health, Interval: "1s", Timeout: "1s",
+				FailuresBeforeCritical: 3, Status: consulapi.HealthPassing,
+			},
+			{
+				// A process that is gone refuses the connection, and is noticed by the next check. One that does not answer may
+				// only be short of processor: it gets the whole timeout. A session cannot be made on a critical check, so that
+				// it begins as passing.
+				CheckID: ProcessCheck(s.cfg.Name), Name: "Cairn's process lives", HTTP: s.cfg.Health, Interval: "1s", Timeout: "3s",
+				Status: consulapi.HealthPassing,
+			},
+		},
+	}, (&consulapi.ServiceRegisterOpts{ReplaceExistingChecks: true}).WithContext(ctx))
+	if err != nil {
+		return fmt.Errorf("register at Consul: %w", err)
+	}
+	return nil
+}
+
+// Registered reports whether the local agent still knows this server: one that was started anew on empty data does not.
+func (s *Service) Registered(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	_, _, err := s.client.api.Agent().Service(s.id(), (&consulapi.QueryOptions{}).WithContext(ctx))
+	var status consulapi.StatusError
+	if errors.As(err, &status) && status.Code == 404 {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("ask Consul for this server: %w", err)
+	}
+	return true, nil
+}
+
+// Deregister takes the server out.
+func (s *Service) Deregister(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	if err := s.client.api.Agent().ServiceDeregisterOpts(s.id(), (&consulapi.QueryOptions{}).WithContext(ctx)); err != nil {
+		return fmt.Errorf("deregister at Consul: %w", err)
+	}
+	return nil
+}
+
+// Member is a server of the cluster.
+type Member struct {
+	Name    string
+	Address string // host:port
+	Version string // of Cairn
+	Format  int    // of what it writes into the store
+	Node    string // Consul's name of its machine
+	Healthy bool   // every check of it passes
+}
+
+// Members lists the servers by name.
+func (s *Service) Members(ctx context.Context) ([]Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	entries, _, err := s.client.api.Health().Service(ServiceName, "", false, (&consulapi.QueryOptions{}).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("list the servers: %w", err)
+	}
+	var members []Member
+	for _, e := range entries {
+		format, err := strconv.Atoi(e.Service.Meta[metaFormat])
+		if err != nil {
+			s.log.Warn("a service with our name is no server of Cairn", "id", e.Service.ID, "node", e.Node.Node)
+			continue
+		}
+		members = append(members, Member{
+			Name: e.Service.Meta[metaName], Address: net.JoinHostPort(e.Service.Address, strconv.Itoa(e.Service.Port)),
+			Version: e.Service.Meta[metaVersion], Format: format, Node: e.Node.Node,
+			Healthy: e.Checks.AggregatedStatus() == consulapi.HealthPassing,
+		})
+	}
+	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	return members, nil
+}
