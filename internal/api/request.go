@@ -77,6 +77,24 @@ type RerunRequest struct {
 	Key        string                     `json:"key,omitempty"` // idempotency key
 }
 
+// SubmitRequest is the body of POST /v1/runs: a new run of a workflow, answered with its RunEntry.
+type SubmitRequest struct {
+	Files    []File `json:"files"`              // as "cairn run" reads them: of one workflow file, or of a folder
+	Workflow string `json:"workflow,omitempty"` // where they declare several
+	By       string `json:"by,omitempty"`
+	// Params as JSON, ParamTexts as a person types them (see VerbRequest.Texts).
+	Params     map[string]json.RawMessage `json:"params,omitempty"`
+	ParamTexts map[string]string          `json:"param_texts,omitempty"`
+	Key        string                     `json:"key,omitempty"` // idempotency key
+}
+
+// File is a file with its path, relative to the folder of the workflow. In JSON its bytes are base64.
+type File struct {
+	Path  string `json:"path"`
+	Bytes []byte `json:"bytes"`
+	Named bool   `json:"named,omitempty"` // by another one, as by run_workflow or file
+}
+
 // LogQuery names a log: GET /v1/run/ID/logs, with these as query parameters. The answer is the text itself.
 type LogQuery struct {
 	Task    string
@@ -107,7 +125,9 @@ const (
 	CodeGone       = "gone"        // 410: logs that were collected
 	CodeInvalid    = "invalid"     // 422: Diagnostics say what
 	CodeInternal   = "internal"    // 500
+	CodeTooLarge   = "too_large"   // 413: the body of the request
 	CodeNotReady   = "not_ready"   // 503: nobody leads at the moment; ask again
+	CodeUnknown    = "unknown"     // 502: the leader went away while it was asked: look whether it was done
 )
 
 // Error is the body of every answer that is not a success. It is an error too: what the client returns.

@@ -132,6 +132,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"task skip":      taskSkipCommand,
 		"task succeed":   taskSucceedCommand,
 		"task cancel":    taskCancelCommand,
+		"agent":          agentCommand,
 		"version":        versionCommand,
 		"supervise":      superviseCommand,
 	}

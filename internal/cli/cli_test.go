@@ -265,12 +265,43 @@ func TestBadArgumentsSaySo(t *testing.T) {
 	golden(t, "bad-arguments.txt", b.String())
 }
 
-func TestAServerIsNotSupportedYet(t *testing.T) {
+func TestAServerThatDoesNotAnswerIsNamed(t *testing.T) {
 	c := newConsole(t)
-	c.env["CAIRN_ADDR"] = "http://127.0.0.1:4680"
-	r := c.run("run", "testdata/flow.hcl")
-	if r.code != 2 || !strings.Contains(r.stderr, "not supported yet") {
-		t.Errorf("exit %d, stderr %q", r.code, r.stderr)
+	c.env["CAIRN_ADDR"] = "http://127.0.0.1:1"
+	for _, args := range [][]string{{"run", "testdata/flow.hcl"}, {"runs", "list"}, {"runs", "show", "abcdefghijklmnopqrst"}} {
+		r := c.run(args...)
+		if want := "No Cairn answers at http://127.0.0.1:1: the connection was refused"; r.code != 4 || !strings.Contains(r.stderr, want) {
+			t.Errorf("%v: exit %d, stderr %q, want %q", args, r.code, r.stderr, want)
+		}
+	}
+	if r := c.run("run", "-resume", "abcdefghijklmnopqrst"); r.code != 2 || !strings.Contains(r.stderr, "need no process of yours") {
+		t.Errorf("resume: exit %d, stderr %q", r.code, r.stderr)
+	}
+}
+
+func TestAnAgentSaysWhatIsWrongInItsConfiguration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cairn.hcl")
+	if err := os.WriteFile(path, []byte("log_level = \"LOUD\"\nhtpp {}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"agent"}, []string{"it needs -config PATH, or -dev"}},
+		{[]string{"agent", "x"}, []string{"it takes no arguments"}},
+		{[]string{"agent", "-config", path}, []string{
+			"on " + path + " line 1:", `log_level: "LOUD": want one of TRACE, DEBUG, INFO, WARN, ERROR.`, `Did you mean "http"?`,
+		}},
+		{[]string{"agent", "-config", path + "x"}, []string{"Configuration cannot be read", "file or directory."}},
+		{[]string{"agent", "-config", os.DevNull}, []string{"data_dir is not set"}},
+	} {
+		r := newConsole(t).run(c.args...)
+		for _, want := range c.want {
+			if r.code != 2 || !strings.Contains(r.stderr, want) {
+				t.Errorf("%v: exit %d, stderr\n%s\nwant in it: %s", c.args, r.code, r.stderr, want)
+			}
+		}
 	}
 }
 

@@ -63,6 +63,8 @@ type follower struct {
 	view   view
 	// owner: this process drives the run, and an interrupt stops it. Else an interrupt only ends the following.
 	owner bool
+	// remote: a server drives the run. One that is away comes back, or another one leads.
+	remote bool
 	// ended is closed when the run is not driven any more; nil when this process does not drive it.
 	ended <-chan struct{}
 	// notice says why the run does not get on, empty when it does; nil when this process does not drive it.
@@ -246,8 +248,7 @@ func (f *follower) poll(ctx context.Context, id string, out chan<- reading) {
 	var index uint64
 	for {
 		run, now, err := f.client.Wait(ctx, id, index, pollWait)
-		var said *api.Error
-		if errors.As(err, &said) && said.Code == api.CodeNotReady {
+		if err != nil && (f.remote && away(err) || notReady(err)) {
 			if !sleep(ctx, retryDelay) {
 				return
 			}
@@ -266,6 +267,12 @@ func (f *follower) poll(ctx context.Context, id string, out chan<- reading) {
 		}
 		index = now
 	}
+}
+
+// notReady reports an answer that says "ask again".
+func notReady(err error) bool {
+	var said *api.Error
+	return errors.As(err, &said) && said.Code == api.CodeNotReady
 }
 
 // sleep waits, and is false when ctx ended first.

@@ -42,19 +42,19 @@ func runCommand(a *App) *command {
 		arguments: "FILE",
 		max:       1,
 		about: `Checks the workflow in FILE (one .hcl file or a folder of them), starts a run of it and follows the run
-to its end. This process schedules the tasks; they run on this machine (-local, the default) or as
-batch jobs on a Nomad cluster (-nomad).
+to its end. Where CAIRN_ADDR names a server, that runs it. Else this process schedules the tasks; they run
+on this machine (-local, the default) or as batch jobs on a Nomad cluster (-nomad).
 
 On this machine tasks are plain processes: nothing keeps them from anything that you may do yourself.
 As root, -local has to be said. If this process is killed, its tasks go on; -resume picks the run up
 again.
 
 Ctrl-C stops the run: what runs is cancelled, finally tasks run. A second one terminates it, finally
-tasks too; a third one leaves it as it is.
+tasks too; a third one leaves it as it is. A run on a server is left at once, and goes on.
 
 Exit codes: 0 the run succeeded, 1 it failed, 2 nothing was run: the arguments, the file or the
-environment do not allow it, 3 the run was cancelled, 4 Nomad cannot be reached, 5 the run was skipped,
-6 it was left before its end, or it succeeded and standard output could not be written.`,
+environment do not allow it, 3 the run was cancelled, 4 Nomad or the server cannot be reached, 5 the run
+was skipped, 6 it was left before its end, or it succeeded and standard output could not be written.`,
 		examples: []string{
 			"cairn run -local examples/quickstart",
 			"cairn run -nomad examples/etl -param day=2026-01-31",
@@ -106,15 +106,18 @@ func (f *runFlags) check(a *App, args []string) string {
 		return "-resume goes on with a run as it was started, and takes no params"
 	case f.resume != "" && (f.key != "" || f.workflow != ""):
 		return "-resume goes on with a run as it was started, and takes neither -key nor -workflow"
-	case f.detach:
-		return "-detach needs a server to leave the run to, and Cairn servers are not supported yet; leave -detach away"
-	case !f.local && !f.nomad && a.Getenv("CAIRN_ADDR") != "":
-		return "CAIRN_ADDR names a Cairn server, and those are not supported yet; say -local or -nomad, or unset CAIRN_ADDR"
-	case !f.local && !f.nomad && f.resume == "" && os.Geteuid() == 0:
+	case f.detach && !f.remote(a):
+		return "-detach needs a server to leave the run to: name one with CAIRN_ADDR, without -local and -nomad"
+	case f.resume != "" && f.remote(a):
+		return "-resume is for runs without a server, and CAIRN_ADDR names one: its runs need no process of yours. Say -local or -nomad for the others"
+	case !f.local && !f.nomad && !f.remote(a) && f.resume == "" && os.Geteuid() == 0:
 		return "this is root, and tasks on this machine would have all of root's rights; say -local if that is meant, or -nomad"
 	}
 	return ""
 }
+
+// remote reports whether a server is to run the workflow.
+func (f *runFlags) remote(a *App) bool { return !f.local && !f.nomad && a.Getenv(addressEnv) != "" }
 
 func (f *runFlags) kind() server.Kind {
 	if f.nomad {
@@ -133,6 +136,10 @@ func (a *App) startRun(f *runFlags, path string) int {
 	if err != nil {
 		return a.refuse(err)
 	}
+	if f.remote(a) {
+		return a.submitRun(f, cfg, def, s)
+	}
+	cfg.Address = "" // -local and -nomad mean runs without a server
 	run, diags, s := a.newRun(f, def, s)
 	if !diags.HasErrors() {
 		diags = append(diags, checkBodies(run, eval)...)
@@ -244,6 +251,7 @@ func (a *App) resumeRun(f *runFlags) int {
 	if err != nil {
 		return a.refuse(err)
 	}
+	cfg.Address = "" // a run without a server
 	id, err := server.Find(context.Background(), cfg, f.resume)
 	if err != nil {
 		return a.refuse(err)
@@ -385,7 +393,7 @@ func (a *App) drive(s *server.Session, f *runFlags, before *api.Run) int {
 
 // watch follows a run that another process schedules.
 func (a *App) watch(r *server.Reader, asJSON bool, id workflow.RunID) int {
-	w := &follower{app: a, client: r.Client, id: string(id), view: a.viewFor(asJSON)}
+	w := &follower{app: a, client: r.Client, id: string(id), view: a.viewFor(asJSON), remote: r.Kind == ""}
 	run, err := w.follow(context.Background())
 	switch {
 	case err == nil:

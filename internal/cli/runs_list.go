@@ -26,8 +26,8 @@ func runsListCommand(a *App) *command {
 	var asJSON bool
 	c := &command{
 		synopsis: "List runs, the newest first",
-		about: `Lists the runs of this user on this machine, those on Nomad too, the newest first. Runs that another
-run started are listed with -children only.`,
+		about: `Lists the runs of the server that CAIRN_ADDR names; without one those of this user on this machine, those
+on Nomad too. The newest come first. Runs that another run started are listed with -children only.`,
 		examples: []string{"cairn runs list", "cairn runs list -status failed -since 24h"},
 		options: []option{
 			{
@@ -72,7 +72,7 @@ func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
 	}
 	runs, problems, err := server.List(context.Background(), cfg, q)
 	if err != nil {
-		return a.broken(err)
+		return a.unanswered(err)
 	}
 	for _, p := range problems {
 		a.warnf("%s", sentence(p))
@@ -86,7 +86,11 @@ func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
 		return exitOK
 	}
 	if len(runs) == 0 {
-		a.say("No runs in %s.", cfg.StateDir)
+		if cfg.Address != "" {
+			a.say("No runs on the server at %s.", cfg.Address)
+		} else {
+			a.say("No runs in %s.", cfg.StateDir)
+		}
 		return exitOK
 	}
 	a.print(runTable(runs, now, a.screenOf(a.Stdout)))

@@ -68,11 +68,17 @@ func (a *App) rerun(text string, req api.RerunRequest, asJSON bool) int {
 	if r == nil {
 		return code
 	}
-	r.Close()
 	cfg, err := a.serverConfig()
 	if err != nil {
+		r.Close()
 		return a.broken(err)
 	}
+	if cfg.Address != "" {
+		defer r.Close()
+		entry, err := r.Rerun(context.Background(), string(id), req)
+		return a.followRemote(r, entry, err, &runFlags{json: asJSON})
+	}
+	r.Close()
 	f := &runFlags{json: asJSON, key: req.Key}
 	session, err := server.Rerun(context.Background(), cfg, id, req)
 	var exists *server.RunExistsError

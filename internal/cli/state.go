@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,12 +17,16 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/posener/complete"
 
+	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/server"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // logLevelEnv asks for the scheduler's log on standard error; without it there is none.
 const logLevelEnv = "CAIRN_LOG_LEVEL"
+
+// addressEnv names the server whose runs are meant; without it they are those of this user on this machine.
+const addressEnv = "CAIRN_ADDR"
 
 // serverConfig is what this process gives to the runs it drives or reads.
 func (a *App) serverConfig() (server.Config, error) {
@@ -41,7 +46,9 @@ func (a *App) serverConfig() (server.Config, error) {
 		}
 		supervisor = []string{self, "supervise"}
 	}
-	return server.Config{StateDir: dir, Version: Version, Logger: logger, Getenv: a.Getenv, Supervisor: supervisor}, nil
+	return server.Config{
+		StateDir: dir, Address: a.Getenv(addressEnv), Version: Version, Logger: logger, Getenv: a.Getenv, Supervisor: supervisor,
+	}, nil
 }
 
 func (a *App) logger() (hclog.Logger, error) {
@@ -80,13 +87,23 @@ func (a *App) open(text string) (r *server.Reader, id workflow.RunID, code int) 
 	if err != nil {
 		return nil, "", a.broken(err)
 	}
-	if id, err = server.Find(context.Background(), cfg, text); err != nil {
-		return nil, "", a.broken(err)
+	if id, err = server.Find(context.Background(), cfg, text); err == nil {
+		r, err = server.Read(context.Background(), cfg, id)
 	}
-	if r, err = server.Read(context.Background(), cfg, id); err != nil {
-		return nil, "", a.broken(err)
+	if err != nil {
+		return nil, "", a.unanswered(err)
 	}
 	return r, id, exitOK
+}
+
+// unanswered says that a command did not get done: because nobody answers, or because of what was answered.
+func (a *App) unanswered(err error) int {
+	code := a.broken(err)
+	var unreachable *client.UnreachableError
+	if errors.As(err, &unreachable) && a.Getenv(addressEnv) != "" {
+		return exitUnreachable
+	}
+	return code
 }
 
 // runIDs are the names of the run folders, oldest first.

@@ -221,6 +221,13 @@ func (c *Client) RetryPlan(ctx context.Context, id, task string) (api.Plan, erro
 	return out, err
 }
 
+// Submit starts a new run, and returns how that stands.
+func (c *Client) Submit(ctx context.Context, req api.SubmitRequest) (api.RunEntry, error) {
+	var out api.RunEntry
+	_, err := c.call(ctx, callTimeout, http.MethodPost, "/v1/runs", nil, req, &out)
+	return out, err
+}
+
 // Rerun starts a new run of the definition of a run that is over, and returns how that stands.
 func (c *Client) Rerun(ctx context.Context, id string, req api.RerunRequest) (api.RunEntry, error) {
 	var out api.RunEntry

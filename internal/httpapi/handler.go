@@ -34,6 +34,8 @@ type Runs interface {
 	Notice(id workflow.RunID) string
 	// Verb feeds a verb to a run and returns once it is saved. *engine.Misfit: it does not fit (any more).
 	Verb(ctx context.Context, id workflow.RunID, verb engine.Event) error
+	// Submit starts a new run. *scheduler.KeyTakenError: its idempotency key belongs to something else.
+	Submit(ctx context.Context, sub scheduler.Submission) (workflow.RunID, error)
 	// Rerun starts a new run of the definition of a run that is over. *engine.Misfit: that is not possible.
 	Rerun(ctx context.Context, r scheduler.Rerun) (workflow.RunID, error)
 	// Changes blocks until the index of a run differs from the one given, or ctx ends, and returns the index then. No index
@@ -66,6 +68,12 @@ const (
 	maxPage     = 1000
 )
 
+// HealthPath is what every server answers for itself: its process lives, and whether it leads.
+const HealthPath = "/v1/agent/health"
+
+// MaxBody bounds the body of every request: the largest holds the files of a workflow, which are of text, in base64.
+const MaxBody = 16 << 20
+
 // maxBody bounds the body of a request: the values of one task, or the params of a run, with room around them.
 const maxBody = 2 * workflow.MaxTaskOutputBytes
 
@@ -75,8 +83,8 @@ const callTimeout = 30 * time.Second
 // New returns the handler of /v1/….
 func New(c Config) http.Handler {
 	h := &handler{Config: c, mux: http.NewServeMux()}
-	h.serve("/v1/agent/health", methods{"GET": h.health})
-	h.serve("/v1/runs", methods{"GET": h.list})
+	h.serve(HealthPath, methods{"GET": h.health})
+	h.serve("/v1/runs", methods{"GET": h.list, "POST": h.submit})
 	h.serve("/v1/run/{id}", methods{"GET": h.show})
 	h.serve("/v1/run/{id}/instances", methods{"GET": h.instances})
 	h.serve("/v1/run/{id}/logs", methods{"GET": h.logs})
@@ -128,8 +136,11 @@ func (h *handler) serve(path string, on methods) {
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var out *api.Error
 	var misfit *engine.Misfit
+	var taken *scheduler.KeyTakenError
 	switch {
 	case errors.As(err, &out):
+	case errors.As(err, &taken):
+		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: taken.Error()}
 	case errors.As(err, &misfit):
 		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: misfit.Text}
 	case errors.Is(err, scheduler.ErrNotFound):

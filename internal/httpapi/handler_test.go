@@ -35,6 +35,7 @@ type runs struct {
 	changed chan struct{}
 	verbs   []engine.Event
 	reruns  []scheduler.Rerun
+	subs    []scheduler.Submission
 	logs    func(scheduler.LogRequest) (io.ReadCloser, error)
 	notice  string
 	waiting chan struct{} // told of each blocking read that begins to wait; nil = nobody wants to know
@@ -68,6 +69,14 @@ func (r *runs) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, err
 		return "", &engine.Misfit{Text: "it is not over"}
 	}
 	r.change(func() { r.reruns = append(r.reruns, re) })
+	return r.state.Input.Run, nil
+}
+
+func (r *runs) Submit(_ context.Context, sub scheduler.Submission) (workflow.RunID, error) {
+	if sub.IdempotencyKey == "taken" {
+		return "", &scheduler.KeyTakenError{Key: "taken", Run: r.state.Input.Run}
+	}
+	r.change(func() { r.subs = append(r.subs, sub) })
 	return r.state.Input.Run, nil
 }
 
@@ -130,6 +139,66 @@ func handlerOf(r httpapi.Runs) http.Handler {
 	return httpapi.New(httpapi.Config{Runs: r, Version: "1.2.3", Logger: hclog.NewNullLogger()})
 }
 
+// submission is the body of a request for a run of a file.
+func submission(text, more string) string {
+	b, err := json.Marshal(api.SubmitRequest{Files: []api.File{{Path: "a.hcl", Bytes: []byte(text)}}})
+	if err != nil {
+		panic(err) // strings
+	}
+	return strings.TrimSuffix(string(b), "}") + more + "}"
+}
+
+const oneWorkflow = `workflow "%s" {
+  param "day" {
+    type = string
+  }
+  param "n" {
+    type    = number
+    default = 3
+  }
+  task "t" {
+    driver = "raw_exec"
+    config { command = "/bin/true" }
+  }
+}
+`
+
+var (
+	severalWorkflows = submission(fmt.Sprintf(oneWorkflow+oneWorkflow, "a", "b"), "")
+	takenKey         = submission(fmt.Sprintf(oneWorkflow, "a"), `,"params":{"day":"x"},"key":"taken"`)
+)
+
+func TestARunIsSubmittedAsItWasChecked(t *testing.T) {
+	r := newRuns(nightly(t))
+	status, body := call(t, handlerOf(r), "POST", "/v1/runs", submission(fmt.Sprintf(oneWorkflow, "a"), `,"params":{"day":"x"},"param_texts":{"n":"2 + 2"},"by":"ada","key":"k"`))
+	if status != http.StatusOK || !strings.Contains(body, string(runID)) || len(r.subs) != 1 {
+		t.Fatalf("%d %s, %d submissions", status, body, len(r.subs))
+	}
+	sub := r.subs[0]
+	if sub.Definition.Name != "a" || sub.By != "ada" || sub.IdempotencyKey != "k" || sub.ID == "" || sub.Namespace != "default" || sub.ScheduledAt == 0 {
+		t.Errorf("submission %+v", sub)
+	}
+	if diff := cmp.Diff(map[string]workflow.Value{"day": value(`"x"`), "n": value("4")}, sub.Params); diff != "" {
+		t.Errorf("params (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"day", "n"}, sub.Given); diff != "" {
+		t.Errorf("given (-want +got):\n%s", diff)
+	}
+	for what, text := range map[string]string{
+		"the files have problems":                    submission(`workflow "a" {}`, ""),
+		"the params are not what the workflow takes": submission(fmt.Sprintf(oneWorkflow, "a"), ""),
+	} {
+		status, body := call(t, handlerOf(r), "POST", "/v1/runs", text)
+		var said api.Error
+		if err := json.Unmarshal([]byte(body), &said); err != nil {
+			t.Fatal(err)
+		}
+		if status != http.StatusUnprocessableEntity || said.Code != api.CodeInvalid || said.Message != what || len(said.Diagnostics) != 1 || len(r.subs) != 1 {
+			t.Errorf("%d %s, want a problem: %s", status, body, what)
+		}
+	}
+}
+
 func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 	run := "/v1/run/" + string(runID)
 	for _, c := range []struct {
@@ -138,7 +207,12 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		code, message            string
 	}{
 		{"no such path", "GET", "/v2/runs", "", 404, "not_found", "there is nothing at /v2/runs"},
-		{"wrong method", "POST", "/v1/runs", "", 405, "bad_method", "/v1/runs takes GET, not POST"},
+		{"wrong method", "PUT", "/v1/runs", "", 405, "bad_method", "/v1/runs takes GET and POST, not PUT"},
+		{"run without files", "POST", "/v1/runs", "{}", 400, "bad_request", "files is empty: a run needs the files of its workflow"},
+		{"run that is no JSON", "POST", "/v1/runs", "{", 400, "bad_request", "the request is not what a run takes: unexpected EOF"},
+		{"run with a param given twice", "POST", "/v1/runs", `{"files":[{"path":"a.hcl"}],"params":{"d":1},"param_texts":{"d":"1"}}`, 400, "bad_request", "param d is given twice: in params and in param_texts"},
+		{"run of one of several workflows", "POST", "/v1/runs", severalWorkflows, 400, "bad_request", "the files declare a, b: name one of them in workflow"},
+		{"run with a key that is taken", "POST", "/v1/runs", takenKey, 409, "conflict", `idempotency key "taken" was used for run abcdefghijklmnopqrst with another definition or other params: submit with a new key`},
 		{"malformed run ID", "GET", "/v1/run/7", "", 400, "bad_request", `run ID "7": want 20 characters of a-z and 2-7`},
 		{"unknown run", "GET", "/v1/run/zzzzzzzzzzzzzzzzzzzz", "", 404, "not_found", "there is no run zzzzzzzzzzzzzzzzzzzz"},
 		{"index is no number", "GET", run + "?index=x", "", 400, "bad_request", "index=x: want the number from the header X-Cairn-Index"},
@@ -155,7 +229,8 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{"unknown key", "GET", run + "/logs?task=extract&key=us", "", 404, "not_found", `task extract has no instance "us"; it has "eu"`},
 		{"unknown attempt", "GET", run + "/logs?task=extract&attempt=2", "", 404, "not_found", `instance "eu" of task extract has no attempt 2: the newest is 1`},
 		{"verb with an unknown field", "POST", run + "/stop", `{"why":"x"}`, 400, "bad_request", `the request is not what stop takes: json: unknown field "why"`},
-		{"verb too large", "POST", run + "/stop", strings.Repeat(" ", 600000), 400, "bad_request", "the request is larger than 524288 bytes"},
+		{"verb too large", "POST", run + "/stop", strings.Repeat(" ", 600000), 413, "too_large", "the request is larger than 524288 bytes"},
+		{"run too large", "POST", "/v1/runs", strings.Repeat(" ", httpapi.MaxBody+1), 413, "too_large", "the request is larger than 16777216 bytes"},
 		{"rerun with an unknown field", "POST", run + "/rerun", `{"form":["x"]}`, 400, "bad_request", `the request is not what rerun takes: json: unknown field "form"`},
 		{"rerun from an unknown task", "POST", run + "/rerun", `{"from":["load"]}`, 404, "not_found", `run abcdefghijklmnopqrst has no task "load"; it has extract`},
 		{"rerun with a param given twice", "POST", run + "/rerun", `{"params":{"day":1},"param_texts":{"day":"1"}}`, 400, "bad_request", "param day is given twice: in params and in param_texts"},

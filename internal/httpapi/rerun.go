@@ -32,10 +32,8 @@ func (h *handler) rerun(w http.ResponseWriter, r *http.Request) error {
 	if err := decodeRequest(r, "rerun", &req); err != nil {
 		return err
 	}
-	for name := range req.ParamTexts {
-		if _, both := req.Params[name]; both {
-			return badRequest("param %s is given twice: in params and in param_texts", name)
-		}
+	if err := onlyOnce(req.Params, req.ParamTexts); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
@@ -69,6 +67,16 @@ func (h *handler) rerun(w http.ResponseWriter, r *http.Request) error {
 	return h.stands(ctx, w, r, made)
 }
 
+// onlyOnce refuses a param that is given in both ways.
+func onlyOnce(params map[string]json.RawMessage, texts map[string]string) error {
+	for name := range texts {
+		if _, both := params[name]; both {
+			return badRequest("param %s is given twice: in params and in param_texts", name)
+		}
+	}
+	return nil
+}
+
 func newRunID() workflow.RunID {
 	var random [6]byte
 	// Read never fails: the runtime ends the process instead.
@@ -88,30 +96,40 @@ func RerunParams(
 			given[p.Name] = hcl.Given{JSON: json.RawMessage(cmp.Or(string(v.JSON), "null")), Sensitive: v.Sensitive}
 		}
 	}
-	for name, v := range req.Params {
-		given[name] = hcl.Given{JSON: v}
-	}
-	for name, text := range req.ParamTexts {
-		given[name] = hcl.Given{Text: text}
-	}
+	give(given, req.Params, req.ParamTexts)
 	values, diags := hcl.Params(def, given, workflow.RunValues{
 		ID: string(id), Workflow: def.Name, Version: def.Hash, Namespace: source.Namespace, Trigger: source.Trigger,
 		ScheduledAt: source.ScheduledAt, StartedAt: workflow.At(time.Now()),
 	})
 	if diags.HasErrors() {
-		return nil, nil, invalid(diags)
+		return nil, nil, invalid("the params are not what the workflow takes", diags)
 	}
+	return values, namesOf(def, given), nil
+}
+
+// give adds the params of a request to those given.
+func give(given map[string]hcl.Given, params map[string]json.RawMessage, texts map[string]string) {
+	for name, v := range params {
+		given[name] = hcl.Given{JSON: v}
+	}
+	for name, text := range texts {
+		given[name] = hcl.Given{Text: text}
+	}
+}
+
+// namesOf lists the params that were given, in the order of their declaration.
+func namesOf(def *workflow.Definition, given map[string]hcl.Given) (names []string) {
 	for i := range def.Params {
 		if _, ok := given[def.Params[i].Name]; ok {
 			names = append(names, def.Params[i].Name)
 		}
 	}
-	return values, names, nil
+	return names
 }
 
-// invalid refuses a submission for what its definition says about it.
-func invalid(diags hcl.Diagnostics) error {
-	out := &api.Error{Status: http.StatusUnprocessableEntity, Code: api.CodeInvalid, Message: "the params are not what the workflow takes"}
+// invalid refuses a submission for what is wrong in its files, or for what its definition says about its params.
+func invalid(what string, diags hcl.Diagnostics) error {
+	out := &api.Error{Status: http.StatusUnprocessableEntity, Code: api.CodeInvalid, Message: what}
 	for _, d := range diags {
 		out.Diagnostics = append(out.Diagnostics, api.Diagnostic{
 			Severity: d.Severity, Summary: d.Summary, Detail: d.Detail, File: d.Range.File, Line: d.Range.Line, Column: d.Range.Column,

@@ -123,11 +123,17 @@ func (h *handler) retryPlan(w http.ResponseWriter, r *http.Request) error {
 
 // decodeRequest reads the body of a request; an empty one leaves out as it is.
 func decodeRequest(r *http.Request, what string, out any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
+	return decodeUpTo(r, maxBody, what, out)
+}
+
+func decodeUpTo(r *http.Request, limit int64, what string, out any) error {
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return badRequest("the request is larger than %d bytes", maxBody)
+		return &api.Error{
+			Status: http.StatusRequestEntityTooLarge, Code: api.CodeTooLarge, Message: fmt.Sprintf("the request is larger than %d bytes", limit),
+		}
 	case err != nil:
 		return fmt.Errorf("read the request: %w", err)
 	case len(body) == 0:

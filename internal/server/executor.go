@@ -84,6 +84,9 @@ func (k *keeper) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if !k.scheduler().Leading() {
+			continue
+		}
 		k.sweep(ctx)
 		if _, err := k.nomad.Purge(ctx, k.fate(ctx)); err != nil && ctx.Err() == nil {
 			k.log.Warn("old jobs could not be removed; trying again", "error", err)

@@ -20,6 +20,9 @@ import (
 // Find returns the run whose ID is, or begins with, text. Runs that somebody started come first, then those that a run
 // started. scheduler.ErrNotFound: there is no such run.
 func Find(ctx context.Context, cfg Config, text string) (workflow.RunID, error) {
+	if cfg.Address != "" {
+		return findRemote(ctx, cfg, text)
+	}
 	folders, err := runFolders(cfg.StateDir, time.Now())
 	if err != nil {
 		return "", err
@@ -37,18 +40,18 @@ func Find(ctx context.Context, cfg Config, text string) (workflow.RunID, error) 
 	}
 	switch len(found) {
 	case 0:
-		return "", &missingError{text: text, stateDir: cfg.StateDir}
+		return "", &missingError{text: text, where: "in " + cfg.StateDir}
 	case 1:
 		return workflow.RunID(found[0]), nil
 	}
-	return "", fmt.Errorf("%d runs have IDs that begin with %q: %s; give more of it", len(found), text, strings.Join(found[:min(len(found), 5)], ", "))
+	return "", ambiguous(text, found)
 }
 
 // missingError: no run has such an ID.
-type missingError struct{ text, stateDir string }
+type missingError struct{ text, where string }
 
 func (e *missingError) Error() string {
-	return fmt.Sprintf(`there is no run %q in %s; "cairn runs list" lists the runs`, e.text, e.stateDir)
+	return fmt.Sprintf(`there is no run %q %s; "cairn runs list" lists the runs`, e.text, e.where)
 }
 
 func (e *missingError) Unwrap() error { return scheduler.ErrNotFound }

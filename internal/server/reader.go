@@ -23,7 +23,7 @@ import (
 // Reader gives access to a run without driving it.
 type Reader struct {
 	*client.Client
-	Kind Kind
+	Kind Kind // empty at a server
 	// PID is the process that drives the run; 0 = none does, and verbs are refused: Resume it first.
 	PID int
 
@@ -42,9 +42,12 @@ const (
 	answerPause    = 50 * time.Millisecond
 )
 
-// Read finds a run: through the socket of the process that drives it, else in its store. scheduler.ErrNotFound: there is no
+// Read finds a run: at the server, or through the socket of the process that drives it, else in its store. scheduler.ErrNotFound: there is no
 // such run. What asks for a run whose store is gone is answered with the words of LostError.
 func Read(ctx context.Context, cfg Config, id workflow.RunID) (*Reader, error) {
+	if cfg.Address != "" {
+		return Remote(ctx, cfg)
+	}
 	f, run, err := folderWith(ctx, cfg, id)
 	if err != nil {
 		return nil, err
@@ -119,6 +122,11 @@ func (s stored) Verb(_ context.Context, id workflow.RunID, verb engine.Event) er
 		Status: http.StatusConflict, Code: api.CodeNotDriven,
 		Message: fmt.Sprintf("no process drives run %s, so nothing would come of %s: resume it first", id, verb.Kind),
 	}
+}
+
+// Submit implements httpapi.Runs: it refuses, like that of a run that is driven.
+func (s stored) Submit(context.Context, scheduler.Submission) (workflow.RunID, error) {
+	return refuseSubmit()
 }
 
 // Rerun implements httpapi.Runs: it refuses, like that of a run that is driven.
@@ -212,6 +220,10 @@ type Query struct {
 
 // List returns the runs of the state folder, newest first. What cannot be read is left out, and told in problems.
 func List(ctx context.Context, cfg Config, q Query) (runs []api.RunEntry, problems []error, err error) {
+	if cfg.Address != "" {
+		runs, err = listRemote(ctx, cfg, q)
+		return runs, nil, err
+	}
 	folders, err := runFolders(cfg.StateDir, time.Now())
 	if err != nil {
 		return nil, nil, err

@@ -29,9 +29,11 @@ import (
 // Config is what this process gives to the runs it drives or reads.
 type Config struct {
 	StateDir string // see StateDir
-	Version  string // of Cairn, for the API
-	Logger   hclog.Logger
-	Getenv   func(string) string // NOMAD_*
+	// Address of a server whose runs are meant; empty: those of the state folder.
+	Address string
+	Version string // of Cairn, for the API
+	Logger  hclog.Logger
+	Getenv  func(string) string // NOMAD_*
 
 	// Supervisor is the command line that starts the supervisor of local runs, to which the run folder is added.
 	Supervisor []string
@@ -349,6 +351,18 @@ func (n noticing) Notice(id workflow.RunID) string { return n.session.noticeOf(i
 // Rerun implements httpapi.Runs: it refuses. A rerun is a run of its own, with a folder of its own.
 func (n noticing) Rerun(_ context.Context, re scheduler.Rerun) (workflow.RunID, error) {
 	return refuseRerun(re)
+}
+
+// Submit implements httpapi.Runs: it refuses, for the same reason.
+func (n noticing) Submit(context.Context, scheduler.Submission) (workflow.RunID, error) {
+	return refuseSubmit()
+}
+
+func refuseSubmit() (workflow.RunID, error) {
+	return "", &api.Error{
+		Status: http.StatusConflict, Code: api.CodeConflict,
+		Message: "without a server every run has a process of its own: \"cairn run FILE\" starts one",
+	}
 }
 
 func refuseRerun(re scheduler.Rerun) (workflow.RunID, error) {

@@ -1,0 +1,372 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/config"
+	"github.com/cairnflow/cairn/internal/consul"
+	"github.com/cairnflow/cairn/internal/httpapi"
+	"github.com/cairnflow/cairn/internal/httpcall"
+	"github.com/cairnflow/cairn/internal/local"
+	"github.com/cairnflow/cairn/internal/nomad"
+	"github.com/cairnflow/cairn/internal/scheduler"
+)
+
+// AgentConfig is what a server is made of.
+type AgentConfig struct {
+	config.Config
+	// Dev makes one process that needs nothing else: its store is a file, and its tasks are processes of this machine.
+	Dev     bool
+	Version string // of Cairn
+	Logger  hclog.Logger
+	Getenv  func(string) string // NOMAD_*
+
+	// Supervisor is the command line that starts the supervisor of local tasks, to which the data folder is added.
+	Supervisor []string
+	// Fault is scheduler.Config.Fault; nil outside tests.
+	Fault func(point string)
+}
+
+// Agent is a Cairn server: one of several that share a store, of which one leads, or the only one.
+type Agent struct {
+	cfg       AgentConfig
+	log       hclog.Logger
+	listener  net.Listener
+	advertise string // host:port
+	scheduler *scheduler.Scheduler
+	handler   http.Handler
+	tend      []func(context.Context) // run beside the scheduler
+	shut      []func() error          // in turn, after everything has ended
+}
+
+// NewAgent opens what a server needs and listens, but serves nobody yet. Consul and Nomad need not be reachable, but for the
+// first server that ever starts. Run, or Close, ends what it has opened.
+func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
+	a := &Agent{cfg: cfg, log: cfg.Logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.Close())
+		}
+	}()
+	if cfg.DataDir == "" {
+		return nil, errors.New("data_dir is not set: give the server a folder of its own in the configuration, or say -dev")
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("make data_dir: %w", err)
+	}
+	if a.listener, err = net.Listen("tcp", cfg.HTTP.Bind); err != nil {
+		return nil, fmt.Errorf("serve the API: %w", err)
+	}
+	a.shut = append(a.shut, func() error {
+		if err := a.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	if a.advertise = cfg.HTTP.Advertise; a.advertise == "" {
+		a.advertise = a.listener.Addr().String()
+	}
+	if cfg.Dev {
+		err = a.openDev()
+	} else {
+		err = a.openCluster(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Address is where the API is served: host:port.
+func (a *Agent) Address() string { return a.listener.Addr().String() }
+
+func (a *Agent) schedulerConfig() scheduler.Config {
+	sc := scheduler.DefaultConfig()
+	sc.Logger, sc.Fault = a.log, a.cfg.Fault
+	sc.MaxInflight = a.cfg.Limits.MaxInflight
+	l := newLanguage(NewRun{})
+	sc.Evaluators, sc.Children = l.evaluator, l.child
+	return sc
+}
+
+// openDev makes the server that needs nothing else.
+func (a *Agent) openDev() error {
+	store, err := local.OpenStore(local.StoreConfig{Path: filepath.Join(a.cfg.DataDir, local.StoreFile)})
+	if err != nil {
+		return err
+	}
+	a.shut = append(a.shut, store.Close)
+	executor, err := local.OpenExecutor(local.ExecutorConfig{Dir: a.cfg.DataDir, Command: a.cfg.Supervisor, Logger: a.log})
+	if err != nil {
+		return err
+	}
+	a.shut = append(a.shut, executor.Close)
+	sc := a.schedulerConfig()
+	sc.MaxInflight = localInflight()
+	sc.Store, sc.Executor, sc.Elector = store, executor, local.NewElector(a.cfg.DataDir)
+	// Whoever starts a server by hand for a try may call everybody without it as well.
+	sc.Caller = &httpcall.Caller{Policy: httpcall.Policy{Everything: true}}
+	if a.scheduler, err = scheduler.New(sc); err != nil {
+		return err
+	}
+	a.handler = httpapi.New(httpapi.Config{Runs: explaining{a.scheduler}, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	return nil
+}
+
+// seenFile keeps the highest counter of the store that this server has seen.
+const seenFile = "seq"
+
+// openCluster makes a server that shares its store with others.
+func (a *Agent) openCluster(ctx context.Context) error {
+	cc, err := a.consulConfig()
+	if err != nil {
+		return err
+	}
+	elector, err := consul.NewElector(cc)
+	if err != nil {
+		return err
+	}
+	service, err := consul.NewService(cc, consul.ServiceConfig{
+		Name: a.cfg.Name, Address: a.advertise, Health: "http://" + a.advertise + "/v1/agent/health", Version: a.cfg.Version,
+	})
+	if err != nil {
+		return err
+	}
+	store := consul.NewStore(elector)
+	cluster, err := a.clusterID(ctx, store)
+	if err != nil {
+		return &UnreachableError{Err: err}
+	}
+	k := &keeper{log: a.log.Named("nomad"), scheduler: func() *scheduler.Scheduler { return a.scheduler }}
+	if k.nomad, err = a.newNomad(cluster, k.sweep); err != nil {
+		return err
+	}
+	sc := a.schedulerConfig()
+	sc.Store, sc.Executor, sc.Elector = store, k.nomad, elector
+	policy := httpcall.Policy{Hosts: a.cfg.Calls.Allow, Own: a.own()}
+	if err := policy.Validate(); err != nil {
+		return fmt.Errorf("http_calls.allow: %w", err)
+	}
+	sc.Caller = &httpcall.Caller{Policy: policy}
+	if a.scheduler, err = scheduler.New(sc); err != nil {
+		return err
+	}
+	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	a.handler = &forwarder{
+		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, log: a.log.Named("http"),
+	}
+	a.tend = append(a.tend, k.keep, registered{service, a.log.Named("consul")}.keep)
+	return nil
+}
+
+// own lists the addresses of the Consul and the Nomad that this server lives on, as far as they are given by number.
+func (a *Agent) own() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, address := range []string{a.cfg.Consul.Address, a.cfg.Nomad.Address, a.cfg.Getenv("CONSUL_HTTP_ADDR"), a.cfg.Getenv("NOMAD_ADDR"),
+		"127.0.0.1:8500", "127.0.0.1:4646"} {
+		_, after, found := strings.Cut(address, "://")
+		if !found {
+			after = address
+		}
+		if ap, err := netip.ParseAddrPort(strings.TrimSuffix(after, "/")); err == nil {
+			out = append(out, ap)
+		}
+	}
+	return out
+}
+
+// clusterFile keeps the UUID of the cluster, so that a server starts without Consul.
+const clusterFile = "cluster"
+
+func (a *Agent) clusterID(ctx context.Context, store scheduler.Store) (string, error) {
+	path := filepath.Join(a.cfg.DataDir, clusterFile)
+	kept, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read the cluster's ID: %w", err)
+	}
+	id, err := store.Cluster(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keep the cluster's ID: %w", err)
+	}
+	return id, nil
+}
+
+func (a *Agent) consulConfig() (consul.Config, error) {
+	c, cc := a.cfg.Consul, consul.DefaultConfig()
+	token, err := readToken(c.TokenFile)
+	if err != nil {
+		return cc, fmt.Errorf("consul.token_file: %w", err)
+	}
+	cc.Address, cc.Token, cc.Prefix, cc.Logger = c.Address, token, c.Prefix, a.log
+	cc.TLS = consul.TLS{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey, ServerName: c.TLSServerName}
+	cc.Name, cc.ServerURL = a.cfg.Name, "http://"+a.advertise
+	cc.Checks = []string{consul.ProcessCheck(a.cfg.Name)}
+	cc.SeenFile = filepath.Join(a.cfg.DataDir, seenFile)
+	return cc, nil
+}
+
+// readToken reads a file that holds nothing but a token.
+func readToken(path string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return token, nil
+}
+
+func (a *Agent) newNomad(cluster string, onRestore func(context.Context)) (*nomad.Executor, error) {
+	nc, c := nomad.DefaultConfig().WithEnvironment(a.cfg.Getenv), a.cfg.Nomad
+	for to, from := range map[*string]string{
+		&nc.Address: c.Address, &nc.Region: c.Region, &nc.TokenFile: c.TokenFile, &nc.TLS.CACert: c.CACert,
+		&nc.TLS.ClientCert: c.ClientCert, &nc.TLS.ClientKey: c.ClientKey, &nc.TLS.ServerName: c.TLSServerName,
+	} {
+		if from != "" {
+			*to = from
+		}
+	}
+	nc.Cluster, nc.Logger, nc.OnRestore = cluster, a.log, onRestore
+	return nomad.New(nc)
+}
+
+// lead drives runs whenever this server leads, until ctx ends or what it leads with is broken for good.
+func (a *Agent) lead(ctx context.Context) error {
+	for {
+		err := a.scheduler.Run(ctx)
+		if ctx.Err() != nil || !errors.Is(err, scheduler.ErrFenced) || a.cfg.Dev {
+			return err
+		}
+		a.log.Warn("standing by", "error", err)
+	}
+}
+
+// Run serves until ctx ends; then it hands the leadership over, answers what is under way, and closes everything. What runs
+// on Nomad goes on.
+func (a *Agent) Run(ctx context.Context) error {
+	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+	defer endRequests()
+	server := &http.Server{
+		Handler:           a.handler,
+		ReadHeaderTimeout: 10 * time.Second, // whoever needs longer for a header is no caller
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          a.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
+	}
+	// The API is there before this server can lead: Consul asks it whether the process lives.
+	var group sync.WaitGroup
+	serving := make(chan error, 1)
+	group.Go(func() {
+		err := server.Serve(a.listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			err = nil
+		}
+		serving <- err
+	})
+	driving, stop := context.WithCancel(ctx)
+	defer stop()
+	for _, tend := range a.tend {
+		group.Go(func() { tend(driving) })
+	}
+	scheduled := make(chan error, 1)
+	group.Go(func() { scheduled <- a.lead(driving) })
+	a.log.Info("server started", "name", a.cfg.Name, "address", a.Address(), "dev", a.cfg.Dev)
+
+	var err error
+	select {
+	case err = <-scheduled: // ctx has ended, or the elector is broken for good
+	case err = <-serving:
+		err = fmt.Errorf("serve the API: %w", err)
+		stop()
+		err = errors.Join(err, <-scheduled)
+	}
+	stop()
+	if ctx.Err() != nil {
+		err = nil
+	}
+	endRequests() // whoever waits for a change asks another server
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+	defer cancel()
+	if server.Shutdown(grace) != nil {
+		err = errors.Join(err, server.Close()) // whoever did not take the answer in time
+	}
+	group.Wait()
+	a.log.Info("server stopped", "name", a.cfg.Name)
+	return errors.Join(err, a.Close())
+}
+
+// Close gives up what NewAgent has opened; Run does it itself.
+func (a *Agent) Close() error {
+	var errs []error
+	for i := len(a.shut) - 1; i >= 0; i-- {
+		errs = append(errs, a.shut[i]())
+	}
+	a.shut = nil
+	return errors.Join(errs...)
+}
+
+// registered keeps this server registered at its Consul agent.
+type registered struct {
+	service *consul.Service
+	log     hclog.Logger
+}
+
+// lookEvery is how often the agent is asked whether it still knows this server.
+const lookEvery = 10 * time.Second
+
+// keep registers, and registers again where the agent has forgotten; at the end it takes the server out.
+func (r registered) keep(ctx context.Context) {
+	backoff := scheduler.DefaultConfig().Backoff
+	for failures := 0; ctx.Err() == nil; {
+		known, err := r.service.Registered(ctx)
+		if err == nil && !known {
+			err = r.service.Register(ctx)
+		}
+		if err == nil {
+			failures = 0
+			pause := time.NewTimer(lookEvery)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+			}
+			continue
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		failures++
+		r.log.Warn("this server cannot be registered; trying again", "failures", failures, "error", err)
+		if backoff.Wait(ctx, failures) != nil {
+			break
+		}
+	}
+	if err := r.service.Deregister(context.WithoutCancel(ctx)); err != nil {
+		r.log.Warn("this server stays registered; Consul's check will find it gone", "error", err)
+	}
+}

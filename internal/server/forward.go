@@ -1,0 +1,155 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/consul"
+	"github.com/cairnflow/cairn/internal/httpapi"
+)
+
+// forwarder serves the API on every server: the leader answers by itself, the others pass requests on to it, so that whoever
+// asks sees what he has submitted.
+type forwarder struct {
+	name    string
+	own     http.Handler
+	leading func() bool
+	holder  func(context.Context) (consul.Holder, error)
+	log     hclog.Logger
+}
+
+const (
+	// forwardedHeader names the server that has passed a request on: it is not passed on twice. notLeadingHeader is on the
+	// answer of a server that got one and does not lead: it has done nothing.
+	forwardedHeader  = "X-Cairn-Forwarded-By"
+	notLeadingHeader = "X-Cairn-Not-Leading"
+	// leaderPatience is how long a request waits for somebody to lead: longer than a takeover takes, shorter than callers
+	// wait.
+	leaderPatience = 20 * time.Second
+	leaderPause    = 50 * time.Millisecond
+)
+
+// ServeHTTP implements http.Handler.
+func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == httpapi.HealthPath || f.leading() {
+		f.own.ServeHTTP(w, r)
+		return
+	}
+	if by := r.Header.Get(forwardedHeader); by != "" {
+		w.Header().Set(notLeadingHeader, f.name)
+		f.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
+			Message: fmt.Sprintf("server %s takes %s for the leader, which does not lead (any more)", by, f.name)})
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, httpapi.MaxBody))
+	if err != nil {
+		f.fail(w, &api.Error{
+			Status: http.StatusRequestEntityTooLarge, Code: api.CodeTooLarge,
+			Message: fmt.Sprintf("the body of the request cannot be read: %s", err),
+		})
+		return
+	}
+	patience, cancel := context.WithTimeout(r.Context(), leaderPatience)
+	defer cancel()
+	// A leader that has just gone refuses connections, or does not know yet that it leads no more.
+	for {
+		err := f.pass(w, r, body)
+		if err == nil {
+			return
+		}
+		pause := time.NewTimer(leaderPause)
+		select {
+		case <-pause.C:
+		case <-patience.Done():
+			pause.Stop()
+			if r.Context().Err() == nil {
+				f.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
+					Message: fmt.Sprintf("no leader answers: %s; ask again", err)})
+			}
+			return
+		}
+	}
+}
+
+// pass has a request answered by the leader. An error means that nothing was answered, and that the request was not carried
+// out, or may be repeated.
+func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) error {
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	r.ContentLength = int64(len(body))
+	if f.leading() { // since a moment ago
+		f.own.ServeHTTP(w, r)
+		return nil
+	}
+	ask, cancel := context.WithTimeout(r.Context(), leaderPatience)
+	holder, err := f.holder(ask)
+	cancel()
+	switch {
+	case err != nil:
+		return err
+	case holder.URL == "":
+		return errors.New("nobody leads at the moment")
+	case holder.Name == f.name:
+		return errors.New("this server is about to lead")
+	}
+	target, err := url.Parse(holder.URL)
+	if err != nil {
+		return fmt.Errorf("server %s says that it is at %q: %w", holder.Name, holder.URL, err)
+	}
+	var failed error
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(target)
+			p.Out.Header.Set(forwardedHeader, f.name)
+		},
+		FlushInterval: -1, // logs that are followed
+		ErrorLog:      f.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
+			failed = fmt.Errorf("server %s does not answer: %w", holder.Name, err)
+		},
+		ModifyResponse: func(answer *http.Response) error {
+			if answer.Header.Get(notLeadingHeader) != "" {
+				return errNotLeading
+			}
+			return nil
+		},
+	}
+	proxy.ServeHTTP(w, r)
+	if failed != nil && r.Method != http.MethodGet && !nothingDone(failed) {
+		f.fail(w, &api.Error{Status: http.StatusBadGateway, Code: api.CodeUnknown,
+			Message: fmt.Sprintf("%s; whether it has done what was asked is not known: look, and ask again if it has not", failed)})
+		return nil
+	}
+	return failed
+}
+
+func (f *forwarder) fail(w http.ResponseWriter, e *api.Error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	if err := json.NewEncoder(w).Encode(e); err != nil {
+		f.log.Debug("answer was not taken", "error", err)
+	}
+}
+
+var errNotLeading = errors.New("it does not lead (any more)")
+
+// nothingDone reports whether a request that failed was certainly not carried out.
+func nothingDone(err error) bool {
+	var op *net.OpError
+	return errors.Is(err, errNotLeading) || errors.As(err, &op) && op.Op == "dial"
+}

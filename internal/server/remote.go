@@ -1,0 +1,79 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/client"
+	"github.com/cairnflow/cairn/internal/workflow"
+)
+
+// Remote gives access to the runs of the server at cfg.Address. *client.UnreachableError: it does not answer.
+func Remote(ctx context.Context, cfg Config) (*Reader, error) {
+	c, err := client.TCP(cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	health, err := c.Health(ctx)
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	return &Reader{Client: c, PID: health.PID, release: func() {}}, nil
+}
+
+// findRemote is Find for the runs of a server.
+func findRemote(ctx context.Context, cfg Config, text string) (workflow.RunID, error) {
+	if id, err := workflow.ParseRunID(text); err == nil {
+		return id, nil
+	}
+	r, err := Remote(ctx, cfg)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	runs, err := listAll(ctx, r.Client, client.RunsQuery{Children: true}, 0)
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, run := range runs {
+		if text != "" && strings.HasPrefix(run.ID, text) {
+			found = append(found, run.ID)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", &missingError{text: text, where: "on the server at " + cfg.Address}
+	case 1:
+		return workflow.RunID(found[0]), nil
+	}
+	return "", ambiguous(text, found)
+}
+
+func ambiguous(text string, found []string) error {
+	return fmt.Errorf("%d runs have IDs that begin with %q: %s; give more of it", len(found), text, strings.Join(found[:min(len(found), 5)], ", "))
+}
+
+// listRemote is List for the runs of a server.
+func listRemote(ctx context.Context, cfg Config, q Query) ([]api.RunEntry, error) {
+	r, err := Remote(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	perPage := 0
+	if q.Limit > 0 {
+		perPage = min(q.Limit, 1000) // more than that the API does not give at once
+	}
+	runs, err := listAll(ctx, r.Client, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: perPage}, q.Limit)
+	if err == nil && q.Limit > 0 {
+		runs = runs[:min(len(runs), q.Limit)]
+	}
+	return runs, err
+}
