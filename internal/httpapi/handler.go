@@ -148,7 +148,10 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, scheduler.ErrConflict):
 		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: err.Error()}
 	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
-		return // nobody listens any more
+		// Whoever asked is gone, or this process is about to end: an answer without a word would read as one.
+		out = &api.Error{
+			Status: http.StatusServiceUnavailable, Code: api.CodeNotReady, Message: "this process is about to end: ask again, or ask another server",
+		}
 	case errors.Is(err, scheduler.ErrFenced):
 		out = &api.Error{
 			Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +48,10 @@ func newRuns(m *engine.Machine, s *engine.State) *runs {
 	return &runs{machine: m, state: s, index: 1, changed: make(chan struct{})}
 }
 
-func (r *runs) View(_ context.Context, id workflow.RunID, read func(*engine.Machine, *engine.State) error) error {
+func (r *runs) View(ctx context.Context, id workflow.RunID, read func(*engine.Machine, *engine.State) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("view: %w", err)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if id != r.state.Input.Run {
@@ -196,6 +200,26 @@ func TestARunIsSubmittedAsItWasChecked(t *testing.T) {
 		if status != http.StatusUnprocessableEntity || said.Code != api.CodeInvalid || said.Message != what || len(said.Diagnostics) != 1 || len(r.subs) != 1 {
 			t.Errorf("%d %s, want a problem: %s", status, body, what)
 		}
+	}
+}
+
+// A blocking read that its server ends is told so: an empty answer would be none.
+func TestARequestThatTheServerEndsIsAnswered(t *testing.T) {
+	r := newRuns(begun(t))
+	r.waiting = make(chan struct{}, 1)
+	ctx, end := context.WithCancel(t.Context())
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		req := httptest.NewRequest("GET", "/v1/run/"+string(runID)+"?index="+strconv.FormatUint(r.index, 10), nil)
+		handlerOf(r).ServeHTTP(w, req.WithContext(ctx))
+	}()
+	<-r.waiting
+	end()
+	<-done
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), api.CodeNotReady) {
+		t.Errorf("answered %d %q", w.Code, w.Body)
 	}
 }
 
