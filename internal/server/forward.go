@@ -77,10 +77,9 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-pause.C:
 		case <-patience.Done():
 			pause.Stop()
-			if r.Context().Err() == nil {
-				f.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
-					Message: fmt.Sprintf("no leader answers: %s; ask again", err)})
-			}
+			// Also where whoever asked is gone: it may be this server that ends, and an answer without a word would read as one.
+			f.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
+				Message: fmt.Sprintf("no leader answers: %s; ask again", err)})
 			return
 		}
 	}

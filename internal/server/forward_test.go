@@ -145,6 +145,32 @@ func TestARequestThatMayHaveBeenDoneIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A request that waits for a leader when its server ends is answered: an empty answer would read as one.
+func TestARequestThatWaitsForALeaderIsAnsweredAtTheEnd(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	f := &forwarder{name: "follower", own: echo("follower"), leading: func() bool { return false }, log: hclog.NewNullLogger(),
+		holder: func(context.Context) (consul.Holder, error) {
+			select {
+			case asked <- struct{}{}:
+			default:
+			}
+			return consul.Holder{}, nil
+		}}
+	ctx, end := context.WithCancel(t.Context())
+	w := httptest.NewRecorder()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f.ServeHTTP(w, httptest.NewRequest("GET", "/v1/runs", nil).WithContext(ctx))
+	}()
+	<-asked
+	end()
+	<-done
+	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), api.CodeNotReady) {
+		t.Errorf("answered %d %q", w.Code, w.Body)
+	}
+}
+
 func TestALargeRequestIsRefusedByTheFollower(t *testing.T) {
 	f := follower(t, 0, consul.Holder{Name: "leader", URL: "http://127.0.0.1:1"})
 	status, _, body := asked(t, "POST", f.URL+"/v1/runs", strings.Repeat("x", httpapi.MaxBody+1))
