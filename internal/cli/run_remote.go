@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/cairnflow/cairn/hcl"
 	"github.com/cairnflow/cairn/internal/api"
@@ -35,7 +36,7 @@ func (a *App) submitRun(f *runFlags, cfg server.Config, def *workflow.Definition
 	}
 	defer r.Close()
 	req := api.SubmitRequest{
-		Workflow: def.Name, By: a.user(), Key: f.key, Params: map[string]json.RawMessage{}, ParamTexts: map[string]string{},
+		Workflow: def.Name, By: a.user(), Key: a.keyOr(f.key), Params: map[string]json.RawMessage{}, ParamTexts: map[string]string{},
 	}
 	for _, file := range def.Files {
 		req.Files = append(req.Files, api.File{Path: file.Path, Bytes: file.Bytes, Named: file.Named})
@@ -47,8 +48,43 @@ func (a *App) submitRun(f *runFlags, cfg server.Config, def *workflow.Definition
 			req.ParamTexts[name] = v.Text
 		}
 	}
-	entry, err := r.Submit(context.Background(), req)
+	var entry api.RunEntry
+	err = a.patiently(func() (err error) {
+		entry, err = r.Submit(context.Background(), req)
+		return err
+	})
 	return a.followRemote(r, entry, err, f)
+}
+
+// keyOr is the key of a user, or one that nobody else has: then a request can be repeated that has no answer.
+func (a *App) keyOr(key string) string {
+	if key != "" {
+		return key
+	}
+	return "cli-" + string(server.NewRunID(a.Now()))
+}
+
+// remotePatience is how long a request is repeated while servers take over from each other: several times what that takes.
+const remotePatience = 30 * time.Second
+
+// patiently repeats a request that may be made twice as long as no leader answers it.
+func (a *App) patiently(request func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), remotePatience)
+	defer cancel()
+	for {
+		err := request()
+		var said *api.Error
+		var unreachable *client.UnreachableError
+		switch {
+		case errors.As(err, &unreachable):
+		case errors.As(err, &said) && (said.Code == api.CodeNotReady || said.Code == api.CodeUnknown):
+		default:
+			return err
+		}
+		if !sleep(ctx, retryDelay) {
+			return err
+		}
+	}
 }
 
 // followRemote follows a run that a server has just been asked for.

@@ -75,7 +75,12 @@ func (a *App) rerun(text string, req api.RerunRequest, asJSON bool) int {
 	}
 	if cfg.Address != "" {
 		defer r.Close()
-		entry, err := r.Rerun(context.Background(), string(id), req)
+		req.Key = a.keyOr(req.Key)
+		var entry api.RunEntry
+		err := a.patiently(func() (err error) {
+			entry, err = r.Rerun(context.Background(), string(id), req)
+			return err
+		})
 		return a.followRemote(r, entry, err, &runFlags{json: asJSON})
 	}
 	r.Close()

@@ -130,7 +130,15 @@ func (a *App) useVerbOn(r *server.Reader, id workflow.RunID, verb api.Verb, req 
 		}
 		return a.answer(entry, err, asJSON)
 	}
-	entry, err := r.Verb(context.Background(), string(id), verb, req)
+	if r.Kind != "" {
+		entry, err := r.Verb(context.Background(), string(id), verb, req)
+		return a.answer(entry, err, asJSON)
+	}
+	var entry api.RunEntry
+	err := a.patiently(func() (err error) { // what is done already is not done again
+		entry, err = r.Verb(context.Background(), string(id), verb, req)
+		return err
+	})
 	return a.answer(entry, err, asJSON)
 }
 
