@@ -35,8 +35,8 @@ func agentCommand(a *App) *command {
 their runs: one leads and acts, any of them answers. At its end a server hands the leadership over;
 what runs on Nomad goes on.
 
-With -dev one process needs nothing else: tasks are processes of this machine, and everything is
-forgotten at the end unless data_dir says where to keep it.
+With -dev one process needs nothing else: tasks are processes of this machine. At the end everything is
+terminated and forgotten, unless data_dir says where to keep it.
 
 SIGHUP reads the configuration again and takes log_level from it; all else needs a restart.
 
@@ -73,7 +73,8 @@ func (a *App) runAgent(f *agentFlags) int {
 	if err != nil {
 		return a.refuse(err)
 	}
-	if f.dev && cfg.DataDir == "" {
+	forget := f.dev && cfg.DataDir == ""
+	if forget {
 		if cfg.DataDir, err = os.MkdirTemp("", "cairn-dev-"); err != nil {
 			return a.refuse(err)
 		}
@@ -82,8 +83,9 @@ func (a *App) runAgent(f *agentFlags) int {
 	log := hclog.New(&hclog.LoggerOptions{Name: "cairn", Level: hclog.LevelFromString(cfg.LogLevel), Output: a.Stderr})
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	agent, err := server.NewAgent(ctx, server.AgentConfig{
-		Config: cfg, Dev: f.dev, Version: Version, Logger: log, Getenv: a.Getenv, Supervisor: own.Supervisor,
+		Config: cfg, Dev: f.dev, Forget: forget, Version: Version, Logger: log, Getenv: a.Getenv, Supervisor: own.Supervisor,
 	})
 	if err != nil {
 		var unreachable *server.UnreachableError

@@ -65,7 +65,8 @@ func (s *Store) define(ctx context.Context, o *office, d data, def scheduler.Def
 		return nil
 	}
 	b := bytes.Clone(def.Bytes)
-	var ops []*consulapi.KVTxnOp
+	// Another version of Cairn may have cut it in other places.
+	ops := []*consulapi.KVTxnOp{removeTree(d.definition(def.Hash))}
 	for n, value := range split(b) {
 		ops = append(ops, set(part(d.definition(def.Hash), n), value))
 	}

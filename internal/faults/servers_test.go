@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cairnflow/cairn/internal/faults/ledger"
 )
 
 // servers are three Cairn servers that share a Consul and a Nomad.
@@ -209,9 +211,19 @@ func TestADevServerServesEveryCommand(t *testing.T) {
 	watch.wants(3)
 	contains(t, g.call(2, "runs", "rerun", "-param", "x=1", id).stderr(), "x")
 
+	g.call(0, "run", "-detach", long.file())
+	g.await("the second sleeper", soon(), func() bool {
+		n := 0
+		for _, l := range g.lines() {
+			if l.Task == "sleep" && l.Event == ledger.Begin {
+				n++
+			}
+		}
+		return n == 2
+	})
 	s.signal(syscall.SIGTERM)
 	s.wants(0)
-	g.nothingLeft()
+	g.nothingLeft() // the sleeper neither
 	contains(t, g.call(4, "runs", "list").stderr(), "No Cairn answers at "+address)
 }
 

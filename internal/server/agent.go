@@ -20,6 +20,7 @@ import (
 
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
+	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/httpcall"
 	"github.com/cairnflow/cairn/internal/local"
@@ -31,7 +32,9 @@ import (
 type AgentConfig struct {
 	config.Config
 	// Dev makes one process that needs nothing else: its store is a file, and its tasks are processes of this machine.
-	Dev     bool
+	Dev bool
+	// Forget says that data_dir is removed afterwards: what still runs is terminated at the end. For Dev only.
+	Forget  bool
 	Version string // of Cairn
 	Logger  hclog.Logger
 	Getenv  func(string) string // NOMAD_*
@@ -51,6 +54,7 @@ type Agent struct {
 	scheduler *scheduler.Scheduler
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
+	leave     func()                  // after the leadership was handed over; may be nil
 	shut      []func() error          // in turn, after everything has ended
 }
 
@@ -170,7 +174,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	a.handler = &forwarder{
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, log: a.log.Named("http"),
 	}
-	a.tend = append(a.tend, k.keep, registered{service, a.log.Named("consul")}.keep)
+	r := registered{service, a.log.Named("consul")}
+	a.tend, a.leave = append(a.tend, k.keep, r.keep), r.leave
 	return nil
 }
 
@@ -288,8 +293,18 @@ func (a *Agent) Run(ctx context.Context) error {
 		}
 		serving <- err
 	})
-	driving, stop := context.WithCancel(ctx)
+	driving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	group.Go(func() {
+		select {
+		case <-ctx.Done():
+			if a.cfg.Forget {
+				a.terminate(driving)
+			}
+			stop()
+		case <-driving.Done():
+		}
+	})
 	for _, tend := range a.tend {
 		group.Go(func() { tend(driving) })
 	}
@@ -306,6 +321,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = errors.Join(err, <-scheduled)
 	}
 	stop()
+	if a.leave != nil {
+		a.leave() // not before: with the registration goes the check that the leadership is bound to
+	}
 	if ctx.Err() != nil {
 		err = nil
 	}
@@ -318,6 +336,29 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Wait()
 	a.log.Info("server stopped", "name", a.cfg.Name)
 	return errors.Join(err, a.Close())
+}
+
+// terminatePatience bounds how long the end waits for what it terminates: the longest kill_timeout that people use.
+const terminatePatience = 30 * time.Second
+
+// terminate ends every active run, and waits for that.
+func (a *Agent) terminate(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, terminatePatience)
+	defer cancel()
+	active, err := a.scheduler.List(ctx, scheduler.Filter{Active: true})
+	if err != nil {
+		a.log.Warn("runs cannot be listed; what runs goes on", "error", err)
+		return
+	}
+	for _, run := range active {
+		err := a.scheduler.Verb(ctx, run.ID, engine.Event{Kind: engine.Terminate, By: a.cfg.Name, Reason: "the server ends"})
+		if err == nil {
+			_, err = a.scheduler.Wait(ctx, run.ID)
+		}
+		if err != nil {
+			a.log.Warn("a run cannot be terminated; what runs of it goes on", "run", run.ID, "error", err)
+		}
+	}
 }
 
 // Close gives up what NewAgent has opened; Run does it itself.
@@ -339,7 +380,7 @@ type registered struct {
 // lookEvery is how often the agent is asked whether it still knows this server.
 const lookEvery = 10 * time.Second
 
-// keep registers, and registers again where the agent has forgotten; at the end it takes the server out.
+// keep registers, and registers again where the agent has forgotten.
 func (r registered) keep(ctx context.Context) {
 	backoff := scheduler.DefaultConfig().Backoff
 	for failures := 0; ctx.Err() == nil; {
@@ -347,26 +388,29 @@ func (r registered) keep(ctx context.Context) {
 		if err == nil && !known {
 			err = r.service.Register(ctx)
 		}
-		if err == nil {
-			failures = 0
-			pause := time.NewTimer(lookEvery)
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				pause.Stop()
+		if err != nil {
+			failures++
+			if ctx.Err() == nil {
+				r.log.Warn("this server cannot be registered; trying again", "failures", failures, "error", err)
+			}
+			if backoff.Wait(ctx, failures) != nil {
+				return
 			}
 			continue
 		}
-		if ctx.Err() != nil {
-			break
-		}
-		failures++
-		r.log.Warn("this server cannot be registered; trying again", "failures", failures, "error", err)
-		if backoff.Wait(ctx, failures) != nil {
-			break
+		failures = 0
+		pause := time.NewTimer(lookEvery)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
 		}
 	}
-	if err := r.service.Deregister(context.WithoutCancel(ctx)); err != nil {
+}
+
+// leave takes the server out.
+func (r registered) leave() {
+	if err := r.service.Deregister(context.Background()); err != nil {
 		r.log.Warn("this server stays registered; Consul's check will find it gone", "error", err)
 	}
 }
