@@ -12,6 +12,7 @@ import (
 	consulapi "github.com/hashicorp/consul/api"
 
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // definitions keeps the definitions read or written last: runs share them. They never change.
@@ -63,9 +64,13 @@ func (s *Store) define(ctx context.Context, o *office, d data, def scheduler.Def
 		return err
 	case bytes.Equal(stored, def.Bytes):
 		return nil
+	case len(stored) > 0:
+		// Another version of Cairn may have encoded it in other words. Only what was given up half-written is replaced.
+		if _, err := workflow.DecodeDefinition(stored); err == nil {
+			return nil
+		}
 	}
 	b := bytes.Clone(def.Bytes)
-	// Another version of Cairn may have cut it in other places.
 	ops := []*consulapi.KVTxnOp{removeTree(d.definition(def.Hash))}
 	for n, value := range split(b) {
 		ops = append(ops, set(part(d.definition(def.Hash), n), value))

@@ -72,6 +72,7 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 			index = next
 			if pair != nil && pair.Session != "" {
 				failures = 0
+				e.look(ctx)
 				continue
 			}
 			var l scheduler.Leadership
@@ -93,6 +94,16 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: %w", err)
 		}
 	}
+}
+
+// look notes where the counter of another leader stands: this server may have to notice a restore after that one is gone.
+func (e *Elector) look(ctx context.Context) {
+	now, _, err := e.client.counter(ctx, e.keys)
+	if err != nil {
+		e.log.Debug("the counter cannot be read", "error", err)
+		return
+	}
+	e.seen.note(now)
 }
 
 // take tries to get the leader's key, which was free just now, with a session of its own. It is not won and no error when
@@ -128,8 +139,10 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 	case err != nil:
 		return l, false, err
 	case len(r.errors) > 0:
-		e.log.Debug("another server was faster", "error", r.errors[0].What)
-		return l, false, nil
+		if holder, err := e.Holder(ctx); err != nil || holder != (Holder{}) {
+			return l, false, err // another server was faster
+		}
+		return l, false, fmt.Errorf("take office: Consul refuses: %s", r.errors[0].What)
 	}
 	for _, p := range r.pairs {
 		if p.Key == e.keys.seq() {
@@ -149,7 +162,7 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 func (e *Elector) next(now seq, session string) seq {
 	top := e.seen.highest()
 	mine := seq{Incarnation: now.Incarnation, Epoch: max(now.Epoch, top.Epoch) + 1, Session: session}
-	restored := now.before(top) || now == (seq{}) && top != (seq{})
+	restored := now.Epoch < top.Epoch || now.before(top) // epochs grow over incarnations too
 	if restored || now == (seq{}) {
 		mine.Incarnation = newUUID()
 	}

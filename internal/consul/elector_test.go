@@ -10,8 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/testcluster"
@@ -110,12 +113,15 @@ func TestAgentAcquireOutlastsConsul(t *testing.T) {
 	if err := own.Stop(); err != nil {
 		t.Fatal(err)
 	}
+	complained := make(chan struct{})
+	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: listener{"cannot be asked for", sync.OnceFunc(func() { close(complained) })}})
 	e := newElector(t, cfg)
 	led := make(chan error, 1)
 	go func() {
 		_, err := e.Acquire(t.Context())
 		led <- err
 	}()
+	<-complained // it has asked in vain
 	if err := own.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -127,6 +133,19 @@ func TestAgentAcquireOutlastsConsul(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("nobody leads although Consul is back")
 	}
+}
+
+// listener waits for words in a log.
+type listener struct {
+	words string
+	heard func()
+}
+
+func (l listener) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), l.words) {
+		l.heard()
+	}
+	return len(p), nil
 }
 
 func TestTheCounterSeenIsKept(t *testing.T) {

@@ -30,6 +30,8 @@ const (
 	fates
 )
 
+func always(f fate) func(int, string) fate { return func(int, string) fate { return f } }
+
 // link stands between a server and Consul.
 type link struct {
 	t      testing.TB
@@ -37,21 +39,21 @@ type link struct {
 	server *httptest.Server
 
 	mu    sync.Mutex // guards what follows
-	fate  func(n int) fate
+	fate  func(n int, body string) fate
 	n     int
 	later func()
 }
 
 func newLink(t testing.TB, target string) *link {
 	l := &link{t: t, target: target}
-	l.set(func(int) fate { return deliver })
+	l.set(always(deliver))
 	l.server = httptest.NewServer(l)
 	t.Cleanup(l.server.Close)
 	return l
 }
 
-// set decides about the writes from now on, numbered from 0.
-func (l *link) set(fate func(n int) fate) {
+// set decides about the writes from now on, numbered from 0, by their JSON.
+func (l *link) set(fate func(n int, body string) fate) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fate, l.n = fate, 0
@@ -65,7 +67,7 @@ func (l *link) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, later := deliver, func() {}
 	if r.URL.Path == "/v1/txn" && bytes.Contains(body, []byte(`"check-session"`)) {
 		l.mu.Lock()
-		f = l.fate(l.n)
+		f = l.fate(l.n, string(body))
 		l.n++
 		if l.later != nil {
 			later = l.later

@@ -87,7 +87,7 @@ func newOffice(parent *Elector, session string, now seq, index uint64) *office {
 	return o
 }
 
-// close ends the office and waits for the write that is on its way.
+// close ends the office, and waits until nothing of it is on its way from here.
 func (o *office) close(cause error) {
 	o.end(cause)
 	o.lane.Wait()
@@ -195,12 +195,15 @@ func (o *office) commit(group []*write) {
 			return
 		}
 		// No answer; or the counter has moved, maybe by the one before that had none.
+		if err == nil {
+			err = errors.New(r.errors[0].What)
+		}
 		sent = true
 		failures++
 		if o.ask(group, next) {
 			return
 		}
-		o.log.Warn("a write has no answer and was not done; trying again", "writes", len(group), "failures", failures, "error", err)
+		o.log.Warn("a write was not done, or that is not known; trying again", "writes", len(group), "failures", failures, "error", err)
 		if o.backoff.Wait(o.ctx, failures) != nil {
 			endAll(group, context.Cause(o.ctx))
 			return

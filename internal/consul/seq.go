@@ -85,7 +85,7 @@ func (s *seen) highest() seq {
 func (s *seen) note(now seq) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.before(s.top) {
+	if now.Epoch < s.top.Epoch || now.before(s.top) || now == s.top {
 		return
 	}
 	begins := s.top.Epoch != now.Epoch || s.top.Incarnation != now.Incarnation

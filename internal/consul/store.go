@@ -4,6 +4,7 @@
 package consul
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -71,12 +72,23 @@ func (s *Store) create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 	e := entry{Version: entryVersion, Workflow: run.Workflow, Namespace: run.Namespace, Key: run.IdempotencyKey, Parent: run.Parent,
 		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash}
 	key := d.indexOf(run.ID)
-	ops := []*consulapi.KVTxnOp{{Verb: consulapi.KVCheckNotExists, Key: key}, set(key, encode(e))}
+	first := func() []*consulapi.KVTxnOp {
+		return []*consulapi.KVTxnOp{{Verb: consulapi.KVCheckNotExists, Key: key}, set(key, encode(e))}
+	}
+	ops := first()
 	if run.IdempotencyKey != "" {
 		k := d.idempotency(run.Namespace, run.Workflow, run.IdempotencyKey)
 		ops = append(ops, &consulapi.KVTxnOp{Verb: consulapi.KVCheckNotExists, Key: k}, set(k, []byte(run.ID)))
 	}
+	named := ops[2:]
 	ops, ahead := spread(d, run.ID, run.Records, ops)
+	if tooMuch(ops) { // a rerun that takes over the results of many instances
+		e.Staged, e.Stages = 1, 1
+		if ahead, err = stagedAhead(d, run.ID, e.Staged, run.Records); err != nil {
+			return "", err
+		}
+		ops = append(first(), named...)
+	}
 	if err := s.putAhead(ctx, o, run.ID, ahead); err != nil {
 		return "", err
 	}
@@ -94,6 +106,9 @@ func (s *Store) create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 	}
 	e.index = w.index
 	s.known.put(run.ID, e)
+	if e.Staged != 0 {
+		s.carryOverNow(ctx, o, d, run.ID, e)
+	}
 	return run.ID, nil
 }
 
@@ -141,7 +156,10 @@ func (s *Store) load(ctx context.Context, id workflow.RunID) ([]scheduler.Record
 	}
 	def := scheduler.Definition{Hash: e.Definition}
 	if def.Hash != "" {
-		def.Bytes, err = s.definition(ctx, d, def.Hash)
+		if def.Bytes, err = s.definition(ctx, d, def.Hash); err == nil && len(def.Bytes) > 0 {
+			s.parts.put(def.Hash, def.Bytes) // a run names only what was stored whole
+			def.Bytes = bytes.Clone(def.Bytes)
+		}
 	}
 	return records, def, err
 }
@@ -245,10 +263,13 @@ func (s *Store) save(ctx context.Context, epoch uint64, id workflow.RunID, recor
 		default:
 			err = s.saveHot(ctx, o, d, id, e, records)
 		}
+		if err == nil {
+			return nil
+		}
+		s.known.forget(id) // it may have been written all the same, and be another one now
 		if !errors.Is(err, errGuard) || tries > 0 {
 			return err
 		}
-		s.known.forget(id)
 	}
 }
 
@@ -304,7 +325,8 @@ func (s *Store) list(ctx context.Context, filter scheduler.Filter) ([]scheduler.
 		id := workflow.RunID(strings.TrimPrefix(p.Key, d.index()))
 		e, err := decodeEntry(id, p.Value, p.ModifyIndex)
 		if err != nil {
-			return nil, err
+			s.elector.log.Error("a run is left out: it cannot be read", "run", id, "error", err)
+			continue // the others are not to wait for it
 		}
 		if filter.Active && e.Done || filter.Workflow != "" && filter.Workflow != e.Workflow || !filter.Children && e.Parent != "" {
 			continue
@@ -403,6 +425,7 @@ func (s *Store) remove(ctx context.Context, epoch uint64, id workflow.RunID) err
 
 // Cluster implements scheduler.Store. Whoever asks first makes the UUID, without leading: it is needed before anybody can.
 func (s *Store) Cluster(ctx context.Context) (string, error) {
+	refused := ""
 	for range 2 {
 		pairs, err := s.client.read(ctx, get(s.keys.cluster()))
 		if err != nil {
@@ -413,11 +436,15 @@ func (s *Store) Cluster(ctx context.Context) (string, error) {
 		}
 		// Another one may be faster; what is there then is the answer.
 		create := &consulapi.KVTxnOp{Verb: consulapi.KVCAS, Key: s.keys.cluster(), Index: 0, Value: []byte(newUUID())}
-		if _, err := s.client.txn(ctx, []*consulapi.KVTxnOp{create}); err != nil {
+		r, err := s.client.txn(ctx, []*consulapi.KVTxnOp{create})
+		if err != nil {
 			return "", fmt.Errorf("make the cluster's ID: %w", err)
 		}
+		if len(r.errors) > 0 {
+			refused = r.errors[0].What
+		}
 	}
-	return "", fmt.Errorf("make the cluster's ID: key %s is not there although it was written", s.keys.cluster())
+	return "", fmt.Errorf("make the cluster's ID: key %s cannot be written: %s", s.keys.cluster(), refused)
 }
 
 // data names the keys of the data prefix in use.

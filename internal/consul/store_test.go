@@ -145,7 +145,7 @@ func TestAgentALargeSaveOutlivesItsLeader(t *testing.T) {
 			first, epoch := leading(t, bad)
 			id := begin(t, first, epoch, 1)
 			large := many(300, 10_000, 1)
-			link.set(func(n int) fate { // the packs, the entry, and half of the carrying over
+			link.set(func(n int, _ string) fate { // the packs, the entry, and half of the carrying over
 				if n < 5 {
 					return deliver
 				}
@@ -157,7 +157,7 @@ func TestAgentALargeSaveOutlivesItsLeader(t *testing.T) {
 			if err != nil {
 				t.Fatalf("the save is stored once the entry names it: %v", err)
 			}
-			link.set(func(int) fate { return deliver })
+			link.set(always(deliver))
 			depose(t, first.elector)
 			second, epoch := leading(t, cfg)
 			wantRecords(t, "after the takeover", large, loaded(t, second, id))
@@ -167,6 +167,67 @@ func TestAgentALargeSaveOutlivesItsLeader(t *testing.T) {
 			}
 			wantRecords(t, "after the next save", next(t, second, epoch, id), loaded(t, second, id))
 		})
+	}
+}
+
+// What ends the carrying over may be done after its caller has stopped waiting: the next save goes on from there.
+func TestAgentACarryingOverMayEndLate(t *testing.T) {
+	cfg := testConfig(t)
+	link := newLink(t, cfg.Address)
+	cfg.Address = link.server.URL
+	s, epoch := leading(t, cfg)
+	id := begin(t, s, epoch, 1)
+	ends := func(body string) bool {
+		return strings.Contains(body, `"check-index"`) && strings.Contains(body, `"delete-tree"`)
+	}
+	var mu sync.Mutex
+	lost := 0
+	link.set(func(_ int, body string) fate {
+		mu.Lock()
+		defer mu.Unlock()
+		if ends(body) {
+			lost++
+		}
+		if ends(body) && lost < 6 {
+			return lose
+		}
+		return deliver
+	})
+	large, ctx := many(300, 10_000, 1), t.Context()
+	short, cancel := within(t, 1500*time.Millisecond)
+	defer cancel()
+	if err := s.Save(short, epoch, id, large, false); err != nil {
+		t.Fatalf("the save is stored once the entry names it: %v", err)
+	}
+	small := many(1, 10, 7)
+	for range 2 {
+		if err := s.Save(ctx, epoch, id, small, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantRecords(t, "in the end", append(small, large[2:]...), loaded(t, s, id))
+	mu.Lock()
+	defer mu.Unlock()
+	if lost < 6 {
+		t.Errorf("only %d writes that end the carrying over were lost", lost)
+	}
+}
+
+// A run may begin with more records than a transaction takes: a rerun takes over the results of many instances.
+func TestAgentARunMayBeginLarge(t *testing.T) {
+	s, epoch := leading(t, testConfig(t))
+	records := append(many(300, 10_000, 1), scheduler.Record{Key: engine.InputKey, Value: []byte("input")})
+	run := scheduler.NewRun{ID: runID(1), Workflow: "w", Namespace: "default", CreatedAt: 1, IdempotencyKey: "once", Records: records,
+		Definition: scheduler.Definition{Hash: "sha256:abc", Bytes: []byte("definition")}}
+	for range 2 {
+		id, err := s.Create(t.Context(), epoch, run)
+		if id != run.ID || err != nil && !errors.Is(err, scheduler.ErrExists) {
+			t.Fatalf("create: %s, %v", id, err)
+		}
+	}
+	wantRecords(t, "a run that begins large", records[:len(records)-1], loaded(t, s, run.ID))
+	if err := s.Save(t.Context(), epoch, run.ID, many(1, 10, 2), false); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -185,7 +246,7 @@ func TestAgentLostAnswers(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	seen := map[fate]int{}
-	link.set(func(int) fate {
+	link.set(func(int, string) fate {
 		f := fate(random.IntN(int(fates)))
 		seen[f]++
 		return f
@@ -209,7 +270,7 @@ func TestAgentLostAnswers(t *testing.T) {
 		}
 		wantRecords(t, fmt.Sprintf("run %d", n), want, loaded(t, s, ids[n]))
 	}
-	link.set(func(int) fate { return deliver })
+	link.set(always(deliver))
 	for f := range fates {
 		if seen[f] == 0 {
 			t.Errorf("fate %d of a request never came", f)
@@ -224,7 +285,7 @@ func TestAgentLoadWaitsForWhatIsOpen(t *testing.T) {
 	cfg.Address = link.server.URL
 	s, epoch := leading(t, cfg)
 	id := begin(t, s, epoch, 1)
-	link.set(func(n int) fate {
+	link.set(func(n int, _ string) fate {
 		if n < 4 {
 			return lose
 		}

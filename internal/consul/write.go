@@ -187,7 +187,7 @@ func (s *Store) saveHot(ctx context.Context, o *office, d data, id workflow.RunI
 		}
 	}
 	ops, ahead := spread(d, id, records, []*consulapi.KVTxnOp{unchanged(d, id, e)})
-	if len(ops) > maxOps || sizes(ops) > maxBytes {
+	if tooMuch(ops) {
 		return s.stage(ctx, o, d, id, e, records)
 	}
 	if err := s.putAhead(ctx, o, id, ahead); err != nil {
@@ -199,23 +199,14 @@ func (s *Store) saveHot(ctx context.Context, o *office, d data, id workflow.RunI
 // stage saves what is too much for one transaction: packed, and named by the entry. Then it is carried over; where that
 // fails, the next save begins with it.
 func (s *Store) stage(ctx context.Context, o *office, d data, id workflow.RunID, e entry, records []scheduler.Record) error {
-	var ahead []*consulapi.KVTxnOp
-	var hot []scheduler.Record
-	for _, r := range records {
-		if isFixed(r.Key) {
-			ahead = append(ahead, change(d, id, r))
-		} else {
-			hot = append(hot, r)
-		}
-	}
 	next := e
 	next.Stages++
 	next.Staged = next.Stages
-	packed, err := packAt(d.staged(id, next.Staged), hot)
+	ahead, err := stagedAhead(d, id, next.Staged, records)
 	if err != nil {
 		return err
 	}
-	if err := s.putAhead(ctx, o, id, append(ahead, packed...)); err != nil {
+	if err := s.putAhead(ctx, o, id, ahead); err != nil {
 		return err
 	}
 	w := newWrite(d.indexOf(id), unchanged(d, id, e), set(d.indexOf(id), encode(next)))
@@ -224,11 +215,34 @@ func (s *Store) stage(ctx context.Context, o *office, d data, id workflow.RunID,
 	}
 	next.index = w.index
 	s.known.put(id, next)
-	if _, err := s.carryOver(ctx, o, d, id, next); err != nil {
+	s.carryOverNow(ctx, o, d, id, next)
+	return nil
+}
+
+// stagedAhead is what is written before an entry names it: what never changes, and the rest packed.
+func stagedAhead(d data, id workflow.RunID, generation int, records []scheduler.Record) ([]*consulapi.KVTxnOp, error) {
+	var fixed []*consulapi.KVTxnOp
+	var hot []scheduler.Record
+	for _, r := range records {
+		if isFixed(r.Key) {
+			fixed = append(fixed, change(d, id, r))
+		} else {
+			hot = append(hot, r)
+		}
+	}
+	packed, err := packAt(d.staged(id, generation), hot)
+	return append(fixed, packed...), err
+}
+
+// tooMuch reports whether operations do not fit into one transaction.
+func tooMuch(ops []*consulapi.KVTxnOp) bool { return len(ops) > maxOps || sizes(ops) > maxBytes }
+
+// carryOverNow carries over what was just staged. It is stored already: where this fails, the next save begins with it.
+func (s *Store) carryOverNow(ctx context.Context, o *office, d data, id workflow.RunID, e entry) {
+	if _, err := s.carryOver(ctx, o, d, id, e); err != nil {
 		s.elector.log.Warn("a large save is stored, and not yet where it belongs; the next save carries it over", "run", id, "error", err)
 		s.known.forget(id)
 	}
-	return nil
 }
 
 // carryOver puts what is staged where it belongs, and makes the entry say so.
