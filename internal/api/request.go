@@ -120,6 +120,7 @@ const (
 	CodeBadRequest = "bad_request" // 400
 	CodeNotFound   = "not_found"   // 404
 	CodeBadMethod  = "bad_method"  // 405
+	CodeForbidden  = "forbidden"   // 403
 	CodeConflict   = "conflict"    // 409: the verb does not fit the run's state
 	CodeNotDriven  = "not_driven"  // 409: it would fit, but no process drives the run
 	CodeGone       = "gone"        // 410: logs that were collected

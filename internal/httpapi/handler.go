@@ -147,11 +147,13 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		out = &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: "there is no run " + r.PathValue("id")}
 	case errors.Is(err, scheduler.ErrConflict):
 		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: err.Error()}
-	case errors.Is(err, context.Canceled) && r.Context().Err() != nil:
+	case errors.Is(err, context.Canceled) && r.Context().Err() != nil && !errors.Is(err, scheduler.ErrUnknown):
 		// Whoever asked is gone, or this process is about to end: an answer without a word would read as one.
 		out = &api.Error{
 			Status: http.StatusServiceUnavailable, Code: api.CodeNotReady, Message: "this process is about to end: ask again, or ask another server",
 		}
+	case errors.Is(err, scheduler.ErrUnknown):
+		out = &api.Error{Status: http.StatusBadGateway, Code: api.CodeUnknown, Message: err.Error() + "; look, and ask again if it was not"}
 	case errors.Is(err, scheduler.ErrFenced):
 		out = &api.Error{
 			Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,

@@ -23,6 +23,8 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrFenced: a newer epoch has written; this leadership is over.
 	ErrFenced = errors.New("fenced by a newer epoch")
+	// ErrUnknown: a verb's answer was lost, with the leadership or at the store. Look, and use it again if it was not done.
+	ErrUnknown = errors.New("the change may or may not have been stored")
 	// ErrGone: the logs existed and were collected.
 	ErrGone = errors.New("gone")
 )

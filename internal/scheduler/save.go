@@ -61,7 +61,7 @@ func (r *run) answer(err error) {
 // recover goes on after a save whose outcome is not ours or not known: the state is thrown away and loaded again. It is
 // false when the run is no longer ours.
 func (r *run) recover(err error) bool {
-	r.answer(fmt.Errorf("the change may or may not have been stored: %w", err))
+	r.answer(fmt.Errorf("%w: %w", ErrUnknown, err))
 	if errors.Is(err, ErrFenced) {
 		r.t.lost(err)
 		return false
@@ -217,6 +217,6 @@ func (r *run) leave() {
 	close(r.stood) // whoever waits for a change has waited long enough
 	r.stood = make(chan struct{})
 	r.mu.Unlock()
-	r.answer(errors.New("the run was left before the change was stored"))
+	r.answer(fmt.Errorf("%w: the run was left before", ErrUnknown))
 	r.bump()
 }

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -119,10 +120,14 @@ func (s *Scheduler) leading(ctx context.Context) (*term, error) {
 	}
 }
 
-// Leading reports whether this process leads at the moment.
+// Leading reports whether this process leads at the moment, and may trust in that.
 func (s *Scheduler) Leading() bool {
 	t, _ := s.current()
-	return t != nil
+	if t == nil {
+		return false
+	}
+	until := t.leadership().TrustedUntil
+	return until.IsZero() || time.Now().Before(until)
 }
 
 // Leader says who leads, for people; empty when nobody does.
