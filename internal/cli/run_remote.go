@@ -64,8 +64,8 @@ func (a *App) keyOr(key string) string {
 	return "cli-" + string(server.NewRunID(a.Now()))
 }
 
-// remotePatience is how long a request is repeated while servers take over from each other: several times what that takes.
-const remotePatience = 30 * time.Second
+// remotePatience is how long a request is repeated while servers take over from each other: longer than one call may take.
+const remotePatience = 2 * time.Minute
 
 // patiently repeats a request that may be made twice as long as no leader answers it.
 func (a *App) patiently(request func() error) error {

@@ -134,6 +134,14 @@ func (a *App) useVerbOn(r *server.Reader, id workflow.RunID, verb api.Verb, req 
 		entry, err := r.Verb(context.Background(), string(id), verb, req)
 		return a.answer(entry, err, asJSON)
 	}
+	if verb == api.VerbRetry {
+		// Without the number of the retry a second one would begin anew.
+		run, err := r.Run(context.Background(), string(id))
+		if err != nil {
+			return a.broken(err)
+		}
+		req.Generation = run.Generation + 1
+	}
 	var entry api.RunEntry
 	err := a.patiently(func() (err error) { // what is done already is not done again
 		entry, err = r.Verb(context.Background(), string(id), verb, req)

@@ -97,13 +97,15 @@ func (m *member) leads() bool {
 func (s *servers) leader() *member {
 	s.g.t.Helper()
 	var leader *member
-	s.g.await("a server to lead", soon(), func() bool {
+	s.g.await("one server to lead", soon(), func() bool {
+		lead := 0 // one that was frozen thinks for a moment that it still does
 		for _, m := range s.all {
 			if m.leads() {
 				leader = m
+				lead++
 			}
 		}
-		return leader != nil
+		return lead == 1
 	})
 	return leader
 }

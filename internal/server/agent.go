@@ -171,11 +171,12 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		return err
 	}
 	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
-		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, log: a.log.Named("http"),
+		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, changed: leaders.next, log: a.log.Named("http"),
 	}
 	r := registered{service, a.log.Named("consul")}
-	a.tend, a.leave = append(a.tend, k.keep, r.keep), r.leave
+	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep), r.leave
 	return nil
 }
 
@@ -278,7 +279,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
 	server := &http.Server{
-		Handler:           a.handler,
+		Handler:           guard(a.handler, a.advertise),
 		ReadHeaderTimeout: 10 * time.Second, // whoever needs longer for a header is no caller
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          a.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
@@ -305,8 +306,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-driving.Done():
 		}
 	})
+	var tending sync.WaitGroup
 	for _, tend := range a.tend {
-		group.Go(func() { tend(driving) })
+		tending.Go(func() { tend(driving) })
 	}
 	scheduled := make(chan error, 1)
 	group.Go(func() { scheduled <- a.lead(driving) })
@@ -321,10 +323,12 @@ func (a *Agent) Run(ctx context.Context) error {
 		err = errors.Join(err, <-scheduled)
 	}
 	stop()
+	tending.Wait()
 	if a.leave != nil {
 		a.leave() // not before: with the registration goes the check that the leadership is bound to
 	}
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
+		a.log.Warn("the leadership was not handed over; it ends by itself", "error", err)
 		err = nil
 	}
 	endRequests() // whoever waits for a change asks another server
@@ -383,10 +387,15 @@ const lookEvery = 10 * time.Second
 // keep registers, and registers again where the agent has forgotten.
 func (r registered) keep(ctx context.Context) {
 	backoff := scheduler.DefaultConfig().Backoff
+	known := false // what is there may be of a process before this one, at another address
 	for failures := 0; ctx.Err() == nil; {
-		known, err := r.service.Registered(ctx)
+		var err error
+		if known {
+			known, err = r.service.Registered(ctx)
+		}
 		if err == nil && !known {
 			err = r.service.Register(ctx)
+			known = err == nil
 		}
 		if err != nil {
 			failures++

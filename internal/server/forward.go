@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,6 +31,7 @@ type forwarder struct {
 	own     http.Handler
 	leading func() bool
 	holder  func(context.Context) (consul.Holder, error)
+	changed func() <-chan struct{} // closed when another one leads; may be nil
 	log     hclog.Logger
 }
 
@@ -42,6 +44,8 @@ const (
 	// wait.
 	leaderPatience = 20 * time.Second
 	leaderPause    = 50 * time.Millisecond
+	// forwardTimeout bounds what changes something: a little more than the leader gives itself.
+	forwardTimeout = 35 * time.Second
 )
 
 // ServeHTTP implements http.Handler.
@@ -110,6 +114,29 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 	if err != nil {
 		return fmt.Errorf("server %s says that it is at %q: %w", holder.Name, holder.URL, err)
 	}
+	// What changes something is not cut off with its caller, or with this server: the leader is at it.
+	ctx, stop := context.WithCancel(r.Context())
+	if r.Method != http.MethodGet {
+		ctx, stop = context.WithTimeout(context.WithoutCancel(r.Context()), forwardTimeout)
+	}
+	defer stop()
+	if f.changed != nil { // a leader that hangs does not break the connection
+		changed := f.changed()
+		watching := make(chan struct{})
+		go func() {
+			defer close(watching)
+			select {
+			case <-changed:
+				stop()
+			case <-ctx.Done():
+			}
+		}()
+		defer func() {
+			stop()
+			<-watching
+		}()
+	}
+	r = r.WithContext(ctx)
 	var failed error
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -122,10 +149,14 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 			failed = fmt.Errorf("server %s does not answer: %w", holder.Name, err)
 		},
 		ModifyResponse: func(answer *http.Response) error {
-			if answer.Header.Get(notLeadingHeader) != "" {
-				return errNotLeading
+			switch by := answer.Header.Get(notLeadingHeader); {
+			case by == "":
+				return nil
+			case by != holder.Name:
+				return fmt.Errorf("%w: server %s answers at %s: set http.advertise of %s to an address of its own",
+					errNotLeading, by, holder.URL, holder.Name)
 			}
-			return nil
+			return errNotLeading
 		},
 	}
 	proxy.ServeHTTP(w, r)
@@ -146,6 +177,52 @@ func (f *forwarder) fail(w http.ResponseWriter, e *api.Error) {
 }
 
 var errNotLeading = errors.New("it does not lead (any more)")
+
+// leaderWatch notices that another server leads.
+type leaderWatch struct {
+	holder func(context.Context) (consul.Holder, error)
+
+	mu      sync.Mutex // guards what follows
+	last    consul.Holder
+	changed chan struct{} // closed and replaced with every change
+}
+
+func newLeaderWatch(holder func(context.Context) (consul.Holder, error)) *leaderWatch {
+	return &leaderWatch{holder: holder, changed: make(chan struct{})}
+}
+
+func (l *leaderWatch) next() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changed
+}
+
+// leaderLook is how often Consul is asked who leads: a request to a leader that hangs loses no more than that.
+const leaderLook = 500 * time.Millisecond
+
+// keep asks who leads until ctx ends. That Consul does not answer is no change.
+func (l *leaderWatch) keep(ctx context.Context) {
+	tick := time.NewTicker(leaderLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now, err := l.holder(ctx)
+		if err != nil || now == (consul.Holder{}) {
+			continue
+		}
+		l.mu.Lock()
+		if now != l.last {
+			l.last = now
+			close(l.changed)
+			l.changed = make(chan struct{})
+		}
+		l.mu.Unlock()
+	}
+}
 
 // nothingDone reports whether a request that failed was certainly not carried out.
 func nothingDone(err error) bool {

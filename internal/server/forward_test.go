@@ -100,15 +100,19 @@ func TestAFollowerPassesRequestsOnToTheLeader(t *testing.T) {
 	defer former.Close()
 	nobody, itself := consul.Holder{}, consul.Holder{Name: "follower", URL: "http://127.0.0.1:1"}
 	isGone, wasFormer, is := consul.Holder{Name: "gone", URL: gone.URL}, consul.Holder{Name: "former", URL: former.URL}, consul.Holder{Name: "leader", URL: leader.URL}
-	for name, f := range map[string]*httptest.Server{
-		"it leads":                            follower(t, 0, is),
-		"it leads once Consul answers":        follower(t, 2, is),
-		"it leads in a moment":                follower(t, 0, nobody, nobody, is),
-		"it leads after one that is gone":     follower(t, 0, isGone, isGone, is),
-		"it leads after one that does not":    follower(t, 0, wasFormer, is),
-		"it leads after this one was to lead": follower(t, 0, itself, is),
+	for name, c := range map[string]struct {
+		errs    int
+		holders []consul.Holder
+	}{
+		"it leads":                            {0, []consul.Holder{is}},
+		"it leads once Consul answers":        {2, []consul.Holder{is}},
+		"it leads in a moment":                {0, []consul.Holder{nobody, nobody, is}},
+		"it leads after one that is gone":     {0, []consul.Holder{isGone, isGone, is}},
+		"it leads after one that does not":    {0, []consul.Holder{wasFormer, is}},
+		"it leads after this one was to lead": {0, []consul.Holder{itself, is}},
 	} {
 		for _, method := range []string{"GET", "POST"} {
+			f := follower(t, c.errs, c.holders...)
 			status, _, body := asked(t, method, f.URL+"/v1/runs?a=b", "text")
 			if want := "leader: " + method + " /v1/runs?a=b text"; status != http.StatusOK || body != want {
 				t.Errorf("%s: answer %d %q, want %q", name, status, body, want)
@@ -121,6 +125,35 @@ func TestAFollowerPassesRequestsOnToTheLeader(t *testing.T) {
 	status, header, body := asked(t, "POST", former.URL+"/v1/runs", "", forwardedHeader, "somebody")
 	if status != http.StatusServiceUnavailable || header.Get(notLeadingHeader) == "" || !strings.Contains(body, "somebody takes former for the leader") {
 		t.Errorf("a request that was passed on to a follower: %d %v %s", status, header, body)
+	}
+}
+
+// A leader that hangs does not break its connections: that another one leads does.
+func TestARequestToALeaderThatHangsGoesToTheNext(t *testing.T) {
+	arrived := make(chan struct{}, 2)
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.ReadAll(r.Body) // so that the end of the connection is noticed
+		arrived <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer hangs.Close()
+	leader := httptest.NewServer(echo("leader"))
+	defer leader.Close()
+	for method, want := range map[string]string{"GET": "leader: GET /v1/runs ", "POST": api.CodeUnknown} {
+		who := &turns{holders: []consul.Holder{{Name: "hangs", URL: hangs.URL}, {Name: "leader", URL: leader.URL}}}
+		changed := make(chan struct{})
+		f := httptest.NewServer(&forwarder{
+			name: "follower", own: echo("follower"), leading: func() bool { return false }, holder: who.holder,
+			changed: func() <-chan struct{} { return changed }, log: hclog.NewNullLogger(),
+		})
+		go func() {
+			<-arrived
+			close(changed)
+		}()
+		if _, _, body := asked(t, method, f.URL+"/v1/runs", ""); !strings.Contains(body, want) {
+			t.Errorf("%s: %s, want %s", method, body, want)
+		}
+		f.Close()
 	}
 }
 
