@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,7 +40,7 @@ func newServers(t *testing.T) *servers {
 	g := newGround(t)
 	s := &servers{g: g, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
 	for i := range s.all {
-		m := &member{name: fmt.Sprintf("server-%d-%s", i+1, s.mine), address: "127.0.0.1:0"}
+		m := &member{name: fmt.Sprintf("server-%d-%s", i+1, s.mine), address: freeAddress(t)}
 		m.dir = filepath.Join(g.dir, m.name)
 		if err := os.Mkdir(m.dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -49,6 +50,23 @@ func newServers(t *testing.T) *servers {
 	}
 	s.leader()
 	return s
+}
+
+// freeAddress finds a port that is free, and stays so while its server is dead: below those that the kernel draws for
+// connections, and above those of the agents of tests.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 1000 {
+		address := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return address
+		}
+	}
+	t.Fatal("there is no free port from 20000 to 32000")
+	return ""
 }
 
 // begin starts a server, for the first time or again.
@@ -70,10 +88,7 @@ consul {
 }
 `, m.name, m.dir, m.address, cluster.Nomad(s.g.t).Address(), cluster.Consul(s.g.t).Address(), s.mine))
 	m.process = s.g.start("agent", "-config", config)
-	const said = "answers at http://"
-	m.says(said)
-	_, after, _ := strings.Cut(m.stderr(), said)
-	m.address, _, _ = strings.Cut(after, ".\n")
+	m.says("answers at http://" + m.address)
 	s.g.t.Cleanup(func() {
 		if s.g.t.Failed() {
 			s.g.t.Logf("log of %s:\n%s", m.name, m.stderr())

@@ -173,7 +173,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Version: a.cfg.Version, Logger: a.log.Named("http")})
 	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
-		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, changed: leaders.next, log: a.log.Named("http"),
+		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
 	}
 	r := registered{service, a.log.Named("consul")}
 	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep), r.leave

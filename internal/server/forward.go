@@ -31,8 +31,9 @@ type forwarder struct {
 	own     http.Handler
 	leading func() bool
 	holder  func(context.Context) (consul.Holder, error)
-	changed func() <-chan struct{} // closed when another one leads; may be nil
-	log     hclog.Logger
+	// other waits until somebody else leads, or ctx ends, which is false; nil = nobody looks.
+	other func(ctx context.Context, than consul.Holder) bool
+	log   hclog.Logger
 }
 
 const (
@@ -120,15 +121,12 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 		ctx, stop = context.WithTimeout(context.WithoutCancel(r.Context()), forwardTimeout)
 	}
 	defer stop()
-	if f.changed != nil { // a leader that hangs does not break the connection
-		changed := f.changed()
+	if f.other != nil { // a leader that hangs does not break the connection
 		watching := make(chan struct{})
 		go func() {
 			defer close(watching)
-			select {
-			case <-changed:
+			if f.other(ctx, holder) {
 				stop()
-			case <-ctx.Done():
 			}
 		}()
 		defer func() {
@@ -191,10 +189,24 @@ func newLeaderWatch(holder func(context.Context) (consul.Holder, error)) *leader
 	return &leaderWatch{holder: holder, changed: make(chan struct{})}
 }
 
-func (l *leaderWatch) next() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.changed
+// other waits until somebody else is seen to lead. What was seen before says nothing: the caller may have looked later.
+func (l *leaderWatch) other(ctx context.Context, than consul.Holder) bool {
+	for {
+		l.mu.Lock()
+		changed := l.changed
+		l.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+		l.mu.Lock()
+		now := l.last
+		l.mu.Unlock()
+		if now != than {
+			return true
+		}
+	}
 }
 
 // leaderLook is how often Consul is asked who leads: a request to a leader that hangs loses no more than that.

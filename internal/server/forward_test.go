@@ -141,20 +141,62 @@ func TestARequestToALeaderThatHangsGoesToTheNext(t *testing.T) {
 	defer leader.Close()
 	for method, want := range map[string]string{"GET": "leader: GET /v1/runs ", "POST": api.CodeUnknown} {
 		who := &turns{holders: []consul.Holder{{Name: "hangs", URL: hangs.URL}, {Name: "leader", URL: leader.URL}}}
-		changed := make(chan struct{})
 		f := httptest.NewServer(&forwarder{
-			name: "follower", own: echo("follower"), leading: func() bool { return false }, holder: who.holder,
-			changed: func() <-chan struct{} { return changed }, log: hclog.NewNullLogger(),
+			name: "follower", own: echo("follower"), leading: func() bool { return false }, holder: who.holder, log: hclog.NewNullLogger(),
+			other: func(ctx context.Context, than consul.Holder) bool {
+				if than.Name == "hangs" {
+					<-arrived
+					return true
+				}
+				<-ctx.Done()
+				return false
+			},
 		})
-		go func() {
-			<-arrived
-			close(changed)
-		}()
 		if _, _, body := asked(t, method, f.URL+"/v1/runs", ""); !strings.Contains(body, want) {
 			t.Errorf("%s: %s, want %s", method, body, want)
 		}
 		f.Close()
 	}
+}
+
+func TestTheWatchOfTheLeaderTellsOnlyOfOthers(t *testing.T) {
+	a, b := consul.Holder{Name: "a", URL: "http://a"}, consul.Holder{Name: "b", URL: "http://b"}
+	answers := make(chan consul.Holder)
+	l := newLeaderWatch(func(ctx context.Context) (consul.Holder, error) {
+		select {
+		case h := <-answers:
+			return h, nil
+		case <-ctx.Done():
+			return consul.Holder{}, ctx.Err()
+		}
+	})
+	ctx, end := context.WithCancel(t.Context())
+	kept := make(chan struct{})
+	go func() {
+		defer close(kept)
+		l.keep(ctx)
+	}()
+	told := make(chan bool, 2)
+	go func() { told <- l.other(ctx, a) }()
+	for _, h := range []consul.Holder{a, {}, a} { // the first look, nobody, and the same again: no other
+		answers <- h
+		select {
+		case <-told:
+			t.Fatalf("%+v leads, and that is told as another one than a", h)
+		default:
+		}
+	}
+	answers <- b
+	answers <- b // taken when the first was told
+	if !<-told {
+		t.Error("b leads, and nobody is told")
+	}
+	go func() { told <- l.other(ctx, b) }()
+	end()
+	if <-told {
+		t.Error("told of another one at the end")
+	}
+	<-kept
 }
 
 // What may have been done is not done again: whoever asked is told that it is not known.
