@@ -127,7 +127,12 @@ func (a *App) loadConfig(files []string) (config.Config, bool) {
 		diags = append(diags, d)
 	}
 	shown := source{}
+	read := map[string]bool{}
 	for _, p := range problems {
+		if read[p.File] {
+			continue
+		}
+		read[p.File] = true
 		if b, err := hcl.ReadFile(p.File, maxParamFile); err == nil {
 			shown.files = append(shown.files, workflow.File{Path: p.File, Bytes: b})
 		}

@@ -248,7 +248,7 @@ func (f *follower) poll(ctx context.Context, id string, out chan<- reading) {
 	var index uint64
 	for {
 		run, now, err := f.client.Wait(ctx, id, index, pollWait)
-		if err != nil && (f.remote && away(err) || notReady(err)) {
+		if err != nil && (f.remote && away(err) || said(err, api.CodeNotReady)) {
 			if !sleep(ctx, retryDelay) {
 				return
 			}
@@ -267,12 +267,6 @@ func (f *follower) poll(ctx context.Context, id string, out chan<- reading) {
 		}
 		index = now
 	}
-}
-
-// notReady reports an answer that says "ask again".
-func notReady(err error) bool {
-	var said *api.Error
-	return errors.As(err, &said) && said.Code == api.CodeNotReady
 }
 
 // sleep waits, and is false when ctx ended first.

@@ -73,15 +73,7 @@ func (a *App) patiently(request func() error) error {
 	defer cancel()
 	for {
 		err := request()
-		var said *api.Error
-		var unreachable *client.UnreachableError
-		switch {
-		case errors.As(err, &unreachable):
-		case errors.As(err, &said) && (said.Code == api.CodeNotReady || said.Code == api.CodeUnknown):
-		default:
-			return err
-		}
-		if !sleep(ctx, retryDelay) {
+		if !away(err) && !said(err, api.CodeNotReady) && !said(err, api.CodeUnknown) || !sleep(ctx, retryDelay) {
 			return err
 		}
 	}
@@ -89,10 +81,10 @@ func (a *App) patiently(request func() error) error {
 
 // followRemote follows a run that a server has just been asked for.
 func (a *App) followRemote(r *server.Reader, entry api.RunEntry, err error, f *runFlags) int {
-	var said *api.Error
+	var answer *api.Error
 	switch {
-	case errors.As(err, &said) && said.Code == api.CodeInvalid:
-		a.reportRemote(said.Diagnostics, f.json)
+	case errors.As(err, &answer) && answer.Code == api.CodeInvalid:
+		a.reportRemote(answer.Diagnostics, f.json)
 		return exitUsage
 	case err != nil:
 		return a.unanswered(err)
@@ -113,4 +105,10 @@ func (a *App) followRemote(r *server.Reader, entry api.RunEntry, err error, f *r
 func away(err error) bool {
 	var unreachable *client.UnreachableError
 	return errors.As(err, &unreachable)
+}
+
+// said reports an answer with a code.
+func said(err error, code string) bool {
+	var answer *api.Error
+	return errors.As(err, &answer) && answer.Code == code
 }

@@ -5,7 +5,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,7 +16,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/posener/complete"
 
-	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/server"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -99,8 +97,7 @@ func (a *App) open(text string) (r *server.Reader, id workflow.RunID, code int) 
 // unanswered says that a command did not get done: because nobody answers, or because of what was answered.
 func (a *App) unanswered(err error) int {
 	code := a.broken(err)
-	var unreachable *client.UnreachableError
-	if errors.As(err, &unreachable) && a.Getenv(addressEnv) != "" {
+	if away(err) && a.Getenv(addressEnv) != "" {
 		return exitUnreachable
 	}
 	return code

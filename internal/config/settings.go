@@ -80,21 +80,6 @@ func Settings() []Setting {
 // comingBlocks belong to the configuration and cannot be used yet.
 var comingBlocks = []string{"access", "backup", "tls"}
 
-// Default is the default of a setting, as people write it; empty where there is none.
-func (s *Setting) Default() string {
-	c := DefaultConfig()
-	switch {
-	case s.number != nil:
-		return strconv.Itoa(*s.number(&c))
-	case s.list != nil:
-		return "[]" // all of them
-	}
-	if text := *s.text(&c); text != "" {
-		return strconv.Quote(text)
-	}
-	return ""
-}
-
 // path is the name of a setting with that of its block.
 func (s *Setting) path() string {
 	if s.Block == "" {

@@ -133,11 +133,8 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 	}
 	r, err := e.client.txn(ctx, ops)
 	switch {
-	case err != nil && !errors.Is(err, errRefused):
-		// It may have been done. The session is destroyed, so that a late one does nothing.
-		return l, false, err
 	case err != nil:
-		return l, false, err
+		return l, false, err // it may have been done: the session is destroyed, so that a late one does nothing
 	case len(r.errors) > 0:
 		if holder, err := e.Holder(ctx); err != nil || holder != (Holder{}) {
 			return l, false, err // another server was faster

@@ -8,13 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strconv"
-	"strings"
 
 	consulapi "github.com/hashicorp/consul/api"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // ServiceName is the name under which every server registers.
@@ -38,11 +34,10 @@ type ServiceConfig struct {
 	Version string // of Cairn
 }
 
-// Service tells the local Consul agent of this server, and asks for the others.
+// Service tells the local Consul agent of this server.
 type Service struct {
 	client *client
 	cfg    ServiceConfig
-	log    hclog.Logger
 }
 
 // NewService makes no call.
@@ -54,7 +49,7 @@ func NewService(cfg Config, service ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{client: c, cfg: service, log: cfg.Logger.Named("consul")}, nil
+	return &Service{client: c, cfg: service}, nil
 }
 
 // id is that of the service at its agent: several servers may share an agent.
@@ -124,39 +119,4 @@ func (s *Service) Deregister(ctx context.Context) error {
 		return fmt.Errorf("deregister at Consul: %w", err)
 	}
 	return nil
-}
-
-// Member is a server of the cluster.
-type Member struct {
-	Name    string
-	Address string // host:port
-	Version string // of Cairn
-	Format  int    // of what it writes into the store
-	Node    string // Consul's name of its machine
-	Healthy bool   // every check of it passes
-}
-
-// Members lists the servers by name.
-func (s *Service) Members(ctx context.Context) ([]Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
-	defer cancel()
-	entries, _, err := s.client.api.Health().Service(ServiceName, "", false, (&consulapi.QueryOptions{}).WithContext(ctx))
-	if err != nil {
-		return nil, fmt.Errorf("list the servers: %w", err)
-	}
-	var members []Member
-	for _, e := range entries {
-		format, err := strconv.Atoi(e.Service.Meta[metaFormat])
-		if err != nil {
-			s.log.Warn("a service with our name is no server of Cairn", "id", e.Service.ID, "node", e.Node.Node)
-			continue
-		}
-		members = append(members, Member{
-			Name: e.Service.Meta[metaName], Address: net.JoinHostPort(e.Service.Address, strconv.Itoa(e.Service.Port)),
-			Version: e.Service.Meta[metaVersion], Format: format, Node: e.Node.Node,
-			Healthy: e.Checks.AggregatedStatus() == consulapi.HealthPassing,
-		})
-	}
-	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
-	return members, nil
 }

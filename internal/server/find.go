@@ -38,13 +38,18 @@ func Find(ctx context.Context, cfg Config, text string) (workflow.RunID, error) 
 			return "", err
 		}
 	}
+	return only(found, text, "in "+cfg.StateDir)
+}
+
+// only is the one run that was found for a text, and says where it was sought.
+func only(found []string, text, where string) (workflow.RunID, error) {
 	switch len(found) {
 	case 0:
-		return "", &missingError{text: text, where: "in " + cfg.StateDir}
+		return "", &missingError{text: text, where: where}
 	case 1:
 		return workflow.RunID(found[0]), nil
 	}
-	return "", ambiguous(text, found)
+	return "", fmt.Errorf("%d runs have IDs that begin with %q: %s; give more of it", len(found), text, strings.Join(found[:min(len(found), 5)], ", "))
 }
 
 // missingError: no run has such an ID.

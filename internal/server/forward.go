@@ -167,11 +167,16 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 }
 
 func (f *forwarder) fail(w http.ResponseWriter, e *api.Error) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(e.Status)
-	if err := json.NewEncoder(w).Encode(e); err != nil {
+	if err := writeError(w, e); err != nil {
 		f.log.Debug("answer was not taken", "error", err)
 	}
+}
+
+// writeError answers a request that no handler of the API sees.
+func writeError(w http.ResponseWriter, e *api.Error) error {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	return json.NewEncoder(w).Encode(e)
 }
 
 var errNotLeading = errors.New("it does not lead (any more)")

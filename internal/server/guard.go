@@ -4,7 +4,6 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -23,10 +22,8 @@ func guard(h http.Handler, advertise string) http.Handler {
 		own = advertise
 	}
 	refuse := func(w http.ResponseWriter, why string) {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusForbidden)
 		// Whoever does not take the answer is refused all the same.
-		_ = json.NewEncoder(w).Encode(&api.Error{Status: http.StatusForbidden, Code: api.CodeForbidden, Message: why})
+		_ = writeError(w, &api.Error{Status: http.StatusForbidden, Code: api.CodeForbidden, Message: why})
 	}
 	origins := http.NewCrossOriginProtection()
 	origins.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -4,7 +4,6 @@
 package server
 
 import (
-	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -36,5 +35,4 @@ func TestPagesOfOthersAreKeptOut(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d and words about %q", name, w.Code, w.Body, c.status, c.words)
 		}
 	}
-	var _ http.Handler = guard(nil, "")
 }

@@ -5,7 +5,6 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
@@ -47,17 +46,7 @@ func findRemote(ctx context.Context, cfg Config, text string) (workflow.RunID, e
 			found = append(found, run.ID)
 		}
 	}
-	switch len(found) {
-	case 0:
-		return "", &missingError{text: text, where: "on the server at " + cfg.Address}
-	case 1:
-		return workflow.RunID(found[0]), nil
-	}
-	return "", ambiguous(text, found)
-}
-
-func ambiguous(text string, found []string) error {
-	return fmt.Errorf("%d runs have IDs that begin with %q: %s; give more of it", len(found), text, strings.Join(found[:min(len(found), 5)], ", "))
+	return only(found, text, "on the server at "+cfg.Address)
 }
 
 // listRemote is List for the runs of a server.
