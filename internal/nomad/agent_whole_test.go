@@ -114,17 +114,8 @@ func TestAgentExistingJobIsTakenUpAndKilled(t *testing.T) {
 	next.kind(s.Attempt, engine.Started)
 	next.kill(s)
 	ofKind(t, next.ended(s.Attempt), engine.OutcomeKilled)
-	allocs, _, err := r.api().Jobs().Allocations(r.jobOf(s), true, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range allocs {
-		if a.ClientStatus != clientComplete {
-			t.Errorf("allocation %s is %s when the attempt is told to be over", a.Name, a.ClientStatus)
-		}
-	}
-	if len(allocs) != 3 {
-		t.Errorf("%d allocations, want 3", len(allocs))
+	if n := r.allOver(s, time.Now()); n != 3 {
+		t.Errorf("%d allocations, want 3", n)
 	}
 
 	theirs := r.existing(forever, "true")

@@ -264,20 +264,41 @@ func show(o *engine.Outcome) string {
 	return string(b)
 }
 
-// awaitComplete waits until Nomad calls an allocation complete.
-func awaitComplete(t *testing.T, r *rig, id string) {
-	t.Helper()
+// over returns an allocation that was over at a moment, as Nomad's events told. Its reads may come later than they do:
+// Nomad publishes an event before it commits what the event is about.
+func (r *rig) over(id string, by time.Time) *nomadapi.Allocation {
+	r.t.Helper()
 	query := (&nomadapi.QueryOptions{WaitTime: 10 * time.Second}).WithContext(r.ctx())
 	for {
 		found, meta, err := r.api().Allocations().Info(id, query)
 		if err != nil {
-			t.Fatal(err)
+			r.t.Fatalf("allocation %s is not over: %v", id, err)
 		}
-		if found.ClientStatus == clientComplete {
-			return
+		live := false
+		for name, state := range found.TaskStates {
+			live = live || state.State != taskDead
+			if state.FinishedAt.After(by) {
+				r.t.Errorf("task %s of allocation %s ended %s after the attempt was told to be over", name, id, state.FinishedAt.Sub(by))
+			}
+		}
+		if terminal := found.ClientStatus == clientComplete || found.ClientStatus == clientFailed; terminal && !live {
+			return found
 		}
 		query.WaitIndex = meta.LastIndex
 	}
+}
+
+// allOver checks of every allocation of an attempt's job that it was over at a moment, and returns how many there are.
+func (r *rig) allOver(s engine.Start, by time.Time) int {
+	r.t.Helper()
+	allocs, _, err := r.api().Jobs().Allocations(r.jobOf(s), true, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, a := range allocs {
+		r.over(a.ID, by)
+	}
+	return len(allocs)
 }
 
 // parameterized registers a job to be dispatched, and returns its ID.

@@ -253,7 +253,7 @@ func TestAgentCollectedFilesAreLostOutputs(t *testing.T) {
 	r.begin(s)
 	place := r.kind(s.Attempt, engine.Started).Place
 	api := cluster.Nomad(t).Client()
-	awaitComplete(t, r, place.AllocID)
+	r.over(place.AllocID, time.Now().Add(patience))
 	answer, err := api.Raw().Response("/v1/client/allocation/"+place.AllocID+"/gc", nil)
 	if err != nil {
 		t.Fatal(err)

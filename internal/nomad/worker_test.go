@@ -116,7 +116,7 @@ func TestAgentsLostWorkerOfAnIdempotentTaskIsLostAtOnce(t *testing.T) {
 	}
 	for _, a := range allocs {
 		if a.NodeName != place.Node {
-			awaitComplete(t, r, a.ID)
+			r.over(a.ID, time.Now().Add(patience))
 		}
 	}
 }
@@ -232,15 +232,7 @@ func TestAgentsAllocationStoppedByHandIsReplacedByNomadAndLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	ofKind(t, r.ended(s.Attempt), engine.OutcomeLost)
-	allocs, _, err := r.api().Jobs().Allocations(r.jobOf(s), true, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range allocs {
-		if a.ClientStatus != clientComplete && a.ClientStatus != clientFailed {
-			t.Errorf("allocation %s is %s after the end", a.ID, a.ClientStatus)
-		}
-	}
+	r.allOver(s, time.Now())
 }
 
 func TestAgentsPreemptedTaskIsLost(t *testing.T) {
