@@ -205,7 +205,7 @@ func TestWhatNeedsNoMachineIsNotCounted(t *testing.T) {
 	// Two calls by their own bound; two children fill the run's, so a and b wait.
 	w.stands("run running: call running[00s 11s 22p 33p], child running[00s 11s 22p], pause waiting, a queued, b queued")
 	for id, s := range w.starts {
-		if s.Kind == workflow.BodyHTTP && s.Child != "" || s.Kind == workflow.BodyRunWorkflow && s.Child != workflow.ChildRunID(id, s.IntentAt) {
+		if s.Kind == workflow.BodyHTTP && s.Child != "" || s.Kind == workflow.BodyRunWorkflow && s.Child != workflow.ChildRunID(id) {
 			t.Errorf("%s has the child %q", id, s.Child)
 		}
 	}
@@ -251,7 +251,7 @@ func TestAChildRunIsAnAttempt(t *testing.T) {
 	w := childWorld(t)
 	id := w.attempt("child", 0, 1)
 	first := *w.starts[id]
-	if first.Child != workflow.ChildRunID(id, w.now) || first.ChildGeneration != 1 || first.Depth != 1 || first.Hold || len(w.wants) > 0 {
+	if first.Child != workflow.ChildRunID(id) || first.ChildGeneration != 1 || first.Depth != 1 || first.Hold || len(w.wants) > 0 {
 		t.Fatalf("the child is started as %+v with %d wants", first, len(w.wants))
 	}
 	if got := w.m.ChildOf(w.s, 0, 0); got != first.Child {

@@ -30,7 +30,7 @@ func (t *turn) spawn(n, i int) {
 	t.attempt(n, i, body)
 	in.QueuedAt = t.at
 	c := in.Current
-	c.Place.Child, c.ChildGeneration = workflow.ChildRunID(s.attemptID(n, i), t.at), 1
+	c.Place.Child, c.ChildGeneration = workflow.ChildRunID(s.attemptID(n, i)), 1
 	if byHand {
 		last := &in.Past[len(in.Past)-1]
 		if last.Place.Child != "" && last.Verdict != workflow.VerdictSucceeded && last.BodyHash == c.BodyHash {

@@ -102,7 +102,7 @@ func (j *judge) lived(st *engine.Start) bool {
 
 // checkChild holds which child run an attempt starts: another one, or, as the first since a retry by hand, the one of the
 // attempt before, when that did not end well and is asked for the same.
-func (j *judge) checkChild(e engine.Event, st *engine.Start, in *engine.Instance) {
+func (j *judge) checkChild(st *engine.Start, in *engine.Instance) {
 	w := j.w
 	w.bodies[st.Attempt] = string(st.Body)
 	if len(in.Past) > 0 && len(life(j.s, st.TaskNo, in)) == 0 {
@@ -118,7 +118,7 @@ func (j *judge) checkChild(e engine.Event, st *engine.Start, in *engine.Instance
 			return
 		}
 	}
-	if st.Child != workflow.ChildRunID(st.Attempt, e.At) || st.ChildGeneration != 1 {
+	if st.Child != workflow.ChildRunID(st.Attempt) || st.ChildGeneration != 1 {
 		w.fail("%s starts child %s in generation %d, want a new one", st.Attempt, st.Child, st.ChildGeneration)
 	}
 }

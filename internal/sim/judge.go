@@ -495,7 +495,7 @@ func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 			w.fail("%s was rendered to %s, its view gives %s", st.Attempt, st.Body, want)
 		}
 		if st.Kind == workflow.BodyRunWorkflow {
-			j.checkChild(e, st, in)
+			j.checkChild(st, in)
 		}
 		j.born[st.Attempt] = e.At
 	}

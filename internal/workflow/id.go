@@ -73,9 +73,14 @@ func (id AttemptID) Parse() (run RunID, task, instance, number int, err error) {
 	return run, n[0], n[1], n[2], nil
 }
 
-// ChildRunID derives the ID of the run that an attempt starts: from the moment the attempt was admitted and its ID, so that
-// whoever starts it again starts the same run.
-func ChildRunID(attempt AttemptID, at Time) RunID {
+// ChildRunID derives the ID of the run that an attempt starts: from the ID of the attempt alone, so that whoever starts it
+// again starts the same run, a leader too that has lost the record of the first start. It sorts beside the run of the attempt.
+func ChildRunID(attempt AttemptID) RunID {
 	sum := sha256.Sum256([]byte(attempt))
-	return NewRunID(at.Time(), [6]byte(sum[:6]))
+	var b [12]byte
+	if run, _, _, _, err := attempt.Parse(); err == nil {
+		runIDEncoding.Decode(b[:], []byte(run)) // of the alphabet: Parse has checked
+	}
+	copy(b[6:], sum[:6])
+	return RunID(runIDEncoding.EncodeToString(b[:]))
 }

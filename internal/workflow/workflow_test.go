@@ -42,6 +42,20 @@ func TestRunIDsSortByTime(t *testing.T) {
 	}
 }
 
+func TestChildRunsAreKnownByTheirAttempts(t *testing.T) {
+	run := workflow.NewRunID(time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC), [6]byte{1, 2, 3})
+	first, second := workflow.ChildRunID(workflow.MakeAttemptID(run, 0, 0, 1)), workflow.ChildRunID(workflow.MakeAttemptID(run, 0, 0, 2))
+	if first == second || first == run {
+		t.Errorf("run %s has the children %s and %s", run, first, second)
+	}
+	if first[:9] != run[:9] { // 45 of the 48 bits of time
+		t.Errorf("child %s does not sort beside its run %s", first, run)
+	}
+	if _, err := workflow.ParseRunID(string(first)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBadIDsAreRefused(t *testing.T) {
 	for _, s := range []string{"", "short", "ABCDEFGHIJKLMNOPQRST", "aaaaaaaaaaaaaaaaaaa1", "aaaaaaaaaaaaaaaaaaaaa"} {
 		if _, err := workflow.ParseRunID(s); err == nil {
