@@ -123,7 +123,7 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 	if err != nil {
 		return l, false, err
 	}
-	mine := e.next(now, session)
+	mine, restored := e.next(now, session)
 	ops := []*consulapi.KVTxnOp{
 		{Verb: consulapi.KVLock, Key: e.keys.leader(), Value: encode(e.self()), Session: session},
 		{Verb: consulapi.KVCAS, Key: e.keys.seq(), Index: index, Value: encode(mine)},
@@ -151,15 +151,15 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 	e.office = newOffice(e, session, mine, index)
 	e.mu.Unlock()
 	e.log.Info("took office", "epoch", mine.Epoch, "incarnation", mine.Incarnation, "session", session)
-	return scheduler.Leadership{Epoch: mine.Epoch, TrustedUntil: sent.Add(e.cfg.TTL)}, true, nil
+	return scheduler.Leadership{Epoch: mine.Epoch, TrustedUntil: sent.Add(e.cfg.TTL), Restored: restored}, true, nil
 }
 
 // next is the counter with which this server takes office. A new incarnation begins with the first leader of all, and where
 // Consul holds less than this server has seen: it was restored.
-func (e *Elector) next(now seq, session string) seq {
+func (e *Elector) next(now seq, session string) (mine seq, restored bool) {
 	top := e.seen.highest()
-	mine := seq{Incarnation: now.Incarnation, Epoch: max(now.Epoch, top.Epoch) + 1, Session: session}
-	restored := now.Epoch < top.Epoch || now.before(top) // epochs grow over incarnations too
+	mine = seq{Incarnation: now.Incarnation, Epoch: max(now.Epoch, top.Epoch) + 1, Session: session}
+	restored = now.Epoch < top.Epoch || now.before(top) // epochs grow over incarnations too
 	if restored || now == (seq{}) {
 		mine.Incarnation = newUUID()
 	}
@@ -167,7 +167,15 @@ func (e *Elector) next(now seq, session string) seq {
 		e.log.Warn("Consul was restored from a snapshot: it holds less than this server has seen",
 			"held_epoch", now.Epoch, "held_n", now.N, "seen_epoch", top.Epoch, "seen_n", top.N, "incarnation", mine.Incarnation)
 	}
-	return mine
+	return mine, restored
+}
+
+// Surpassed notes an epoch that was met outside of Consul, as on a job: the next leadership of this server is above it, and
+// knows that Consul was restored if it holds less.
+func (e *Elector) Surpassed(epoch uint64) {
+	if epoch > e.seen.highest().Epoch {
+		e.seen.note(seq{Epoch: epoch})
+	}
 }
 
 func (e *Elector) createSession(ctx context.Context) (string, error) {
@@ -216,13 +224,22 @@ func (e *Elector) Renew(ctx context.Context, l scheduler.Leadership) (scheduler.
 	if entry == nil {
 		return l, e.lost(o, "its session has ended")
 	}
-	// A session can live on without the key: somebody may have deleted that.
-	pair, _, err := e.client.api.KV().Get(e.keys.leader(), (&consulapi.QueryOptions{}).WithContext(ctx))
+	// A session can live on without the key, which somebody may have deleted, and over a restore of Consul.
+	top := e.seen.highest() // before the read: writes go on
+	pairs, err := e.client.read(ctx, get(e.keys.leader()), get(e.keys.seq()))
 	if err != nil {
-		return l, fmt.Errorf("renew epoch %d: read the leader's key: %w", l.Epoch, err)
+		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, err)
 	}
-	if pair == nil || pair.Session != o.session {
+	held := map[string]*consulapi.KVPair{}
+	for _, p := range pairs {
+		held[p.Key] = p
+	}
+	if p := held[e.keys.leader()]; p == nil || p.Session != o.session {
 		return l, e.lost(o, "its session does not hold the leader's key")
+	}
+	if now, err := parseSeq(e.keys, held[e.keys.seq()]); err != nil || now.Incarnation != top.Incarnation || now.before(top) {
+		return l, e.lost(o, fmt.Sprintf("%s: its counter is at %d.%d, this server has seen %d.%d",
+			ErrRestored, now.Epoch, now.N, top.Epoch, top.N))
 	}
 	l.TrustedUntil = sent.Add(e.cfg.TTL)
 	return l, nil

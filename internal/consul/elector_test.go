@@ -60,7 +60,7 @@ func TestAgentARestoredConsulIsNoticed(t *testing.T) {
 		}
 	}
 	restore()
-	if _, err := s.elector.Renew(t.Context(), scheduler.Leadership{Epoch: epoch}); err != nil {
+	if entry, _, err := own.Client().Session().Renew(s.elector.current().session, nil); err != nil || entry == nil {
 		t.Errorf("the session of the snapshot does not renew (%v): this test shows less than it should", err)
 	}
 	if err := save(); !errors.Is(err, scheduler.ErrFenced) || !errors.Is(err, ErrRestored) {
@@ -71,8 +71,36 @@ func TestAgentARestoredConsulIsNoticed(t *testing.T) {
 	}
 	l := lead(t, s.elector)
 	after := counted(t, s.elector)
-	if after.Incarnation == before.Incarnation || l.Epoch <= epoch || after.Epoch != l.Epoch {
-		t.Errorf("took office at %+v, the restored one was left at %+v", after, before)
+	if after.Incarnation == before.Incarnation || l.Epoch <= epoch || after.Epoch != l.Epoch || !l.Restored {
+		t.Errorf("took office at %+v (%+v), the restored one was left at %+v", after, l, before)
+	}
+
+	// A leader that has nothing to write notices by its renewals.
+	epoch = l.Epoch
+	if err := save(); err != nil {
+		t.Fatal(err)
+	}
+	if renewed, err := s.elector.Renew(t.Context(), l); err != nil || renewed.Epoch != l.Epoch {
+		t.Fatalf("renewed %+v: %v", renewed, err)
+	}
+	archive, _, err = own.Client().Snapshot().Save(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err = io.ReadAll(archive)
+	if err := errors.Join(err, archive.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := save(); err != nil {
+		t.Fatal(err)
+	}
+	restore()
+	if _, err := s.elector.Renew(t.Context(), l); !errors.Is(err, scheduler.ErrFenced) || !strings.Contains(err.Error(), ErrRestored.Error()) {
+		t.Errorf("renewed after the second restore: %v", err)
+	}
+	l = lead(t, s.elector)
+	if after = counted(t, s.elector); l.Epoch <= epoch || !l.Restored {
+		t.Errorf("took office as %+v after the second restore, and led with epoch %d before", l, epoch)
 	}
 
 	// The same while no server of Cairn runs: the file tells the next one.
@@ -85,8 +113,20 @@ func TestAgentARestoredConsulIsNoticed(t *testing.T) {
 	}
 	restore()
 	next := newElector(t, cfg)
-	if l := lead(t, next); l.Epoch <= epoch || counted(t, next).Incarnation == after.Incarnation {
-		t.Errorf("took office at %+v after a second restore, and led at %+v before", counted(t, next), after)
+	l = lead(t, next)
+	if l.Epoch <= epoch || !l.Restored || counted(t, next).Incarnation == after.Incarnation {
+		t.Errorf("took office at %+v after a third restore, and led at %+v before", counted(t, next), after)
+	}
+	if err := next.Release(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+
+	// Nor does any file: an epoch that is met elsewhere does.
+	cfg.SeenFile = filepath.Join(t.TempDir(), "seq")
+	stranger := newElector(t, cfg)
+	stranger.Surpassed(l.Epoch + 10)
+	if last := lead(t, stranger); last.Epoch != l.Epoch+11 || !last.Restored {
+		t.Errorf("took office as %+v above epoch %d", last, l.Epoch+10)
 	}
 }
 

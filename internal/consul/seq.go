@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	consulapi "github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -36,11 +37,22 @@ func (c *client) counter(ctx context.Context, k keys) (seq, uint64, error) {
 	if err != nil || len(pairs) == 0 {
 		return seq{}, 0, err
 	}
-	var s seq
-	if err := json.Unmarshal(pairs[0].Value, &s); err != nil {
-		return seq{}, 0, fmt.Errorf("key %s holds no counter but %q: %w", k.seq(), pairs[0].Value, err)
+	s, err := parseSeq(k, pairs[0])
+	if err != nil {
+		return seq{}, 0, err
 	}
 	return s, pairs[0].ModifyIndex, nil
+}
+
+// parseSeq reads the counter of its key's value; nil is where nobody has led yet.
+func parseSeq(k keys, pair *consulapi.KVPair) (s seq, err error) {
+	if pair == nil {
+		return seq{}, nil
+	}
+	if err := json.Unmarshal(pair.Value, &s); err != nil {
+		return seq{}, fmt.Errorf("key %s holds no counter but %q: %w", k.seq(), pair.Value, err)
+	}
+	return s, nil
 }
 
 // seen keeps the highest counter that this server has seen: in memory, and in a file, which is at most seenEvery behind.

@@ -297,18 +297,18 @@ func TestAgentDispatchIsSwept(t *testing.T) {
 		want []bool
 	}{{r.exec, []bool{true, true}}, {stranger.exec, []bool{true, false}}} {
 		for i, want := range c.want {
-			_, orphans, err := c.exec.Sweep(r.ctx(), fate(FateUnknown))
-			if meets(orphans, err) != want {
-				t.Errorf("sweep %d met the orphans %+v; want the child: %t", i+1, orphans, want)
+			swept, err := c.exec.Sweep(r.ctx(), fate(FateUnknown))
+			if meets(swept.Orphans, err) != want {
+				t.Errorf("sweep %d met the orphans %+v; want the child: %t", i+1, swept.Orphans, want)
 			}
 		}
 		if orphans, err := c.exec.Orphans(r.ctx(), fate(FateUnknown)); !meets(orphans, err) {
 			t.Errorf("orphans %+v, want the child", orphans)
 		}
 	}
-	stopped, _, err := r.exec.Sweep(r.ctx(), fate(FateOver))
-	if err != nil || stopped != 1 {
-		t.Errorf("%d jobs stopped (%v), want the child", stopped, err)
+	swept, err := r.exec.Sweep(r.ctx(), fate(FateOver))
+	if err != nil || swept.Stopped != 1 {
+		t.Errorf("%d jobs stopped (%v), want the child", swept.Stopped, err)
 	}
 	ofKind(t, r.ended(s.Attempt), engine.OutcomeInterrupted)
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	nomadapi "github.com/hashicorp/nomad/api"
@@ -40,13 +41,22 @@ type Orphan struct {
 // sweepPage is how many jobs are listed at once: with their meta, a few hundred bytes each.
 const sweepPage = 500
 
+// Swept is what a sweep has done and met.
+type Swept struct {
+	Stopped int      // jobs
+	Orphans []Orphan // left as they are
+	Epoch   uint64   // the highest under which a job that is not dead was started
+}
+
 // Sweep stops the jobs of attempts that are over and returns the orphans it met. The server calls it every minute, but not
 // between taking office and the end of reconciliation, and whenever Nomad was restored (Config.OnRestore).
-func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate) (stopped int, orphans []Orphan, err error) {
+func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate) (Swept, error) {
+	var swept Swept
 	e.mu.Lock()
 	everywhere := e.parents.unsure()
 	e.mu.Unlock()
-	err = e.alive(ctx, everywhere, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
+	err := e.alive(ctx, everywhere, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
+		swept.Epoch = max(swept.Epoch, epochOf(stub))
 		switch fate(id) {
 		case FateOver:
 			if stub.Stop {
@@ -56,9 +66,9 @@ func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate
 			if _, err := e.deregister(ctx, r, stub.ID, false); err != nil {
 				return err
 			}
-			stopped++
+			swept.Stopped++
 		case FateUnknown:
-			orphans = append(orphans, orphan(r, id, stub))
+			swept.Orphans = append(swept.Orphans, orphan(r, id, stub))
 		}
 		return nil
 	})
@@ -67,7 +77,16 @@ func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate
 		e.parents.sought = time.Now()
 		e.mu.Unlock()
 	}
-	return stopped, orphans, err
+	return swept, err
+}
+
+// epochOf is the epoch under which the attempt of a job was admitted; 0 for a child of a dispatch, which does not carry it.
+func epochOf(stub *nomadapi.JobListStub) uint64 {
+	epoch, err := strconv.ParseUint(stub.Meta[metaEpoch], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return epoch
 }
 
 // Orphans lists the jobs of this cluster that are not dead and whose run the store does not know.

@@ -37,12 +37,12 @@ func TestAgentSweepStopsOnlyWhatIsOver(t *testing.T) {
 	if len(orphans) != 1 || orphans[0].JobID != r.jobOf(orphan) || orphans[0].Attempt != orphan.Attempt {
 		t.Errorf("orphans %+v, want the job of %s", orphans, orphan.Attempt)
 	}
-	stopped, orphans, err := r.exec.Sweep(r.ctx(), fate)
+	swept, err := r.exec.Sweep(r.ctx(), fate)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stopped != 1 || len(orphans) != 1 {
-		t.Errorf("sweep stopped %d and found %d orphans, want one each", stopped, len(orphans))
+	if swept.Stopped != 1 || len(swept.Orphans) != 1 || swept.Epoch != 7 {
+		t.Errorf("sweep stopped %d, found %d orphans and the epoch %d, want one each and epoch 7", swept.Stopped, len(swept.Orphans), swept.Epoch)
 	}
 	ofKind(t, r.ended(over.Attempt), engine.OutcomeInterrupted)
 	for _, s := range []engine.Start{active, orphan} {

@@ -326,8 +326,8 @@ func TestAgentsWithTheLeastOfRights(t *testing.T) {
 	running := r.shell("echo on; sleep 300")
 	r.begin(running)
 	r.settleTrap(running)
-	if _, orphans, err := r.exec.Sweep(r.ctx(), func(workflow.AttemptID) Fate { return FateUnknown }); err != nil || len(orphans) != 1 {
-		t.Errorf("sweep found %d orphans (%v), want the one that runs", len(orphans), err)
+	if swept, err := r.exec.Sweep(r.ctx(), func(workflow.AttemptID) Fate { return FateUnknown }); err != nil || len(swept.Orphans) != 1 {
+		t.Errorf("sweep found %d orphans (%v), want the one that runs", len(swept.Orphans), err)
 	}
 	r.kill(running)
 	ofKind(t, r.ended(running.Attempt), engine.OutcomeKilled)

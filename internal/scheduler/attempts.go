@@ -116,6 +116,9 @@ func (as *attempts) pursue(a *action) {
 		if as.t.ctx.Err() != nil {
 			return
 		}
+		if err == nil || failures+1 >= breakerTroubles {
+			as.t.reconcile.asked(a.attempt)
+		}
 		switch as.judge(a, to, version, err) {
 		case reached:
 			return

@@ -74,6 +74,7 @@ type process struct {
 	onSave   func(id workflow.RunID, records []Record) (write bool, err error)
 	onCreate func(NewRun) (write bool, err error)
 	onCall   func(context.Context, workflow.HTTPBody, string) engine.Outcome
+	restored bool // the store was, before the leadership
 	// onRenew answers renewals.
 	onRenew func(Leadership) (Leadership, error)
 	trust   time.Duration // of each leadership and renewal; 0 = for ever
@@ -299,7 +300,9 @@ func (f *fakeElector) Acquire(context.Context) (Leadership, error) {
 	f.world.mu.Lock()
 	defer f.world.mu.Unlock()
 	f.world.epoch++
-	return f.lease(f.world.epoch), nil
+	l := f.lease(f.world.epoch)
+	l.Restored = f.restored
+	return l, nil
 }
 
 func (f *fakeElector) Renew(_ context.Context, l Leadership) (Leadership, error) {

@@ -141,6 +141,9 @@ type Leadership struct {
 	Epoch uint64
 	// TrustedUntil counts from when the last renewal was sent. It saves work; the fence is the epoch.
 	TrustedUntil time.Time
+	// Restored: the store holds less than it did under an earlier leadership. What that one did is to be found out before
+	// anything new begins.
+	Restored bool
 }
 
 // Elector decides who leads.

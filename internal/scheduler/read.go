@@ -71,7 +71,7 @@ func (s *Scheduler) View(ctx context.Context, id workflow.RunID, read func(*engi
 }
 
 // Notice says why an active run does not get on, for people: its state cannot be saved or loaded, the executor is in trouble,
-// or its workflow has as many runs as it may. Empty when it gets on.
+// its workflow has as many runs as it may, or the store was restored and the executor is asked first. Empty when it gets on.
 func (s *Scheduler) Notice(id workflow.RunID) string {
 	r := s.active(id)
 	if r == nil {
@@ -84,6 +84,9 @@ func (s *Scheduler) Notice(id workflow.RunID) string {
 		if notice == "" {
 			notice = ask(id)
 		}
+	}
+	if notice == "" {
+		notice = r.t.restoredNotice()
 	}
 	return notice
 }

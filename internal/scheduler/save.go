@@ -82,6 +82,7 @@ func (r *run) load() bool {
 		err := r.tryLoad()
 		if r.awaited {
 			r.awaited = false
+			r.t.reconcile.arrive()
 			r.t.admission.arrive()
 		}
 		if err != nil {
@@ -133,6 +134,9 @@ func (r *run) tryLoad() error {
 		starts := c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt
 		if starts && r.bodyOf(c.Attempt) != workflow.BodyRunWorkflow { // a parent must not hold what its child waits for
 			r.t.admission.hold(r.member, c.Attempt)
+		}
+		if starts && r.awaited && r.bodyOf(c.Attempt).Cluster() {
+			r.t.reconcile.ask(c.Attempt)
 		}
 	}
 	for _, c := range outstanding {

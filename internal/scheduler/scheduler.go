@@ -62,6 +62,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.log.Info("leading", "epoch", l.Epoch)
 	t := newTerm(ctx, s, l)
 	s.setTerm(t)
+	if t.recovers {
+		t.admission.await(1)
+		t.group.Go(t.restored)
+	}
 	t.group.Go(t.renew)
 	t.group.Go(t.watch)
 	t.group.Go(t.takeOver)

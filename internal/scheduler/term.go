@@ -30,10 +30,12 @@ type term struct {
 	epoch     uint64
 	clock     *clock
 	admission *admission
+	reconcile *reconciliation
 	attempts  *attempts
 	children  *children
 	calls     *calls
 	gates     *gates
+	recovers  bool           // the store was restored before it
 	wrote     atomic.Bool    // this leadership has written: the older ones are fenced
 	loads     chan struct{}  // a place for every load under way
 	ready     chan struct{}  // closed when every active run is in runs, or the term is over
@@ -48,9 +50,10 @@ type term struct {
 
 func newTerm(ctx context.Context, s *Scheduler, l Leadership) *term {
 	t := &term{
-		s: s, epoch: l.Epoch, lease: l, clock: newClock(s.cfg.Now, s.log), admission: newAdmission(s.cfg.MaxInflight),
+		s: s, epoch: l.Epoch, recovers: l.Restored, lease: l, clock: newClock(s.cfg.Now, s.log), admission: newAdmission(s.cfg.MaxInflight),
 		loads: make(chan struct{}, loadsAtOnce), ready: make(chan struct{}), renewed: make(chan struct{}),
-		runs: map[workflow.RunID]*run{},
+		reconcile: newReconciliation(),
+		runs:      map[workflow.RunID]*run{},
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	t.attempts, t.children, t.calls, t.gates = newAttempts(t, s.cfg.MaxCalls), newChildren(t), newCalls(t), newGates(t)
@@ -140,6 +143,7 @@ func (t *term) takeOver() {
 		if err == nil {
 			slices.Reverse(active) // the oldest first, so that runs of one priority keep their turns
 			t.admission.await(len(active))
+			t.reconcile.await(len(active))
 			t.gates.rebuild(active)
 			t.startAll(active)
 			if len(active) > 0 {

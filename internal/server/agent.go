@@ -157,6 +157,10 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		return &UnreachableError{Err: err}
 	}
 	k := &keeper{log: a.log.Named("nomad"), scheduler: func() *scheduler.Scheduler { return a.scheduler }}
+	k.surpassed = func(epoch uint64) {
+		elector.Surpassed(epoch)
+		a.scheduler.Surpassed(epoch)
+	}
 	if k.nomad, err = a.newNomad(cluster, k.sweep); err != nil {
 		return err
 	}

@@ -72,32 +72,58 @@ type keeper struct {
 	log       hclog.Logger
 	nomad     *nomad.Executor
 	scheduler func() *scheduler.Scheduler
+	surpassed func(epoch uint64) // tells the elector of an epoch above its own; nil where nobody else could have led
+
+	orphans int // met last
 }
 
-// keep looks after the jobs until ctx ends.
+// keep looks after the jobs until ctx ends: when a leadership knows what was under way before, and every minute from then on.
 func (k *keeper) keep(ctx context.Context) {
 	tick := time.NewTicker(keepEvery)
 	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
+	for last := uint64(0); ; {
+		epoch, err := k.scheduler().AwaitReconciled(ctx)
+		if err != nil {
+			return // ctx has ended
+		}
+		if epoch == last {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if epoch, err = k.scheduler().AwaitReconciled(ctx); err != nil {
+				return
+			}
+		}
+		last = epoch
+		if k.sweep(ctx); ctx.Err() != nil {
 			return
 		}
-		if !k.scheduler().Leading() {
-			continue
-		}
-		k.sweep(ctx)
 		if _, err := k.nomad.Purge(ctx, k.fate(ctx)); err != nil && ctx.Err() == nil {
 			k.log.Warn("old jobs could not be removed; trying again", "error", err)
 		}
 	}
 }
 
-// sweep stops the jobs whose attempts are over.
+// sweep stops the jobs whose attempts are over. One that was started under a later epoch than this leadership's tells that the
+// store was restored, even where no server has seen that.
 func (k *keeper) sweep(ctx context.Context) {
-	if _, _, err := k.nomad.Sweep(ctx, k.fate(ctx)); err != nil && ctx.Err() == nil {
-		k.log.Warn("jobs could not be swept; trying again", "error", err)
+	swept, err := k.nomad.Sweep(ctx, k.fate(ctx))
+	if err != nil {
+		if ctx.Err() == nil {
+			k.log.Warn("jobs could not be swept; trying again", "error", err)
+		}
+		return
+	}
+	if n := len(swept.Orphans); n != k.orphans {
+		k.orphans = n
+		if n > 0 {
+			k.log.Warn("jobs run on in Nomad whose runs the store does not know", "jobs", n, "first", swept.Orphans[0].JobID)
+		}
+	}
+	if k.surpassed != nil {
+		k.surpassed(swept.Epoch)
 	}
 }
 
