@@ -72,7 +72,6 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 			index = next
 			if pair != nil && pair.Session != "" {
 				failures = 0
-				e.look(ctx)
 				continue
 			}
 			var l scheduler.Leadership
@@ -94,16 +93,6 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: %w", err)
 		}
 	}
-}
-
-// look notes where the counter of another leader stands: this server may have to notice a restore after that one is gone.
-func (e *Elector) look(ctx context.Context) {
-	now, _, err := e.client.counter(ctx, e.keys)
-	if err != nil {
-		e.log.Debug("the counter cannot be read", "error", err)
-		return
-	}
-	e.seen.note(now)
 }
 
 // take tries to get the leader's key, which was free just now, with a session of its own. It is not won and no error when
@@ -226,18 +215,14 @@ func (e *Elector) Renew(ctx context.Context, l scheduler.Leadership) (scheduler.
 	}
 	// A session can live on without the key, which somebody may have deleted, and over a restore of Consul.
 	top := e.seen.highest() // before the read: writes go on
-	pairs, err := e.client.read(ctx, get(e.keys.leader()), get(e.keys.seq()))
+	leader, now, err := e.stand(ctx)
 	if err != nil {
 		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, err)
 	}
-	held := map[string]*consulapi.KVPair{}
-	for _, p := range pairs {
-		held[p.Key] = p
-	}
-	if p := held[e.keys.leader()]; p == nil || p.Session != o.session {
+	if leader == nil || leader.Session != o.session {
 		return l, e.lost(o, "its session does not hold the leader's key")
 	}
-	if now, err := parseSeq(e.keys, held[e.keys.seq()]); err != nil || now.Incarnation != top.Incarnation || now.before(top) {
+	if now.Incarnation != top.Incarnation || now.before(top) {
 		return l, e.lost(o, fmt.Sprintf("%s: its counter is at %d.%d, this server has seen %d.%d",
 			ErrRestored, now.Epoch, now.N, top.Epoch, top.N))
 	}
@@ -286,20 +271,38 @@ func (e *Elector) Leader(ctx context.Context) (string, error) {
 	return h.Name, err
 }
 
-// Holder tells who leads; its zero value when nobody does.
+// Holder tells who leads; its zero value when nobody does. It notes where the counter stands: this server may have to notice
+// a restore of Consul after that leader is gone.
 func (e *Elector) Holder(ctx context.Context) (Holder, error) {
-	pairs, err := e.client.read(ctx, get(e.keys.leader()))
+	leader, now, err := e.stand(ctx)
 	if err != nil {
 		return Holder{}, fmt.Errorf("who leads: %w", err)
 	}
-	if len(pairs) == 0 || pairs[0].Session == "" {
+	e.seen.note(now)
+	if leader == nil || leader.Session == "" {
 		return Holder{}, nil
 	}
 	var h Holder
-	if err := json.Unmarshal(pairs[0].Value, &h); err != nil {
-		return Holder{}, fmt.Errorf("who leads: key %s holds %q: %w", e.keys.leader(), pairs[0].Value, err)
+	if err := json.Unmarshal(leader.Value, &h); err != nil {
+		return Holder{}, fmt.Errorf("who leads: key %s holds %q: %w", e.keys.leader(), leader.Value, err)
 	}
 	return h, nil
+}
+
+// stand reads the leader's key, nil where there is none, and the counter, as of one moment.
+func (e *Elector) stand(ctx context.Context) (leader *consulapi.KVPair, now seq, err error) {
+	pairs, err := e.client.read(ctx, get(e.keys.leader()), get(e.keys.seq()))
+	if err != nil {
+		return nil, seq{}, err
+	}
+	for _, p := range pairs {
+		if p.Key == e.keys.leader() {
+			leader = p
+		} else if now, err = parseSeq(e.keys, p); err != nil {
+			return nil, seq{}, err
+		}
+	}
+	return leader, now, nil
 }
 
 // current is the office of this server, held or lost; nil when it was given up or never taken.

@@ -44,11 +44,8 @@ func (c *client) counter(ctx context.Context, k keys) (seq, uint64, error) {
 	return s, pairs[0].ModifyIndex, nil
 }
 
-// parseSeq reads the counter of its key's value; nil is where nobody has led yet.
+// parseSeq reads the counter of its key's value.
 func parseSeq(k keys, pair *consulapi.KVPair) (s seq, err error) {
-	if pair == nil {
-		return seq{}, nil
-	}
 	if err := json.Unmarshal(pair.Value, &s); err != nil {
 		return seq{}, fmt.Errorf("key %s holds no counter but %q: %w", k.seq(), pair.Value, err)
 	}

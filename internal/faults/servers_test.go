@@ -21,9 +21,10 @@ import (
 
 // servers are three Cairn servers that share a Consul and a Nomad.
 type servers struct {
-	g    *ground
-	mine string // marks what is theirs in the Consul that they share with others
-	all  [3]*member
+	g      *ground
+	consul string // its address
+	mine   string // marks what is theirs in the Consul that they share with others
+	all    [3]*member
 }
 
 // member is one of the servers, over all its lives.
@@ -35,10 +36,10 @@ type member struct {
 }
 
 // newServers starts them, and returns when one of them leads. Others may use the same Consul.
-func newServers(t *testing.T) *servers {
+func newServers(t *testing.T, consul string) *servers {
 	t.Helper()
 	g := newGround(t)
-	s := &servers{g: g, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
+	s := &servers{g: g, consul: consul, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
 	for i := range s.all {
 		m := &member{name: fmt.Sprintf("server-%d-%s", i+1, s.mine), address: freeAddress(t)}
 		m.dir = filepath.Join(g.dir, m.name)
@@ -86,7 +87,7 @@ consul {
   address = %q
   prefix  = "cairn-%s/"
 }
-`, m.name, m.dir, m.address, cluster.Nomad(s.g.t).Address(), cluster.Consul(s.g.t).Address(), s.mine))
+`, m.name, m.dir, m.address, cluster.Nomad(s.g.t).Address(), s.consul, s.mine))
 	m.process = s.g.start("agent", "-config", config)
 	m.says("answers at http://" + m.address)
 	s.g.t.Cleanup(func() {
@@ -162,7 +163,7 @@ func TestServersTakeOver(t *testing.T) {
 	for n := range rounds(t) {
 		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) {
 			r := chance(t, n+1)
-			s := newServers(t)
+			s := newServers(t, cluster.Consul(t).Address())
 			g := s.g
 			p := g.shared()
 			file := p.file()
