@@ -41,6 +41,19 @@ func (d data) hot(id workflow.RunID) string {
 	return fmt.Sprintf("%shot/%s/%s/", d.prefix, shard(id), id)
 }
 
+// ownerPart is the prefix of a key that hot and run begin with.
+func (d data) ownerPart(key string) string {
+	end := len(d.prefix)
+	for range 3 { // hot or run, the shard, the run
+		n := strings.IndexByte(key[end:], '/')
+		if n < 0 {
+			return key
+		}
+		end += n + 1
+	}
+	return key[:end]
+}
+
 // run is the prefix of everything else of a run.
 func (d data) run(id workflow.RunID) string {
 	return fmt.Sprintf("%srun/%s/%s/", d.prefix, shard(id), id)

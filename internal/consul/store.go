@@ -19,7 +19,7 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-var _ scheduler.Store = (*Store)(nil)
+var _ scheduler.Bulk = (*Store)(nil)
 
 // Store keeps runs in Consul's KV store. It reads with or without a leadership, and writes with that of its Elector. It is
 // safe for concurrent use, but for two writes of one run at once.
@@ -164,6 +164,65 @@ func (s *Store) load(ctx context.Context, id workflow.RunID) ([]scheduler.Record
 	return records, def, err
 }
 
+// LoadAll implements scheduler.Bulk.
+func (s *Store) LoadAll(ctx context.Context, ids []workflow.RunID) (map[workflow.RunID]scheduler.Loaded, error) {
+	loaded, err := s.loadAll(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("load %d runs: %w", len(ids), err)
+	}
+	return loaded, nil
+}
+
+func (s *Store) loadAll(ctx context.Context, ids []workflow.RunID) (map[workflow.RunID]scheduler.Loaded, error) {
+	d, err := s.data(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ops []*consulapi.KVTxnOp
+	owner := map[string]workflow.RunID{} // by what its keys begin with
+	for _, id := range ids {
+		if err := s.settled(ctx, id); err != nil {
+			return nil, err
+		}
+		ops = append(ops, get(d.indexOf(id)), tree(d.hot(id)), tree(d.run(id)))
+		owner[d.indexOf(id)], owner[d.hot(id)], owner[d.run(id)] = id, id, id
+	}
+	pairs, err := s.client.read(ctx, ops...)
+	if err != nil {
+		return nil, err
+	}
+	of := map[workflow.RunID][]*consulapi.KVPair{}
+	for _, p := range pairs {
+		id, ok := owner[p.Key]
+		if !ok {
+			id = owner[d.ownerPart(p.Key)]
+		}
+		of[id] = append(of[id], p)
+	}
+	loaded := map[workflow.RunID]scheduler.Loaded{}
+	definitions := map[string][]byte{}
+	for id, pairs := range of {
+		if pairs[0].Key != d.indexOf(id) {
+			continue
+		}
+		e, records, err := assemble(d, id, pairs)
+		if err != nil {
+			continue // Load says why
+		}
+		if e.Definition != "" && definitions[e.Definition] == nil {
+			b, err := s.definition(ctx, d, e.Definition)
+			if err != nil {
+				return nil, err
+			}
+			if definitions[e.Definition] = b; len(b) > 0 {
+				s.parts.put(e.Definition, b)
+			}
+		}
+		loaded[id] = scheduler.Loaded{Records: records, Definition: scheduler.Definition{Hash: e.Definition, Bytes: definitions[e.Definition]}}
+	}
+	return loaded, nil
+}
+
 // readRun reads all of a run as of one moment, its records sorted by key.
 func (s *Store) readRun(ctx context.Context, d data, id workflow.RunID) (entry, []scheduler.Record, error) {
 	pairs, err := s.client.read(ctx, get(d.indexOf(id)), tree(d.hot(id)), tree(d.run(id)))
@@ -173,6 +232,11 @@ func (s *Store) readRun(ctx context.Context, d data, id workflow.RunID) (entry, 
 	if len(pairs) == 0 || pairs[0].Key != d.indexOf(id) {
 		return entry{}, nil, scheduler.ErrNotFound // what else is there was written ahead of a create that never came
 	}
+	return assemble(d, id, pairs)
+}
+
+// assemble makes the records of a run, sorted by key, of its entry and everything else that is stored of it.
+func assemble(d data, id workflow.RunID, pairs []*consulapi.KVPair) (entry, []scheduler.Record, error) {
 	e, err := decodeEntry(id, pairs[0].Value, pairs[0].ModifyIndex)
 	if err != nil {
 		return e, nil, err

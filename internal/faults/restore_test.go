@@ -57,9 +57,9 @@ func TestServersGoOnAfterARestoreOfConsul(t *testing.T) {
 	}
 	said := false
 	for _, m := range s.all {
-		said = said || strings.Contains(m.stderr(), "everything that was under way is found")
+		said = said || strings.Contains(m.stderr(), "nothing new begins before everything that was under way is found")
 	}
 	if !said {
-		t.Error("no server says that it found out what was under way")
+		t.Error("no server says that Consul was restored")
 	}
 }

@@ -57,6 +57,7 @@ func StoreChecks() []Check[StoreGround] {
 		{"a reader sees all records of a save or none", storeAtomic},
 		{"the cluster's UUID never changes", storeCluster},
 		{"values do not change with the caller's buffers", storeCopies},
+		{"many runs load at once as they load one by one", storeBulk},
 	}
 }
 

@@ -46,6 +46,7 @@ func TestStoreChecksBite(t *testing.T) {
 		{"a save is written piece by piece", "a reader sees"},
 		{"the cluster's ID is drawn again in a restart", "the cluster's UUID"},
 		{"values are kept by reference", "values do not change"},
+		{"runs that load together are as they were created", "many runs load at once"},
 	})
 }
 
@@ -180,6 +181,21 @@ func (s *memStore) Load(_ context.Context, id workflow.RunID) ([]scheduler.Recor
 		slices.Reverse(out)
 	}
 	return out, scheduler.Definition{Hash: r.Definition.Hash, Bytes: s.keep(r.Definition.Bytes)}, nil
+}
+
+func (s *memStore) LoadAll(ctx context.Context, ids []workflow.RunID) (map[workflow.RunID]scheduler.Loaded, error) {
+	loaded := map[workflow.RunID]scheduler.Loaded{}
+	for _, id := range ids {
+		records, def, err := s.Load(ctx, id)
+		if err != nil {
+			continue
+		}
+		if s.bug == "runs that load together are as they were created" {
+			records = s.runs[id].Records
+		}
+		loaded[id] = scheduler.Loaded{Records: records, Definition: def}
+	}
+	return loaded, nil
 }
 
 func (s *memStore) Save(_ context.Context, epoch uint64, id workflow.RunID, records []scheduler.Record, done bool) error {

@@ -74,7 +74,9 @@ type process struct {
 	onSave   func(id workflow.RunID, records []Record) (write bool, err error)
 	onCreate func(NewRun) (write bool, err error)
 	onCall   func(context.Context, workflow.HTTPBody, string) engine.Outcome
-	restored bool // the store was, before the leadership
+	// onLoadAll says whether a run is among those that are loaded together; an error refuses all of them.
+	onLoadAll func(workflow.RunID) (give bool, err error)
+	restored  bool // the store was, before the leadership
 	// onRenew answers renewals.
 	onRenew func(Leadership) (Leadership, error)
 	trust   time.Duration // of each leadership and renewal; 0 = for ever
@@ -213,6 +215,25 @@ func (f *fakeStore) Load(_ context.Context, id workflow.RunID) ([]Record, Defini
 		records = append(records, Record{Key: key, Value: run.records[key]})
 	}
 	return records, run.created.Definition, nil
+}
+
+func (f *fakeStore) LoadAll(ctx context.Context, ids []workflow.RunID) (map[workflow.RunID]Loaded, error) {
+	loaded := map[workflow.RunID]Loaded{}
+	for _, id := range ids {
+		if f.onLoadAll != nil {
+			if give, err := f.onLoadAll(id); err != nil {
+				return nil, err
+			} else if !give {
+				continue
+			}
+		}
+		records, def, err := f.Load(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		loaded[id] = Loaded{records, def}
+	}
+	return loaded, nil
 }
 
 func (f *fakeStore) Save(_ context.Context, epoch uint64, id workflow.RunID, records []Record, done bool) error {

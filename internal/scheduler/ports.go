@@ -93,6 +93,23 @@ type Store interface {
 	Cluster(ctx context.Context) (string, error)
 }
 
+// Bulk is a Store from which many runs are loaded at once for less than one by one.
+type Bulk interface {
+	Store
+	// LoadAll returns what Load returns of each of the runs; of one that is not there, or cannot be read by itself, nothing.
+	// Runs may share the bytes of a definition, which nobody changes.
+	LoadAll(ctx context.Context, ids []workflow.RunID) (map[workflow.RunID]Loaded, error)
+}
+
+// Loaded is a run as it is stored.
+type Loaded struct {
+	Records    []Record // sorted by key
+	Definition Definition
+}
+
+// BulkRuns is how many runs LoadAll is asked for at once at most.
+const BulkRuns = 32
+
 // Trouble is an error of Start or Kill that is not a verdict: the call is repeated, with backoff.
 type Trouble struct {
 	// NotStarted: the attempt was certainly not started (connection refused, 403, 429); the outcome is unknown otherwise.

@@ -24,11 +24,16 @@ func (s *Scheduler) loadFrom(ctx context.Context, store Store, id workflow.RunID
 	if err != nil {
 		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
 	}
-	m, err := s.machine(def)
+	return s.decode(id, Loaded{records, def})
+}
+
+// decode makes a state of what a store holds.
+func (s *Scheduler) decode(id workflow.RunID, l Loaded) (*engine.Machine, *engine.State, error) {
+	m, err := s.machine(l.Definition)
 	if err != nil {
 		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
 	}
-	state, err := m.Load(records)
+	state, err := m.Load(l.Records)
 	if err != nil {
 		return nil, nil, fmt.Errorf("load run %s: %w", id, err)
 	}

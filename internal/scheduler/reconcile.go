@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -14,11 +15,13 @@ import (
 // reconciliation is the first work of a leadership: every run that was active is loaded, and the executor is asked about every
 // attempt of theirs that has no verdict, which it adopts, or tells the end of.
 type reconciliation struct {
-	mu   sync.Mutex // guards everything below
-	runs int        // not loaded yet
-	open map[workflow.AttemptID]bool
-	over bool
-	done chan struct{} // closed when it is over
+	mu      sync.Mutex // guards everything below
+	runs    int        // not loaded yet
+	open    map[workflow.AttemptID]bool
+	over    bool
+	done    chan struct{} // closed when it is over
+	metRuns int           // of all that there are
+	metOpen int
 }
 
 func newReconciliation() *reconciliation {
@@ -29,6 +32,7 @@ func newReconciliation() *reconciliation {
 func (r *reconciliation) await(runs int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.metRuns = runs
 	r.runs += runs - 1
 	r.check()
 }
@@ -39,6 +43,7 @@ func (r *reconciliation) ask(attempt workflow.AttemptID) {
 	defer r.mu.Unlock()
 	if !r.over {
 		r.open[attempt] = true
+		r.metOpen++
 	}
 }
 
@@ -73,6 +78,13 @@ func (r *reconciliation) left() (runs, attempts int) {
 	return r.runs, len(r.open)
 }
 
+// met says how many runs and attempts there were.
+func (r *reconciliation) met() (runs, attempts int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.metRuns, r.metOpen
+}
+
 func (r *reconciliation) isOver() bool {
 	select {
 	case <-r.done:
@@ -82,15 +94,24 @@ func (r *reconciliation) isOver() bool {
 	}
 }
 
-// restored keeps everything new out until what an earlier leadership did, of which the store knows nothing any more, is found
-// out: what was ended may have to be adopted, and must not meet what follows from its not being known.
-func (t *term) restored() {
-	t.s.log.Warn("the store was restored from a backup; nothing new begins before everything that was under way is found", "epoch", t.epoch)
+// reconciles waits for the end of the reconciliation, and tells of it. Where the store was restored it keeps everything new out
+// until then: what an earlier leadership did, of which the store knows nothing any more, is to be found, and must not meet what
+// follows from its not being known.
+func (t *term) reconciles() {
+	began := time.Now()
+	if t.recovers {
+		t.s.log.Warn("the store was restored from a backup; nothing new begins before everything that was under way is found", "epoch", t.epoch)
+	}
 	select {
 	case <-t.reconcile.done:
-		t.s.log.Info("everything that was under way is found; new attempts begin again", "epoch", t.epoch)
-		t.admission.arrive()
 	case <-t.ctx.Done():
+		return
+	}
+	runs, attempts := t.reconcile.met()
+	t.s.log.Info("everything that was under way is known", "epoch", t.epoch, "runs", runs, "attempts", attempts,
+		"took", time.Since(began).Round(time.Millisecond))
+	if t.recovers {
+		t.admission.arrive()
 	}
 }
 

@@ -121,3 +121,42 @@ func TestAnEpochAboveOnesOwnEndsTheLeadership(t *testing.T) {
 		}
 	})
 }
+
+// What cannot be loaded with others is loaded by itself.
+func TestATakeoverLoadsManyRunsAtOnce(t *testing.T) {
+	for name, onLoadAll := range map[string]func(workflow.RunID) (bool, error){
+		"all together": nil,
+		"all but some": func(id workflow.RunID) (bool, error) { return id[len(id)-1]%2 == 0, nil },
+		"none":         func(workflow.RunID) (bool, error) { return false, errors.New("too much at once") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				before := newProcess(t, w)
+				before.exec.hold = func(engine.Start) bool { return true }
+				before.launch()
+				var ids []workflow.RunID
+				for range 3*BulkRuns + 5 {
+					ids = append(ids, before.submit(definition("many", task("a"))))
+				}
+				synctest.Wait()
+				before.crash()
+				p := newProcess(t, w)
+				p.onLoadAll = onLoadAll
+				p.launch()
+				if _, err := p.s.AwaitReconciled(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				for _, id := range ids {
+					p.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
+					if head := p.wait(id); head.Status != workflow.RunSucceeded {
+						t.Fatalf("run %s is %s", id, head.Status)
+					}
+				}
+				if err := p.end(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

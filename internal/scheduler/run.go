@@ -45,6 +45,7 @@ type run struct {
 	proceed  bool             // a Continue is due, after the next save
 	failures int              // saves and loads failed in a row
 	awaited  bool             // the admission waits for the run's first load
+	ahead    chan aheadLoad   // at a takeover: what is loaded for it with others; closed when it is to load by itself
 	sought   bool             // nobody knows whether there is such a run
 
 	// Guarded by the mutex of the term's gates: whether a child run was told to begin, or to wait with it.

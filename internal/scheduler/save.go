@@ -106,18 +106,11 @@ func (r *run) load() bool {
 }
 
 func (r *run) tryLoad() error {
-	select {
-	case r.t.loads <- struct{}{}:
-		defer func() { <-r.t.loads }()
-	case <-r.t.ctx.Done():
-		return r.t.ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(r.t.ctx, r.t.s.cfg.CallTimeout)
-	defer cancel()
-	m, s, err := r.t.s.load(ctx, r.id)
+	m, s, release, err := r.read()
 	if err != nil {
 		return err
 	}
+	defer release()
 	select {
 	case <-r.known:
 	default:
@@ -151,6 +144,38 @@ func (r *run) tryLoad() error {
 	clear(r.unsaved)
 	r.unsaved = r.unsaved[:0]
 	return nil
+}
+
+// read takes what was loaded for it with others, or loads. Only so many runs do so at once: release makes way for another one.
+func (r *run) read() (_ *engine.Machine, _ *engine.State, release func(), err error) {
+	if ahead := r.ahead; ahead != nil {
+		r.ahead = nil
+		select {
+		case l, ok := <-ahead:
+			if ok {
+				m, s, err := r.t.s.decode(r.id, l.Loaded)
+				if err != nil {
+					close(l.taken)
+				}
+				return m, s, func() { close(l.taken) }, err
+			}
+		case <-r.t.ctx.Done():
+			return nil, nil, nil, r.t.ctx.Err()
+		}
+	}
+	select {
+	case r.t.loads <- struct{}{}:
+	case <-r.t.ctx.Done():
+		return nil, nil, nil, r.t.ctx.Err()
+	}
+	release = func() { <-r.t.loads }
+	ctx, cancel := context.WithTimeout(r.t.ctx, r.t.s.cfg.CallTimeout)
+	defer cancel()
+	m, s, err := r.t.s.load(ctx, r.id)
+	if err != nil {
+		release()
+	}
+	return m, s, release, err
 }
 
 // join takes a place in the admission for a state just loaded or made.

@@ -64,8 +64,8 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.setTerm(t)
 	if t.recovers {
 		t.admission.await(1)
-		t.group.Go(t.restored)
 	}
+	t.group.Go(t.reconciles)
 	t.group.Go(t.renew)
 	t.group.Go(t.watch)
 	t.group.Go(t.takeOver)
