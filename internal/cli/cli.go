@@ -108,33 +108,37 @@ const codeNoCommand = 127
 
 func (a *App) commands() map[string]hashicli.CommandFactory {
 	all := map[string]func(*App) *command{
-		"run":            runCommand,
-		"validate":       validateCommand,
-		"fmt":            fmtCommand,
-		"graph":          graphCommand,
-		"plan":           planCommand,
-		"render":         renderCommand,
-		"runs":           runsCommand,
-		"runs list":      runsListCommand,
-		"runs show":      runsShowCommand,
-		"runs logs":      runsLogsCommand,
-		"runs watch":     runsWatchCommand,
-		"runs stop":      runsStopCommand,
-		"runs terminate": runsTerminateCommand,
-		"runs pause":     runsPauseCommand,
-		"runs resume":    runsResumeCommand,
-		"runs retry":     runsRetryCommand,
-		"runs rerun":     runsRerunCommand,
-		"runs approve":   runsApproveCommand,
-		"runs reject":    runsRejectCommand,
-		"task":           taskCommand,
-		"task retry":     taskRetryCommand,
-		"task skip":      taskSkipCommand,
-		"task succeed":   taskSucceedCommand,
-		"task cancel":    taskCancelCommand,
-		"agent":          agentCommand,
-		"version":        versionCommand,
-		"supervise":      superviseCommand,
+		"run":                runCommand,
+		"validate":           validateCommand,
+		"fmt":                fmtCommand,
+		"graph":              graphCommand,
+		"plan":               planCommand,
+		"render":             renderCommand,
+		"runs":               runsCommand,
+		"runs list":          runsListCommand,
+		"runs show":          runsShowCommand,
+		"runs logs":          runsLogsCommand,
+		"runs watch":         runsWatchCommand,
+		"runs stop":          runsStopCommand,
+		"runs terminate":     runsTerminateCommand,
+		"runs pause":         runsPauseCommand,
+		"runs resume":        runsResumeCommand,
+		"runs retry":         runsRetryCommand,
+		"runs rerun":         runsRerunCommand,
+		"runs approve":       runsApproveCommand,
+		"runs reject":        runsRejectCommand,
+		"task":               taskCommand,
+		"task retry":         taskRetryCommand,
+		"task skip":          taskSkipCommand,
+		"task succeed":       taskSucceedCommand,
+		"task cancel":        taskCancelCommand,
+		"agent":              agentCommand,
+		"operator":           operatorCommand,
+		"operator leader":    operatorLeaderCommand,
+		"operator members":   operatorMembersCommand,
+		"operator step-down": operatorStepDownCommand,
+		"version":            versionCommand,
+		"supervise":          superviseCommand,
 	}
 	out := make(map[string]hashicli.CommandFactory, len(all))
 	for name, make := range all {
@@ -206,7 +210,7 @@ func help(commands map[string]hashicli.CommandFactory) string {
 	b.WriteString("  Begin with \"cairn run -local FILE\". \"cairn COMMAND -h\" explains a command.\n\nCommands:\n\n")
 	for _, name := range names(commands) {
 		if c, err := commands[name](); err == nil {
-			fmt.Fprintf(&b, "  %-15s %s\n", name, c.Synopsis())
+			fmt.Fprintf(&b, "  %-18s %s\n", name, c.Synopsis())
 		}
 	}
 	b.WriteString("\n  Completion for bash, zsh and fish: \"cairn -autocomplete-install\".")

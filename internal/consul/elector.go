@@ -271,22 +271,56 @@ func (e *Elector) Leader(ctx context.Context) (string, error) {
 	return h.Name, err
 }
 
-// Holder tells who leads; its zero value when nobody does. It notes where the counter stands: this server may have to notice
-// a restore of Consul after that leader is gone.
+// Holder tells who leads; its zero value when nobody does.
 func (e *Elector) Holder(ctx context.Context) (Holder, error) {
+	h, _, err := e.Standing(ctx)
+	return h, err
+}
+
+// Standing tells who leads, and the newest epoch there was. It notes where the counter stands: this server may have to notice a
+// restore of Consul after that leader is gone.
+func (e *Elector) Standing(ctx context.Context) (Holder, uint64, error) {
 	leader, now, err := e.stand(ctx)
 	if err != nil {
-		return Holder{}, fmt.Errorf("who leads: %w", err)
+		return Holder{}, 0, fmt.Errorf("who leads: %w", err)
 	}
 	e.seen.note(now)
-	if leader == nil || leader.Session == "" {
-		return Holder{}, nil
-	}
 	var h Holder
-	if err := json.Unmarshal(leader.Value, &h); err != nil {
-		return Holder{}, fmt.Errorf("who leads: key %s holds %q: %w", e.keys.leader(), leader.Value, err)
+	if leader == nil || leader.Session == "" {
+		return h, now.Epoch, nil
 	}
-	return h, nil
+	if err := json.Unmarshal(leader.Value, &h); err != nil {
+		return Holder{}, 0, fmt.Errorf("who leads: key %s holds %q: %w", e.keys.leader(), leader.Value, err)
+	}
+	return h, now.Epoch, nil
+}
+
+// Next waits until somebody leads with an epoch after the one given, and tells who. Trouble with Consul does not end it.
+func (e *Elector) Next(ctx context.Context, after uint64) (Holder, uint64, error) {
+	index, failures := uint64(0), 0
+	for {
+		_, next, err := e.client.wait(ctx, e.keys.leader(), index)
+		if err == nil {
+			index = next
+			var h Holder
+			var epoch uint64
+			if h, epoch, err = e.Standing(ctx); err == nil {
+				failures = 0
+				if epoch > after && h != (Holder{}) {
+					return h, epoch, nil
+				}
+				continue
+			}
+		}
+		failures++
+		if ctx.Err() == nil {
+			e.log.Warn("who leads next cannot be read; trying again", "failures", failures, "error", err)
+			index = 0
+		}
+		if err := e.cfg.Backoff.Wait(ctx, failures); err != nil {
+			return Holder{}, 0, fmt.Errorf("who leads next: %w", err)
+		}
+	}
 }
 
 // stand reads the leader's key, nil where there is none, and the counter, as of one moment.

@@ -21,6 +21,7 @@ const (
 	metaVersion = "cairn_version"
 	metaFormat  = "cairn_format"
 	metaName    = "cairn_name"
+	metaPrefix  = "cairn_prefix" // of the keys: several stores may share a Consul
 )
 
 // FormatVersion is that of what this Cairn writes into the store.
@@ -38,6 +39,7 @@ type ServiceConfig struct {
 type Service struct {
 	client *client
 	cfg    ServiceConfig
+	prefix string
 }
 
 // NewService makes no call.
@@ -49,7 +51,7 @@ func NewService(cfg Config, service ServiceConfig) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{client: c, cfg: service}, nil
+	return &Service{client: c, cfg: service, prefix: cfg.Prefix}, nil
 }
 
 // id is that of the service at its agent: several servers may share an agent.
@@ -75,7 +77,8 @@ func (s *Service) Register(ctx context.Context) error {
 	defer cancel()
 	err = s.client.api.Agent().ServiceRegisterOpts(&consulapi.AgentServiceRegistration{
 		ID: s.id(), Name: ServiceName, Address: host, Port: port,
-		Meta: map[string]string{metaVersion: s.cfg.Version, metaFormat: strconv.Itoa(FormatVersion), metaName: s.cfg.Name},
+		Meta: map[string]string{metaVersion: s.cfg.Version, metaFormat: strconv.Itoa(FormatVersion), metaName: s.cfg.Name,
+			metaPrefix: s.prefix},
 		Checks: consulapi.AgentServiceChecks{
 			{
 				CheckID: s.id() + ":api", Name: "Cairn's API answers", HTTP: s.cfg.Health, Interval: "1s", Timeout: "1s",

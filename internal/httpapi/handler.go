@@ -52,6 +52,7 @@ type Runs interface {
 // Config is everything a Handler is made of.
 type Config struct {
 	Runs    Runs
+	Servers Servers // nil where this process is no server
 	Version string
 	Logger  hclog.Logger
 }
@@ -84,6 +85,9 @@ const callTimeout = 30 * time.Second
 func New(c Config) http.Handler {
 	h := &handler{Config: c, mux: http.NewServeMux()}
 	h.serve(HealthPath, methods{"GET": h.health})
+	h.serve(leaderPath, methods{"GET": h.leader})
+	h.serve(membersPath, methods{"GET": h.members})
+	h.serve(StepDownPath, methods{"POST": h.stepDown})
 	h.serve("/v1/runs", methods{"GET": h.list, "POST": h.submit})
 	h.serve("/v1/run/{id}", methods{"GET": h.show})
 	h.serve("/v1/run/{id}/instances", methods{"GET": h.instances})

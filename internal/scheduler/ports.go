@@ -6,6 +6,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -28,6 +29,13 @@ var (
 	// ErrGone: the logs existed and were collected.
 	ErrGone = errors.New("gone")
 )
+
+// SteppedDownError ends Run: the leadership was given up because somebody asked for that.
+type SteppedDownError struct{ Epoch uint64 }
+
+func (e *SteppedDownError) Error() string {
+	return fmt.Sprintf("the leadership of epoch %d was given up", e.Epoch)
+}
 
 // Record is one durable piece of a run. Keys are made of [a-z0-9/] and are unique within the run; values are opaque to the
 // store. A nil Value deletes the key.

@@ -6,7 +6,7 @@
 //
 //	          acquire                 load                        renewal refused, or fenced
 //	standby ──────────▶ taking over ──────▶ driving, one goroutine ─────────────▶ over
-//	                                        per active run           ctx ends ──▶ released
+//	                                        per active run  ctx ends, StepDown ─▶ released
 //
 // What a run decides goes where its body belongs: to the executor (attempts), to a child run (children), to somebody on the
 // net (calls). Before any of that a run may have to wait for other runs of its workflow (gates), and its attempts for a place
@@ -48,9 +48,9 @@ func New(cfg Config) (*Scheduler, error) {
 	}, nil
 }
 
-// Run acquires leadership, loads every active run and drives them until ctx ends, which gives nil, or leadership is lost,
-// which gives ErrFenced. It leaves running attempts alone and waits for every goroutine it started. It may be called again
-// after it has returned.
+// Run acquires leadership, loads every active run and drives them until ctx ends, which gives nil, leadership is lost, which
+// gives ErrFenced, or StepDown gives it up, which gives *SteppedDownError. It leaves running attempts alone and waits for every
+// goroutine it started. It may be called again after it has returned.
 func (s *Scheduler) Run(ctx context.Context) error {
 	l, err := s.cfg.Elector.Acquire(ctx)
 	if err != nil {
@@ -72,19 +72,65 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	<-t.ctx.Done()
 	s.setTerm(nil)
 	t.wait()
+	err = s.endTerm(ctx, t)
+	close(t.over)
+	return err
+}
+
+// endTerm releases the leadership of a term that has ended by itself, and says how it ended.
+func (s *Scheduler) endTerm(ctx context.Context, t *term) error {
 	cause := context.Cause(t.ctx)
-	if lost := ctx.Err() == nil || errors.Is(cause, ErrFenced); lost {
-		s.log.Warn("leadership is over", "epoch", l.Epoch, "error", cause)
-		return fmt.Errorf("leadership of epoch %d is over: %w", l.Epoch, cause)
+	var stepped *SteppedDownError
+	given := errors.As(cause, &stepped)
+	if lost := ctx.Err() == nil && !given || errors.Is(cause, ErrFenced); lost {
+		s.log.Warn("leadership is over", "epoch", t.epoch, "error", cause)
+		t.released = cause
+		return fmt.Errorf("leadership of epoch %d is over: %w", t.epoch, cause)
 	}
-	// The caller's context has ended: releasing gets its own time.
+	// The caller's context may have ended: releasing gets its own time.
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
 	defer cancel()
-	if err := s.cfg.Elector.Release(release, t.leadership()); err != nil {
-		return fmt.Errorf("release leadership of epoch %d: %w", l.Epoch, err)
+	t.released = s.cfg.Elector.Release(release, t.leadership())
+	if t.released != nil {
+		s.log.Warn("the leadership was not released; it ends by itself", "epoch", t.epoch, "error", t.released)
+	} else {
+		s.log.Info("leadership released", "epoch", t.epoch)
 	}
-	s.log.Info("leadership released", "epoch", l.Epoch)
+	switch {
+	case given && ctx.Err() == nil:
+		return stepped
+	case t.released != nil:
+		return fmt.Errorf("release leadership of epoch %d: %w", t.epoch, t.released)
+	}
 	return nil
+}
+
+// StepDown gives the leadership up and returns, with its epoch, when it is free. ErrFenced: this process does not lead (any
+// more). Whoever calls Run decides when it may lead again.
+func (s *Scheduler) StepDown(ctx context.Context) (uint64, error) {
+	t, _ := s.current()
+	if t == nil {
+		return 0, fmt.Errorf("step down: %w", ErrFenced)
+	}
+	t.cancel(&SteppedDownError{Epoch: t.epoch})
+	select {
+	case <-t.over:
+	case <-ctx.Done():
+		return t.epoch, fmt.Errorf("step down: the leadership of epoch %d is not free yet: %w", t.epoch, ctx.Err())
+	}
+	if t.released != nil {
+		return t.epoch, fmt.Errorf("step down: %w", t.released)
+	}
+	return t.epoch, nil
+}
+
+// Epoch is that of the leadership of this process; 0 while it does not lead.
+func (s *Scheduler) Epoch() uint64 {
+	t, _ := s.current()
+	if t == nil {
+		return 0
+	}
+	return t.epoch
 }
 
 func (s *Scheduler) setTerm(t *term) {

@@ -40,6 +40,8 @@ type term struct {
 	loads     chan struct{}  // a place for every load under way
 	ready     chan struct{}  // closed when every active run is in runs, or the term is over
 	group     sync.WaitGroup // every goroutine of the term
+	over      chan struct{}  // closed when the leadership is released, or lost
+	released  error          // why it could not be released; read after over
 
 	mu      sync.Mutex // guards everything below
 	lease   Leadership
@@ -51,7 +53,7 @@ type term struct {
 func newTerm(ctx context.Context, s *Scheduler, l Leadership) *term {
 	t := &term{
 		s: s, epoch: l.Epoch, recovers: l.Restored, lease: l, clock: newClock(s.cfg.Now, s.log), admission: newAdmission(s.cfg.MaxInflight),
-		loads: make(chan struct{}, loadsAtOnce), ready: make(chan struct{}), renewed: make(chan struct{}),
+		loads: make(chan struct{}, loadsAtOnce), ready: make(chan struct{}), renewed: make(chan struct{}), over: make(chan struct{}),
 		reconcile: newReconciliation(),
 		runs:      map[workflow.RunID]*run{},
 	}

@@ -54,8 +54,10 @@ type Agent struct {
 	scheduler *scheduler.Scheduler
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
-	leave     func()                  // after the leadership was handed over; may be nil
-	shut      []func() error          // in turn, after everything has ended
+	// yield waits, after the leadership of an epoch was given up, until this server may stand again.
+	yield func(ctx context.Context, epoch uint64)
+	leave func()         // after the leadership was handed over; may be nil
+	shut  []func() error // in turn, after everything has ended
 }
 
 // NewAgent opens what a server needs and listens, but serves nobody yet. Consul and Nomad need not be reachable, but for the
@@ -128,7 +130,10 @@ func (a *Agent) openDev() error {
 	if a.scheduler, err = scheduler.New(sc); err != nil {
 		return err
 	}
-	a.handler = httpapi.New(httpapi.Config{Runs: explaining{a.scheduler}, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	only := &alone{name: a.cfg.Name, address: a.advertise, version: a.cfg.Version, scheduler: a.scheduler}
+	a.handler = httpapi.New(httpapi.Config{
+		Runs: explaining{a.scheduler}, Servers: only, Version: a.cfg.Version, Logger: a.log.Named("http"),
+	})
 	return nil
 }
 
@@ -174,7 +179,11 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	if a.scheduler, err = scheduler.New(sc); err != nil {
 		return err
 	}
-	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	g := &group{
+		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, log: a.log.Named("group"),
+	}
+	a.yield = g.yield
+	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Servers: g, Version: a.cfg.Version, Logger: a.log.Named("http")})
 	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
@@ -270,7 +279,13 @@ func (a *Agent) newNomad(cluster string, onRestore func(context.Context)) (*noma
 func (a *Agent) lead(ctx context.Context) error {
 	for {
 		err := a.scheduler.Run(ctx)
-		if ctx.Err() != nil || !errors.Is(err, scheduler.ErrFenced) || a.cfg.Dev {
+		var stepped *scheduler.SteppedDownError
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.As(err, &stepped):
+			a.yield(ctx, stepped.Epoch)
+		case !errors.Is(err, scheduler.ErrFenced) || a.cfg.Dev:
 			return err
 		}
 		a.log.Warn("standing by", "error", err)

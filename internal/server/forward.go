@@ -51,7 +51,7 @@ const (
 
 // ServeHTTP implements http.Handler.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == httpapi.HealthPath || f.leading() {
+	if httpapi.Own(r.URL.Path) || f.leading() {
 		f.own.ServeHTTP(w, r)
 		return
 	}
@@ -121,7 +121,8 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 		ctx, stop = context.WithTimeout(context.WithoutCancel(r.Context()), forwardTimeout)
 	}
 	defer stop()
-	if f.other != nil { // a leader that hangs does not break the connection
+	// A leader that hangs does not break the connection. One that steps down answers when another one leads.
+	if f.other != nil && r.URL.Path != httpapi.StepDownPath {
 		watching := make(chan struct{})
 		go func() {
 			defer close(watching)

@@ -1,0 +1,79 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cli_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/cairnflow/cairn/internal/api"
+)
+
+// answering is a server that answers paths with documents; what is an *api.Error answers as such.
+func answering(t *testing.T, answers map[string]any) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		doc, ok := answers[r.Method+" "+r.URL.Path]
+		if !ok && r.URL.Path == "/v1/agent/health" {
+			doc, ok = api.Health{Healthy: true, PID: 1, Version: "1.0.0"}, true
+		}
+		if !ok {
+			t.Errorf("nobody expected %s %s", r.Method, r.URL)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if e, is := doc.(*api.Error); is {
+			w.WriteHeader(e.Status)
+		}
+		if err := json.NewEncoder(w).Encode(doc); err != nil {
+			t.Error(err)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func TestAnOperatorSeesTheServersAndHasThemHandOver(t *testing.T) {
+	c := newConsole(t)
+	s := &transcript{console: c}
+	two := api.Leader{Name: "cairn-2", URL: "http://10.0.0.2:4680", Epoch: 8}
+	s.say("operator", "leader") // nobody said which server
+	for _, answers := range []map[string]any{
+		{
+			"GET /v1/status/leader": api.Leader{Name: "cairn-1", URL: "http://10.0.0.1:4680", Epoch: 7},
+			"GET /v1/operator/members": api.Members{Members: []api.Member{
+				{Name: "cairn-1", Address: "10.0.0.1:4680", Version: "1.0.0", Format: 1, Healthy: true, Leader: true},
+				{Name: "cairn-2", Address: "10.0.0.2:4680", Version: "1.0.0", Format: 1, Healthy: true, Answers: true},
+				{Name: "cairn-3", Address: "10.0.0.3:4680", Version: "0.9.0", Problem: `check "Cairn's API answers" is critical: connection refused`},
+			}},
+			"POST /v1/operator/step-down": api.SteppedDown{Name: "cairn-1", Epoch: 7, Leader: &two},
+		},
+		{
+			"GET /v1/status/leader":       api.Leader{Epoch: 8},
+			"GET /v1/operator/members":    api.Members{Members: []api.Member{}},
+			"POST /v1/operator/step-down": api.SteppedDown{Name: "cairn-2", Epoch: 7, Leader: &two},
+		},
+		{
+			"GET /v1/status/leader": &api.Error{Status: 503, Code: api.CodeNotReady, Message: "who leads: Consul does not answer"},
+			"GET /v1/operator/members": api.Members{Members: []api.Member{
+				{Name: "laptop", Address: "127.0.0.1:4680", Version: "1.0.0", Healthy: true, Leader: true, Answers: true}}},
+			"POST /v1/operator/step-down": &api.Error{
+				Status: 409, Code: api.CodeConflict, Message: "this server runs with -dev: there is no other one that could lead"},
+		},
+		{"POST /v1/operator/step-down": api.SteppedDown{Name: "cairn-1", Epoch: 7}},
+	} {
+		c.env["CAIRN_ADDR"] = answering(t, answers)
+		if len(answers) > 1 {
+			for _, args := range [][]string{
+				{"operator", "leader"}, {"operator", "leader", "-json"}, {"operator", "members"}, {"operator", "members", "-json"},
+			} {
+				s.say(args...)
+			}
+		}
+		s.say("operator", "step-down", "-reason", "new disks")
+		s.say("operator", "step-down", "-json")
+	}
+	golden(t, "operator.txt", s.String())
+}

@@ -1,0 +1,32 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package client
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/cairnflow/cairn/internal/api"
+)
+
+// Leader asks a server who leads.
+func (c *Client) Leader(ctx context.Context) (api.Leader, error) {
+	var out api.Leader
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/status/leader", nil, nil, &out)
+	return out, err
+}
+
+// Members asks a server for the servers that share its store.
+func (c *Client) Members(ctx context.Context) (api.Members, error) {
+	var out api.Members
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/members", nil, nil, &out)
+	return out, err
+}
+
+// StepDown has the leader give up the leadership.
+func (c *Client) StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error) {
+	var out api.SteppedDown
+	_, err := c.call(ctx, callTimeout, http.MethodPost, "/v1/operator/step-down", nil, req, &out)
+	return out, err
+}

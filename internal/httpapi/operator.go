@@ -1,0 +1,76 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/cairnflow/cairn/internal/api"
+)
+
+// Servers is what the API tells of the servers that share a store.
+type Servers interface {
+	// Leader says who leads.
+	Leader(ctx context.Context) (api.Leader, error)
+	// Members lists the servers, by name.
+	Members(ctx context.Context) ([]api.Member, error)
+	// StepDown has this server give up the leadership, and says who leads next when it learns that in time.
+	StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error)
+}
+
+// Paths of the operator's requests that a server has to know apart from the others.
+const (
+	leaderPath   = "/v1/status/leader"
+	membersPath  = "/v1/operator/members"
+	StepDownPath = "/v1/operator/step-down"
+)
+
+// Own reports whether a path asks a server for itself: whoever is asked answers, also where nobody leads.
+func Own(path string) bool {
+	return slices.Contains([]string{HealthPath, leaderPath, membersPath}, path)
+}
+
+func (h *handler) leader(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, h.Servers.Leader)
+}
+
+func (h *handler) members(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, func(ctx context.Context) (api.Members, error) {
+		list, err := h.Servers.Members(ctx)
+		return api.Members{Members: append([]api.Member{}, list...)}, err
+	})
+}
+
+func (h *handler) stepDown(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, func(ctx context.Context) (api.SteppedDown, error) {
+		var req api.StepDownRequest
+		if err := decodeRequest(r, "step-down", &req); err != nil {
+			return api.SteppedDown{}, err
+		}
+		return h.Servers.StepDown(ctx, req)
+	})
+}
+
+// serversAnswer answers with what ask says.
+func serversAnswer[T any](h *handler, w http.ResponseWriter, r *http.Request, ask func(context.Context) (T, error)) error {
+	if err := unknown(r); err != nil {
+		return err
+	}
+	if h.Servers == nil {
+		return &api.Error{
+			Status: http.StatusNotFound, Code: api.CodeNotFound,
+			Message: "this is the process of one run and no server: there is nobody to lead",
+		}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	out, err := ask(ctx)
+	if err != nil {
+		return err
+	}
+	h.reply(w, r, http.StatusOK, out)
+	return nil
+}

@@ -1,0 +1,138 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/consul"
+	"github.com/cairnflow/cairn/internal/httpapi"
+	"github.com/cairnflow/cairn/internal/scheduler"
+)
+
+// group is this server among those that share its store.
+type group struct {
+	name      string
+	scheduler *scheduler.Scheduler
+	elector   *consul.Elector
+	members   func(context.Context) ([]consul.Member, error)
+	log       hclog.Logger
+}
+
+var (
+	_ httpapi.Servers = (*group)(nil)
+	_ httpapi.Servers = (*alone)(nil)
+)
+
+// yieldPatience is how long a server that stepped down lets others lead: longer than a takeover takes. After that it stands
+// again, as nobody else would.
+const yieldPatience = 10 * time.Second
+
+// Leader implements httpapi.Servers.
+func (g *group) Leader(ctx context.Context) (api.Leader, error) {
+	h, epoch, err := g.elector.Standing(ctx)
+	if err != nil {
+		return api.Leader{}, notReady(err)
+	}
+	return api.Leader{Name: h.Name, URL: h.URL, Epoch: epoch}, nil
+}
+
+// Members implements httpapi.Servers.
+func (g *group) Members(ctx context.Context) ([]api.Member, error) {
+	known, err := g.members(ctx)
+	if err != nil {
+		return nil, notReady(err)
+	}
+	h, _, err := g.elector.Standing(ctx)
+	if err != nil {
+		return nil, notReady(err)
+	}
+	list := make([]api.Member, len(known))
+	for i, m := range known {
+		list[i] = api.Member{
+			Name: m.Name, Address: m.Address, Version: m.Version, Format: m.Format, Healthy: m.Problem == "", Problem: m.Problem,
+			Leader: m.Name == h.Name, Answers: m.Name == g.name,
+		}
+	}
+	return list, nil
+}
+
+// StepDown implements httpapi.Servers.
+func (g *group) StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error) {
+	g.log.Info("stepping down", "by", req.By, "reason", req.Reason)
+	epoch, err := g.scheduler.StepDown(ctx)
+	if err != nil {
+		return api.SteppedDown{}, err
+	}
+	out := api.SteppedDown{Name: g.name, Epoch: epoch}
+	// Longer than this server yields, so that the answer tells of it where nobody else leads.
+	ctx, cancel := context.WithTimeout(ctx, yieldPatience+yieldPatience/2)
+	defer cancel()
+	if h, next, err := g.elector.Next(ctx, epoch); err == nil {
+		out.Leader = &api.Leader{Name: h.Name, URL: h.URL, Epoch: next}
+	} else {
+		g.log.Warn("nobody is known to lead after a step-down", "epoch", epoch, "error", err)
+	}
+	return out, nil
+}
+
+// yield waits after a step-down until another server leads, or none is likely to.
+func (g *group) yield(ctx context.Context, epoch uint64) {
+	ctx, cancel := context.WithTimeout(ctx, yieldPatience)
+	defer cancel()
+	list, err := g.members(ctx)
+	if err != nil {
+		g.log.Warn("the other servers are not known; one of them gets its time", "error", err)
+	} else if !slices.ContainsFunc(list, func(m consul.Member) bool { return m.Name != g.name && m.Problem == "" }) {
+		g.log.Warn("there is no other healthy server; standing again at once")
+		return
+	}
+	if h, _, err := g.elector.Next(ctx, epoch); err == nil {
+		g.log.Info("another server leads", "name", h.Name)
+	} else if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		g.log.Warn("no other server took the leadership; standing again", "waited", yieldPatience.String())
+	}
+}
+
+// notReady is an error of Consul in the words of the API.
+func notReady(err error) error {
+	return &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady, Message: err.Error()}
+}
+
+// alone is the server that needs no other.
+type alone struct {
+	name, address, version string
+	scheduler              *scheduler.Scheduler
+}
+
+// Leader implements httpapi.Servers.
+func (a *alone) Leader(context.Context) (api.Leader, error) {
+	if !a.scheduler.Leading() {
+		return api.Leader{}, nil
+	}
+	return api.Leader{Name: a.name, URL: "http://" + a.address, Epoch: a.scheduler.Epoch()}, nil
+}
+
+// Members implements httpapi.Servers.
+func (a *alone) Members(context.Context) ([]api.Member, error) {
+	return []api.Member{{
+		Name: a.name, Address: a.address, Version: a.version, Healthy: true,
+		Leader: a.scheduler.Leading(), Answers: true,
+	}}, nil
+}
+
+// StepDown implements httpapi.Servers: it refuses.
+func (a *alone) StepDown(context.Context, api.StepDownRequest) (api.SteppedDown, error) {
+	return api.SteppedDown{}, &api.Error{
+		Status: http.StatusConflict, Code: api.CodeConflict,
+		Message: "this server runs with -dev: there is no other one that could lead",
+	}
+}

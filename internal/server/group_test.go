@@ -1,0 +1,163 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/client"
+	"github.com/cairnflow/cairn/internal/config"
+	"github.com/cairnflow/cairn/internal/consul"
+)
+
+// sharing is the configuration of a server that shares a Consul, and the prefix in it, with others. Nomad is not there.
+func sharing(t *testing.T, prefix, name string) AgentConfig {
+	t.Helper()
+	c := config.DefaultConfig()
+	c.Name, c.DataDir, c.HTTP.Bind = name, t.TempDir(), "127.0.0.1:0"
+	c.Consul.Address, c.Consul.Prefix, c.Nomad.Address = cluster.Consul(t).Address(), prefix, "http://127.0.0.1:1"
+	log := hclog.New(&hclog.LoggerOptions{Name: name, Level: hclog.Info, Output: testWriter{t}})
+	return AgentConfig{Config: c, Version: "test", Logger: log, Getenv: os.Getenv}
+}
+
+// await repeats a question until its answer is yes.
+func await(t *testing.T, what string, yes func(context.Context) bool) {
+	t.Helper()
+	ctx := within(t)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for !yes(ctx) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not after %s", what, patience)
+		}
+	}
+}
+
+// led waits until a server says that somebody else than the one given leads, and returns who.
+func led(t *testing.T, c *client.Client, than string) (leader api.Leader) {
+	t.Helper()
+	await(t, "another leader than "+than, func(ctx context.Context) bool {
+		var err error
+		leader, err = c.Leader(ctx)
+		return err == nil && leader.Name != "" && leader.Name != than
+	})
+	return leader
+}
+
+func TestServersSayWhoLeadsAndHandOver(t *testing.T) {
+	t.Parallel()
+	mine := fmt.Sprintf("%x", time.Now().UnixNano())
+	prefix := "cairn-" + mine + "/"
+	clients, stops := map[string]*client.Client{}, map[string]func(){}
+	for i := range 3 {
+		name := fmt.Sprintf("server-%d-%s", i+1, mine)
+		clients[name], stops[name] = serving(t, sharing(t, prefix, name))
+	}
+	var first api.Leader
+	for name, c := range clients {
+		if leader := led(t, c, ""); first.Name == "" {
+			first = leader
+		} else if leader != first {
+			t.Errorf("%s says that %+v leads, want %+v", name, leader, first)
+		}
+	}
+	var follower string
+	for name, c := range clients {
+		if name != first.Name {
+			follower = name
+		}
+		await(t, "all three to be registered", func(ctx context.Context) bool {
+			list, err := c.Members(ctx)
+			return err == nil && len(list.Members) == 3
+		})
+		list, err := c.Members(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list.Members {
+			want := api.Member{
+				Name: m.Name, Address: strings.TrimPrefix(clients[m.Name].Where(), "http://"), Version: "test", Format: consul.FormatVersion,
+				Healthy: true, Leader: m.Name == first.Name, Answers: m.Name == name,
+			}
+			if m != want {
+				t.Errorf("%s lists %+v, want %+v", name, m, want)
+			}
+		}
+	}
+
+	done, err := clients[follower].StepDown(within(t), api.StepDownRequest{By: "ada", Reason: "a test"})
+	if err != nil || done.Leader == nil {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if done.Name != first.Name || done.Epoch != first.Epoch || done.Leader.Name == first.Name || done.Leader.Epoch <= first.Epoch {
+		t.Errorf("%+v and now %+v, want another leader after %+v", done, done.Leader, first)
+	}
+	for name, c := range clients {
+		if leader, err := c.Leader(t.Context()); err != nil || leader != *done.Leader {
+			t.Errorf("%s says that %+v leads, %v; want %+v", name, leader, err, *done.Leader)
+		}
+		if _, err := c.Runs(within(t), client.RunsQuery{}); err != nil { // the leader answers for all
+			t.Error(err)
+		}
+	}
+
+	// One that is sick is listed, with the reason; it is of no help to a leader that steps down, and is not waited for.
+	cc := consul.DefaultConfig()
+	cc.Address, cc.Prefix = cluster.Consul(t).Address(), prefix
+	sick, err := consul.NewService(cc, consul.ServiceConfig{
+		Name: "sick-" + mine, Address: "127.0.0.1:1", Health: "http://127.0.0.1:1/", Version: "old",
+	})
+	if err == nil {
+		err = sick.Register(within(t))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := sick.Deregister(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for name, stop := range stops {
+		if name != done.Leader.Name {
+			stop()
+		}
+	}
+	last := clients[done.Leader.Name]
+	await(t, "the sick one to be known as sick", func(ctx context.Context) bool {
+		list, err := last.Members(ctx)
+		i := slices.IndexFunc(list.Members, func(m api.Member) bool { return m.Name == "sick-"+mine })
+		return err == nil && i >= 0 && !list.Members[i].Healthy && strings.Contains(list.Members[i].Problem, "connection refused")
+	})
+	again, err := last.StepDown(within(t), api.StepDownRequest{})
+	if err != nil || again.Leader == nil || again.Leader.Name != done.Leader.Name || again.Leader.Epoch <= done.Leader.Epoch {
+		t.Errorf("the last one steps down: %+v and now %+v, %v; want it to lead again", again, again.Leader, err)
+	}
+}
+
+func TestADevServerKnowsThatItIsAlone(t *testing.T) {
+	c, _ := serving(t, devConfig(t, t.TempDir()))
+	leader := led(t, c, "")
+	list, err := c.Members(t.Context())
+	if err != nil || len(list.Members) != 1 || !list.Members[0].Leader || list.Members[0].Name != leader.Name || leader.Epoch == 0 {
+		t.Errorf("%+v leads %+v, %v", leader, list, err)
+	}
+	var said *api.Error
+	if _, err := c.StepDown(t.Context(), api.StepDownRequest{}); !errors.As(err, &said) || said.Status != http.StatusConflict {
+		t.Errorf("it steps down: %v", err)
+	}
+}
