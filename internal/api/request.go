@@ -109,8 +109,10 @@ type LogQuery struct {
 
 // Health is the answer of /v1/agent/health.
 type Health struct {
-	Healthy bool   `json:"healthy"`
-	Leader  bool   `json:"leader"` // whether this process schedules
+	Healthy bool `json:"healthy"`
+	Leader  bool `json:"leader"` // whether this process schedules
+	// Nomad says why Nomad does not answer this server; absent when it does, or where tasks run without it.
+	Nomad   string `json:"nomad,omitempty"`
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
 }

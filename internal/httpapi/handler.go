@@ -51,7 +51,9 @@ type Runs interface {
 
 // Config is everything a Handler is made of.
 type Config struct {
-	Runs    Runs
+	Runs Runs
+	// Nomad says why Nomad does not answer, empty when it does; nil where there is none.
+	Nomad   func() string
 	Servers Servers // nil where this process is no server
 	Version string
 	Logger  hclog.Logger
@@ -189,7 +191,11 @@ func (h *handler) reply(w http.ResponseWriter, r *http.Request, status int, v an
 }
 
 func (h *handler) health(w http.ResponseWriter, r *http.Request) error {
-	h.reply(w, r, http.StatusOK, api.Health{Healthy: true, Leader: h.Runs.Leading(), PID: os.Getpid(), Version: h.Version})
+	health := api.Health{Healthy: true, Leader: h.Runs.Leading(), PID: os.Getpid(), Version: h.Version}
+	if h.Nomad != nil {
+		health.Nomad = h.Nomad()
+	}
+	h.reply(w, r, http.StatusOK, health)
 	return nil
 }
 

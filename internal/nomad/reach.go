@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// Reach asks Nomad who leads, which needs no token: whoever is about to start a run wants to know before.
-func (e *Executor) Reach(ctx context.Context) error {
+// Answers asks Nomad who leads, which needs no token: an error says why nothing can be asked of it.
+func (e *Executor) Answers(ctx context.Context) error {
 	var leader string
 	err := e.client.call(ctx, &e.client.count.lists, func(ctx context.Context, secret string) error {
 		return e.client.get(ctx, realm{region: e.cfg.Region}, "/v1/status/leader", url.Values{}, &leader, secret)
@@ -22,7 +22,12 @@ func (e *Executor) Reach(ctx context.Context) error {
 	if err == nil && leader == "" {
 		err = errors.New("it has no leader at the moment")
 	}
-	if err != nil {
+	return err
+}
+
+// Reach tells whoever is about to start a run whether Nomad answers.
+func (e *Executor) Reach(ctx context.Context) error {
+	if err := e.Answers(ctx); err != nil {
 		//lint:ignore ST1005 Nomad is a name
 		return fmt.Errorf("Nomad at %s cannot be reached: %w. Nothing was started: start that agent, or set NOMAD_ADDR to the address of one that runs",
 			e.cfg.Address, bare(err))

@@ -182,14 +182,25 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	g := &group{
 		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, log: a.log.Named("group"),
 	}
-	a.yield = g.yield
-	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Servers: g, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	others := &peers{name: a.cfg.Name, members: service.Members, http: &http.Client{Timeout: nomadLook}, scheme: "http"}
+	away := &nomadWatch{
+		reach: k.nomad.Answers, leading: a.scheduler.Leading, has: others.hasNomad, log: a.log.Named("nomad"),
+		stepDown: func(ctx context.Context) error {
+			_, err := a.scheduler.StepDown(ctx)
+			return err
+		},
+	}
+	a.yield = func(ctx context.Context, epoch uint64) {
+		g.yield(ctx, epoch)
+		away.standBack(ctx)
+	}
+	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Nomad: away.trouble, Servers: g, Version: a.cfg.Version, Logger: a.log.Named("http")})
 	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
 	}
 	r := registered{service, a.log.Named("consul")}
-	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep), r.leave
+	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
 	return nil
 }
 
