@@ -19,7 +19,7 @@ import (
 func TestServersGoOnAfterARestoreOfConsul(t *testing.T) {
 	t.Parallel()
 	consul := testcluster.Consul(t, testcluster.ConsulConfig{})
-	s := newServers(t, consul.Address())
+	s := newServers(t, cluster.Nomad(t).Address(), consul.Address())
 	g := s.g
 	stranger := newGround(t)
 	to := "CAIRN_ADDR=http://" + s.leader().address

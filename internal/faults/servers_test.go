@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -21,10 +22,10 @@ import (
 
 // servers are three Cairn servers that share a Consul and a Nomad.
 type servers struct {
-	g      *ground
-	consul string // its address
-	mine   string // marks what is theirs in the Consul that they share with others
-	all    [3]*member
+	g     *ground
+	nomad string // its address
+	mine  string // marks what is theirs in the Consul that they share with others
+	all   [3]*member
 }
 
 // member is one of the servers, over all its lives.
@@ -33,15 +34,20 @@ type member struct {
 	name    string
 	dir     string
 	address string // host:port; the same in every life
+	consul  string // address of its agent
+	group   uint32 // its processes are of this group, so that the firewall knows them
 }
 
-// newServers starts them, and returns when one of them leads. Others may use the same Consul.
-func newServers(t *testing.T, consul string) *servers {
+// newServers starts them, and returns when one of them leads. They take the addresses of Consul in turn; others may use the
+// same.
+func newServers(t *testing.T, nomad string, consul ...string) *servers {
 	t.Helper()
 	g := newGround(t)
-	s := &servers{g: g, consul: consul, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
+	s := &servers{g: g, nomad: nomad, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
 	for i := range s.all {
-		m := &member{name: fmt.Sprintf("server-%d-%s", i+1, s.mine), address: freeAddress(t)}
+		m := &member{
+			name: fmt.Sprintf("server-%d-%s", i+1, s.mine), address: freeAddress(t), consul: consul[i%len(consul)], group: firstGroup + uint32(i),
+		}
 		m.dir = filepath.Join(g.dir, m.name)
 		if err := os.Mkdir(m.dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -87,8 +93,12 @@ consul {
   address = %q
   prefix  = "cairn-%s/"
 }
-`, m.name, m.dir, m.address, cluster.Nomad(s.g.t).Address(), s.consul, s.mine))
-	m.process = s.g.start("agent", "-config", config)
+`, m.name, m.dir, m.address, s.nomad, m.consul, s.mine))
+	cmd := exec.Command(s.g.cairn, "agent", "-config", config)
+	if shaped() {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Gid: m.group}}
+	}
+	m.process = s.g.launch(cmd)
 	m.says("answers at http://" + m.address)
 	s.g.t.Cleanup(func() {
 		if s.g.t.Failed() {
@@ -124,6 +134,20 @@ func (s *servers) leader() *member {
 		return lead == 1
 	})
 	return leader
+}
+
+// leaderAfter waits until another server leads.
+func (s *servers) leaderAfter(old *member) (next *member) {
+	s.g.t.Helper()
+	s.g.await("another server to lead", soon(), func() bool {
+		for _, m := range s.all {
+			if m != old && m.leads() {
+				next = m
+			}
+		}
+		return next != nil
+	})
+	return next
 }
 
 // other returns a server that is not the one given.
@@ -163,7 +187,7 @@ func TestServersTakeOver(t *testing.T) {
 	for n := range rounds(t) {
 		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) {
 			r := chance(t, n+1)
-			s := newServers(t, cluster.Consul(t).Address())
+			s := newServers(t, cluster.Nomad(t).Address(), cluster.Consul(t).Address())
 			g := s.g
 			p := g.shared()
 			file := p.file()
@@ -261,15 +285,7 @@ func (s *servers) strike(r *rand.Rand) {
 		leader.signal(syscall.SIGSTOP)
 	}
 	struck := time.Now()
-	var next *member
-	s.g.await("another server to lead", soon(), func() bool {
-		for _, m := range s.all {
-			if m != leader && m.leads() {
-				next = m
-			}
-		}
-		return next != nil
-	})
+	next := s.leaderAfter(leader)
 	s.g.t.Logf("%s was %s; %s leads after %s", leader.name, how, next.name, brief(time.Since(struck)))
 	switch how {
 	case "frozen":

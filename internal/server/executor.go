@@ -131,7 +131,11 @@ func (k *keeper) fate(ctx context.Context) func(workflow.AttemptID) nomad.Fate {
 	return func(id workflow.AttemptID) nomad.Fate { return fateOf(ctx, k.scheduler(), id) }
 }
 
-// fateOf says what the saved state of a run knows of an attempt. What cannot be read counts as active: it is left alone.
+// overFor is how long an attempt must be over before its job is looked after: until then Nomad ends it by itself.
+const overFor = 10 * time.Second
+
+// fateOf says what the saved state of a run knows of an attempt. What cannot be read counts as active, and so does what has
+// only just ended: both are left alone.
 func fateOf(ctx context.Context, s *scheduler.Scheduler, id workflow.AttemptID) nomad.Fate {
 	run, task, instance, number, err := id.Parse()
 	if err != nil {
@@ -143,7 +147,7 @@ func fateOf(ctx context.Context, s *scheduler.Scheduler, id workflow.AttemptID) 
 			return nil
 		}
 		for _, past := range state.Instances[task][instance].Past {
-			if past.Number == number {
+			if past.Number == number && time.Since(past.EndedAt.Time()) > overFor {
 				fate = nomad.FateOver
 			}
 		}

@@ -1,0 +1,548 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/client"
+	"github.com/cairnflow/cairn/internal/faults/ledger"
+	"github.com/cairnflow/cairn/internal/testcluster"
+)
+
+// campaign is a cluster under load that things happen to: three servers of Consul, Nomad with a server and two workers, three
+// servers of Cairn, each with a Consul of its own to talk to.
+type campaign struct {
+	*servers
+	t      *testing.T
+	r      *rand.Rand
+	consul *testcluster.ConsulCluster
+	nomad  *testcluster.NomadCluster
+	wall   *firewall // nil where the network is not the test's own
+	plan   *plan
+	files  []api.File
+
+	load   sync.WaitGroup
+	stop   chan struct{}
+	halted sync.Once
+
+	mu   sync.Mutex // guards what follows
+	runs []string   // submitted, in order
+}
+
+// loadRuns is how many runs go on at once.
+const loadRuns = 4
+
+func newCampaign(t *testing.T, r *rand.Rand) *campaign {
+	t.Helper()
+	c := &campaign{t: t, r: r, stop: make(chan struct{})}
+	c.consul = testcluster.Consul(t, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
+	c.nomad = testcluster.Nomad(t, testcluster.NomadConfig{Clients: 2, ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`})
+	var addresses []string
+	for _, a := range c.consul.Servers {
+		addresses = append(addresses, strings.TrimPrefix(a.Address, "http://"))
+	}
+	c.servers = newServers(t, c.nomad.Address(), addresses...)
+	if shaped() {
+		c.wall = newFirewall(t)
+	}
+	c.plan = c.g.shared()
+	file := c.plan.file()
+	entries, err := os.ReadDir(filepath.Dir(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".hcl" && !strings.HasPrefix(e.Name(), "server-") {
+			c.files = append(c.files, api.File{Path: e.Name(), Bytes: []byte(c.g.text(filepath.Join(filepath.Dir(file), e.Name()))),
+				Named: e.Name() != filepath.Base(file)})
+		}
+	}
+	t.Cleanup(c.halt) // where it did not come to its end
+	for slot := range loadRuns {
+		c.load.Go(func() { c.keepBusy(slot) })
+	}
+	return c
+}
+
+// halt begins no more runs, and returns when those that go on have ended, or the test has.
+func (c *campaign) halt() {
+	c.halted.Do(func() { close(c.stop) })
+	c.load.Wait()
+}
+
+// anyone calls a server, another one each time it fails, until one answers or ctx ends. What is asked may be asked twice.
+func (c *campaign) anyone(ctx context.Context, ask func(context.Context, *client.Client) error) error {
+	for n := rand.IntN(len(c.all)); ; n++ {
+		x, err := client.TCP(c.all[n%len(c.all)].address)
+		if err != nil {
+			return err
+		}
+		one, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err = ask(one, x)
+		cancel()
+		x.Close()
+		var refused *api.Error
+		if err == nil || errors.As(err, &refused) && refused.Status < 500 {
+			return err
+		}
+		pause := time.NewTimer(100 * time.Millisecond)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return fmt.Errorf("%w; the last server said: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// keepBusy runs one run after the other until the campaign is over.
+func (c *campaign) keepBusy(slot int) {
+	for n := 0; ; n++ {
+		select {
+		case <-c.stop:
+			return
+		default:
+		}
+		req := api.SubmitRequest{Files: c.files, Workflow: c.plan.name, By: "campaign", Key: fmt.Sprintf("%d-%d", slot, n)}
+		var id string
+		err := c.anyone(c.t.Context(), func(ctx context.Context, x *client.Client) error {
+			e, err := x.Submit(ctx, req)
+			id = e.ID
+			return err
+		})
+		if c.t.Context().Err() != nil {
+			return
+		}
+		if err != nil {
+			c.t.Errorf("submit: %v", err)
+			return
+		}
+		c.mu.Lock()
+		c.runs = append(c.runs, id)
+		c.mu.Unlock()
+		if err := c.await(id); err != nil {
+			if c.t.Context().Err() == nil {
+				c.t.Errorf("run %s: %v", id, err)
+			}
+			return
+		}
+	}
+}
+
+// stuck is after what time without a fault a run that has not ended counts as stuck.
+const stuck = 10 * time.Minute
+
+// await waits for the end of a run, through any server.
+func (c *campaign) await(id string) error {
+	ctx, cancel := context.WithTimeout(c.t.Context(), stuck)
+	defer cancel()
+	for index := uint64(0); ; {
+		var run *api.Run
+		err := c.anyone(ctx, func(ctx context.Context, x *client.Client) (err error) {
+			var next uint64
+			if run, next, err = x.Wait(ctx, id, index, 10*time.Second); err == nil {
+				index = next
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if run.Terminal() {
+			return nil
+		}
+	}
+}
+
+// end lets the runs that go on end, and judges all there were.
+func (c *campaign) end() (attempts int) {
+	c.t.Helper()
+	c.halt()
+	var list []api.RunEntry
+	for next := ""; ; {
+		var page api.Runs
+		err := c.anyone(c.t.Context(), func(ctx context.Context, x *client.Client) (err error) {
+			page, err = x.Runs(ctx, client.RunsQuery{Children: true, PerPage: 1000, Next: next})
+			return err
+		})
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		list = append(list, page.Runs...)
+		if next = page.Next; next == "" {
+			break
+		}
+	}
+	docs := map[string]*ledger.Run{}
+	var known []string
+	for _, e := range list {
+		docs[e.ID] = c.document(e.ID)
+		if e.Parent == "" && e.Workflow == c.plan.name {
+			known = append(known, e.ID)
+		}
+	}
+	slices.Sort(known)
+	slices.Sort(c.runs)
+	if !slices.Equal(known, c.runs) {
+		c.t.Errorf("the servers list %d runs, %d were submitted:\n%v\n%v", len(known), len(c.runs), known, c.runs)
+	}
+	family := func(id string) string { // the run that somebody started
+		for docs[id] != nil && docs[id].Parent != nil {
+			id = docs[id].Parent.Run
+		}
+		return id
+	}
+	lines := map[string][]ledger.Line{}
+	for _, l := range c.g.lines() {
+		lines[family(l.Run)] = append(lines[family(l.Run)], l)
+		if l.Event == ledger.Begin {
+			attempts++
+		}
+	}
+	children := map[string][]*ledger.Run{}
+	for id, doc := range docs {
+		if doc.Parent != nil {
+			children[family(id)] = append(children[family(id)], doc)
+		}
+	}
+	c.plan.expect.Severed = true
+	for _, id := range c.runs {
+		if docs[id] == nil {
+			continue // told above
+		}
+		if wrong := ledger.Judge(ledger.Evidence{Lines: lines[id], Run: docs[id], Children: children[id]}, c.plan.expect); len(wrong) > 0 {
+			c.t.Errorf("run %s:\n%s", id, strings.Join(wrong, "\n"))
+		}
+		delete(lines, id)
+	}
+	for id, of := range lines {
+		c.t.Errorf("%d lines of the ledger are of run %s, which nobody knows", len(of), id)
+	}
+	return attempts
+}
+
+func (c *campaign) document(id string) *ledger.Run {
+	c.t.Helper()
+	var raw []byte
+	err := c.anyone(c.t.Context(), func(ctx context.Context, x *client.Client) error {
+		run, err := x.Run(ctx, id)
+		if err == nil {
+			raw, err = json.Marshal(run)
+		}
+		return err
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	run, err := ledger.ParseRun(raw)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return run
+}
+
+// fault is something that happens, and what undoes it.
+type fault struct {
+	name    string
+	longest time.Duration // it lasts a tenth of this at least
+	begin   func(c *campaign) (undo func())
+}
+
+// agentFault is something that happens to an agent of Consul or Nomad.
+func agentFault(name string, longest time.Duration, victims func(*campaign) []*testcluster.Agent, begin, undo func(*testcluster.Agent) error) fault {
+	return fault{name, longest, func(c *campaign) func() {
+		agents := victims(c)
+		for _, a := range agents {
+			if err := begin(a); err != nil {
+				c.t.Fatalf("%s: %v", name, err)
+			}
+		}
+		return func() {
+			for _, a := range agents {
+				if err := undo(a); err != nil {
+					c.t.Fatalf("%s, undone: %v", name, err)
+				}
+			}
+		}
+	}}
+}
+
+// serverFault is something that happens to servers of Cairn.
+func serverFault(name string, longest time.Duration, victims func(*campaign) []*member, begin, undo func(*campaign, *member)) fault {
+	return fault{name, longest, func(c *campaign) func() {
+		of := victims(c)
+		for _, m := range of {
+			begin(c, m)
+		}
+		return func() {
+			for _, m := range of {
+				undo(c, m)
+			}
+		}
+	}}
+}
+
+func theLeader(c *campaign) []*member   { return []*member{c.leader()} }
+func aFollower(c *campaign) []*member   { return []*member{c.other(c.leader(), c.r)} }
+func anyServer(c *campaign) []*member   { return []*member{c.all[c.r.IntN(len(c.all))]} }
+func everyServer(c *campaign) []*member { return c.all[:] }
+
+func killed(_ *campaign, m *member) {
+	m.signal(syscall.SIGKILL)
+	<-m.done
+}
+func started(c *campaign, m *member) { c.begin(m) }
+func frozen(_ *campaign, m *member)  { m.signal(syscall.SIGSTOP) }
+func thawed(_ *campaign, m *member)  { m.signal(syscall.SIGCONT) }
+
+func told(_ *campaign, m *member) {
+	m.signal(syscall.SIGTERM)
+	m.wants(0)
+}
+
+// consulLeader is the server of Consul that leads, or one by chance where none is known to.
+func consulLeader(c *campaign) []*testcluster.Agent {
+	leader, err := c.consul.Client().Status().Leader()
+	if err == nil {
+		peers, err := c.consul.Client().Agent().Members(false)
+		if err == nil {
+			for _, p := range peers {
+				for _, a := range c.consul.Servers {
+					if a.Name == p.Name && p.Tags["port"] != "" && strings.HasSuffix(leader, ":"+p.Tags["port"]) {
+						return []*testcluster.Agent{a}
+					}
+				}
+			}
+		}
+	}
+	return []*testcluster.Agent{c.consul.Servers[c.r.IntN(3)]}
+}
+
+func consulMajority(c *campaign) []*testcluster.Agent {
+	spared := c.r.IntN(3)
+	return slices.Delete(slices.Clone(c.consul.Servers), spared, spared+1)
+}
+
+func nomadServer(c *campaign) []*testcluster.Agent { return c.nomad.Servers }
+
+// processFaults need nothing but signals.
+func processFaults() []fault {
+	kill, start := (*testcluster.Agent).Kill, (*testcluster.Agent).Start
+	pause, resume := (*testcluster.Agent).Pause, (*testcluster.Agent).Resume
+	return []fault{
+		serverFault("the leader is killed", 4*time.Second, theLeader, killed, started),
+		serverFault("the leader is frozen and wakes up", 20*time.Second, theLeader, frozen, thawed),
+		serverFault("the leader is told to end", 4*time.Second, theLeader, told, started),
+		serverFault("a follower is killed", 4*time.Second, aFollower, killed, started),
+		serverFault("a follower is frozen", 20*time.Second, aFollower, frozen, thawed),
+		serverFault("every server is killed", 4*time.Second, everyServer, killed, started),
+		agentFault("Consul's leader is killed", 6*time.Second, consulLeader, kill, start),
+		agentFault("Consul's leader is frozen", 10*time.Second, consulLeader, pause, resume),
+		agentFault("Consul has no quorum", 10*time.Second, consulMajority, pause, resume),
+		agentFault("Nomad's server is killed", 6*time.Second, nomadServer, kill, start),
+		agentFault("Nomad's server is frozen", 5*time.Second, nomadServer, pause, resume), // less than its workers' time to live
+	}
+}
+
+// networkFault is traffic that is dropped.
+func networkFault(name string, longest time.Duration, matches func(*campaign) []string) fault {
+	return fault{name, longest, func(c *campaign) func() {
+		for _, m := range matches(c) {
+			c.wall.drop(m)
+		}
+		return c.wall.clear
+	}}
+}
+
+// networkFaults need a network of the test's own.
+func networkFaults() []fault {
+	consulPorts := func(c *campaign) (all []string) {
+		for _, a := range c.consul.Servers {
+			for _, m := range ports(c.t, a) {
+				all = append(all, m+" "+some(15))
+			}
+		}
+		return all
+	}
+	return []fault{
+		networkFault("the leader is cut off", 20*time.Second, func(c *campaign) []string { return []string{sentBy(c.leader())} }),
+		networkFault("the leader is cut off from Consul", 20*time.Second, func(c *campaign) []string {
+			m := c.leader()
+			return []string{sentBy(m) + " " + to(c.t, m.consul)}
+		}),
+		networkFault("the leader is cut off from Nomad", 20*time.Second, func(c *campaign) []string {
+			return []string{sentBy(c.leader()) + " " + to(c.t, c.nomad.Address())}
+		}),
+		networkFault("nobody reaches Nomad", 20*time.Second, func(c *campaign) (all []string) {
+			for _, m := range c.all {
+				all = append(all, sentBy(m)+" "+to(c.t, c.nomad.Address()))
+			}
+			return all
+		}),
+		networkFault("a server loses a third of its packets", 20*time.Second, func(c *campaign) []string {
+			return []string{sentBy(anyServer(c)[0]) + " " + some(33)}
+		}),
+		networkFault("Consul loses packets", 20*time.Second, consulPorts),
+	}
+}
+
+// strikes lets faults happen one after the other, with pauses between them, until the time is over.
+func (c *campaign) strikes(faults []fault, lasts time.Duration) (count map[string]int) {
+	c.t.Helper()
+	count = map[string]int{}
+	for end := time.Now().Add(lasts); time.Now().Before(end) && !c.t.Failed(); {
+		f := faults[c.r.IntN(len(faults))]
+		c.leader() // there is one before the next blow
+		began := time.Now()
+		undo := f.begin(c)
+		pause(c.t, f.longest/10+time.Duration(c.r.Int64N(int64(f.longest*9/10))))
+		undo()
+		c.t.Logf("%s %s for %s", began.Format(time.TimeOnly), f.name, brief(time.Since(began)))
+		count[f.name]++
+		pause(c.t, time.Duration(c.r.Int64N(int64(3*time.Second))))
+	}
+	return count
+}
+
+// duration is how long a campaign lasts: CAIRN_FAULTS_TIME, or what is given.
+func duration(t *testing.T, standard time.Duration) time.Duration {
+	t.Helper()
+	text := os.Getenv("CAIRN_FAULTS_TIME")
+	if text == "" {
+		return standard
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		t.Fatalf("CAIRN_FAULTS_TIME is %q, want something like 1h", text)
+	}
+	return d
+}
+
+// Things happen to the servers, to Consul and to Nomad while runs go on. In the end every run has succeeded, every attempt has
+// run once, and servers, documents and ledger tell the same.
+func TestServersUnderFaultsOfEveryKind(t *testing.T) {
+	t.Parallel()
+	c := newCampaign(t, chance(t, 1))
+	faults := processFaults()
+	if c.wall != nil {
+		faults = append(faults, networkFaults()...)
+	}
+	lasts := duration(t, 45*time.Second)
+	count := c.strikes(faults, lasts)
+	attempts := c.end()
+	total := 0
+	for _, f := range faults {
+		total += count[f.name]
+		t.Logf("%4d x %s", count[f.name], f.name)
+	}
+	t.Logf("%d faults in %s, %d runs, %d attempts", total, brief(lasts), len(c.runs), attempts)
+	if total == 0 || attempts == 0 {
+		t.Error("nothing happened")
+	}
+}
+
+// idleRuns is how many runs wait for somebody while leaders are killed.
+const idleRuns = 200
+
+// idle has runs wait for an approval that nobody gives.
+func (c *campaign) idle() {
+	c.t.Helper()
+	var group sync.WaitGroup
+	for n := range idleRuns {
+		group.Go(func() {
+			req := api.SubmitRequest{By: "campaign", Workflow: "idle", Key: fmt.Sprintf("idle-%d", n), Files: []api.File{{
+				Path: "idle.hcl", Bytes: []byte("workflow \"idle\" {\n  task \"ask\" {\n    approval {}\n  }\n}\n"),
+			}}}
+			err := c.anyone(c.t.Context(), func(ctx context.Context, x *client.Client) error {
+				_, err := x.Submit(ctx, req)
+				return err
+			})
+			if err != nil {
+				c.t.Errorf("submit: %v", err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// goesOn waits for the first attempt that was admitted after a moment. It returns when Nomad took its job, by Nomad's word, and
+// when it began, by its own: in between are Nomad and the machine. The fence of an attempt is the moment of its admission, where
+// the clock has not gone back.
+func (c *campaign) goesOn(after time.Time) (submitted, began time.Time) {
+	c.t.Helper()
+	c.g.await("an attempt that a new leader has admitted", soon(), func() bool {
+		for _, l := range c.g.lines() {
+			if l.Event == ledger.Begin && l.Fence > after.UnixMilli() {
+				began = time.Unix(0, l.At)
+				return true
+			}
+		}
+		return false
+	})
+	jobs, _, err := c.nomad.Client().Jobs().List(nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, job := range jobs {
+		at := time.Unix(0, job.SubmitTime)
+		if at.After(after) && (submitted.IsZero() || at.Before(submitted)) {
+			submitted = at
+		}
+	}
+	if submitted.IsZero() {
+		c.t.Fatal("Nomad knows of no job since then")
+	}
+	return submitted, began
+}
+
+// The leader of two hundred runs is killed again and again, while other runs go on. What the test prints is the time from the
+// return of kill, and from SIGTERM, to the first job that the next leader has submitted.
+func TestServersTakeOverUnderLoad(t *testing.T) {
+	t.Parallel()
+	c := newCampaign(t, chance(t, 1))
+	c.idle()
+	gaps := map[string][]time.Duration{}
+	for n := range rounds(t) {
+		for _, how := range []string{"killed", "told to end"} {
+			pause(t, time.Duration(c.r.Int64N(int64(2*time.Second))))
+			m := c.leader()
+			sig := syscall.SIGKILL
+			if how == "told to end" {
+				sig = syscall.SIGTERM
+			}
+			m.signal(sig)
+			at := time.Now()
+			next := c.leaderAfter(m)
+			leads := time.Since(at)
+			submitted, began := c.goesOn(at)
+			gap := submitted.Sub(at)
+			t.Logf("round %d: the leader was %s; %s leads after %s, its first job was submitted after %s and its first task began after %s",
+				n+1, how, next.name, brief(leads), brief(gap), brief(began.Sub(at)))
+			gaps[how] = append(gaps[how], gap)
+			<-m.done
+			c.begin(m)
+		}
+	}
+	for how, all := range gaps {
+		slices.Sort(all)
+		t.Logf("%s %d times: median %s, %s to %s", how, len(all), brief(all[len(all)/2]), brief(all[0]), brief(all[len(all)-1]))
+	}
+	if attempts := c.end(); attempts == 0 {
+		t.Error("nothing ran")
+	}
+}
