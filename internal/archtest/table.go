@@ -36,16 +36,17 @@ var packages = []row{
 	// The shell and its adapters, which never know each other.
 	{folder: "internal/scheduler", imports: core},
 	{folder: "internal/consul", imports: shell},
-	{folder: "internal/nomad", imports: shell},
+	{folder: "internal/nomad", imports: append([]string{"internal/access"}, shell...)},
 	{folder: "internal/local", imports: append([]string{"internal/rawjson"}, shell...)},
 	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
 	{folder: "internal/rawjson"},
 	{folder: "internal/httpcall", imports: core}, // gives the engine's outcomes, for a port of the scheduler
 
 	// What people and machines talk to.
+	{folder: "internal/access"}, // between whoever asks who a caller is and whoever knows
 	{folder: "internal/api"},
 	{folder: "internal/client", imports: []string{"internal/api"}},
-	{folder: "internal/httpapi", imports: append([]string{"internal/api", "hcl"}, shell...)},
+	{folder: "internal/httpapi", imports: append([]string{"internal/access", "internal/api", "hcl"}, shell...)},
 	{folder: "internal/config"},
 	{folder: "internal/backup"},
 	{folder: "internal/cli", imports: []string{
@@ -56,7 +57,7 @@ var packages = []row{
 	// The composition root: everything of the product but cli.
 	{folder: "internal/server", imports: append([]string{
 		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local", "internal/httpcall",
-		"internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
+		"internal/access", "internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
 	}, shell...)},
 
 	// For tests and development only.
