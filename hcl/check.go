@@ -280,6 +280,7 @@ func (c *checker) body(t *task) {
 	if t.job != nil && known {
 		c.job(t, vars)
 	}
+	c.flow.destinations = append(c.flow.destinations, t.destination(ctx))
 }
 
 // clear says once that sensitive values leave Cairn in clear.

@@ -54,6 +54,7 @@ func CompileAndOpen(files []workflow.File, name string) (*workflow.Definition, *
 	if f.list.HasErrors() {
 		return nil, nil, f.sorted()
 	}
+	def.Namespaces = chosen.namespaces(def.Namespace)
 	def.Files = sortedFiles(files)
 	def.Hash = hash(def.Name, def.Files)
 	return def, newEvaluator(def, func() (*opened, error) { return openedFlow(chosen), nil }), f.sorted()
@@ -108,6 +109,7 @@ func (fl *flow) compile(f *findings) *workflow.Definition {
 		Name: fl.name, Namespace: DefaultNamespace, Priority: DefaultPriority, OnFailure: workflow.OnFailureContinue, Concurrency: fl.concurrency,
 	}
 	c.constants(def)
+	fl.namespace = def.Namespace
 	for _, p := range fl.params {
 		def.Params = append(def.Params, workflow.Param{
 			Name: p.name, Type: p.typeText, Description: p.description, Sensitive: p.sensitive, Nullable: p.nullable,

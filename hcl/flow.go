@@ -117,6 +117,9 @@ type flow struct {
 	tasks       []*task // declaration order, finally tasks last
 	outputs     []*runOutput
 
+	namespace    string        // of every task that names none, made by compile
+	destinations []destination // of its bodies, made with it
+
 	paramOrder  []*param // each after those its default needs
 	paramByName map[string]*param
 	taskByName  map[string]*task
@@ -200,14 +203,15 @@ type task struct {
 	jobFile    string           // the file a job body names
 	call       *call            // of run_workflow
 
-	nomad    *jobspec.Body    // compiled body, nil until linkBody made it
-	placed   *jobspec.Body    // compiled placement, made with nomad
-	job      *jobspec.JobFile // compiled job file, made with placed
-	bodySite *site            // of the whole body, made with nomad
-	element  cty.Type         // of each.value, as far as it is known
-	size     int              // how many instances it has, where that is constant
-	fixed    bool             // its count is constant
-	keys     []string         // of its instances, where they are constant
+	nomad    *jobspec.Body        // compiled body, nil until linkBody made it
+	placed   *jobspec.Body        // compiled placement, made with nomad
+	job      *jobspec.JobFile     // compiled job file, made with placed
+	jobVars  map[string]cty.Value // what is given to it, as far as it is known
+	bodySite *site                // of the whole body, made with nomad
+	element  cty.Type             // of each.value, as far as it is known
+	size     int                  // how many instances it has, where that is constant
+	fixed    bool                 // its count is constant
+	keys     []string             // of its instances, where they are constant
 }
 
 type dependency struct {

@@ -36,6 +36,7 @@ func (c *checker) job(t *task, given cty.Value) {
 			vars[name] = cty.DynamicVal
 		}
 	}
+	t.jobVars = vars
 	secret := s != nil && c.flow.readsSecret(s.refs, c.scope)
 	diags := t.job.Check(vars)
 	if secret {

@@ -20,9 +20,6 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// runNamespace is Cairn's own namespace of runs without a server.
-const runNamespace = "default"
-
 // runFlags are the options of `cairn run`.
 type runFlags struct {
 	params   params
@@ -193,7 +190,7 @@ func (a *App) newRun(f *runFlags, def *workflow.Definition, s source) (server.Ne
 // runValues is what is known of a run when it is submitted.
 func runValues(def *workflow.Definition, id workflow.RunID, now workflow.Time) workflow.RunValues {
 	return workflow.RunValues{
-		ID: string(id), Workflow: def.Name, Version: def.Hash, Namespace: runNamespace, Trigger: "manual", ScheduledAt: now, StartedAt: now,
+		ID: string(id), Workflow: def.Name, Version: def.Hash, Namespace: def.Namespace, Trigger: "manual", ScheduledAt: now, StartedAt: now,
 	}
 }
 

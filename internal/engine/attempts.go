@@ -123,6 +123,7 @@ func (m *Machine) startOf(s *State, n, i int, body []byte) *Start {
 		Workflow:     s.Input.Workflow,
 		Definition:   s.Input.Definition,
 		Namespace:    m.def.Namespace,
+		Namespaces:   s.Input.Namespaces,
 		Priority:     m.def.Priority,
 		Task:         task.Name,
 		TaskNo:       n,

@@ -186,8 +186,9 @@ type Start struct {
 	Attempt    workflow.AttemptID
 	Run        workflow.RunID
 	Workflow   string
-	Definition string // hash
-	Namespace  string // of the workflow; the body may name its own
+	Definition string   // hash
+	Namespace  string   // of the workflow; the body may name its own
+	Namespaces []string // Input.Namespaces: what it may be
 	Priority   int
 	Task       string
 	TaskNo     int

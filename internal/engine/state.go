@@ -15,7 +15,7 @@ type Input struct {
 	Run         workflow.RunID            `json:"run"`
 	Workflow    string                    `json:"workflow"`
 	Definition  string                    `json:"definition"` // hash
-	Namespace   string                    `json:"namespace"`  // Cairn's own; "default"
+	Namespace   string                    `json:"namespace"`  // of the workflow
 	Params      map[string]workflow.Value `json:"params"`
 	Labels      map[string]string         `json:"labels,omitempty"`
 	Trigger     string                    `json:"trigger"` // "manual"
@@ -27,6 +27,9 @@ type Input struct {
 	// Parent is the attempt that started this run; empty when somebody did. Depth counts the runs above it.
 	Parent workflow.AttemptID `json:"parent,omitempty"`
 	Depth  int                `json:"depth,omitempty"`
+	// Namespaces are those of Nomad that its tasks are held to, with REGION/ before a name where the region is not that of
+	// everything; empty: they may name any. Child runs are held to the same.
+	Namespaces []string `json:"namespaces,omitempty"`
 	// CopiedFrom is the run whose results stand in for the tasks that do not run again (rerun); empty otherwise.
 	CopiedFrom workflow.RunID `json:"copied_from,omitempty"`
 }

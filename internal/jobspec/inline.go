@@ -191,3 +191,28 @@ func sorted(diags hcl.Diagnostics) hcl.Diagnostics {
 	})
 	return diags
 }
+
+// Placement is the region and the namespace that the body names, as far as they are known with values that may be unknown;
+// empty where it names none.
+func (b *Body) Placement(ctx *hcl.EvalContext) (region, namespace string) {
+	targets, _ := b.decode(ctx, true) // what is wrong was told by Check
+	for _, target := range targets {
+		if job, ok := target.Interface().(*nomadapi.Job); ok {
+			return placement(job)
+		}
+	}
+	return "", ""
+}
+
+func placement(job *nomadapi.Job) (region, namespace string) {
+	if job == nil {
+		return "", ""
+	}
+	if job.Region != nil {
+		region = *job.Region
+	}
+	if job.Namespace != nil {
+		namespace = *job.Namespace
+	}
+	return region, namespace
+}

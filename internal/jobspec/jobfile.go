@@ -222,6 +222,12 @@ func (j *JobFile) Check(vars map[string]cty.Value) hcl.Diagnostics {
 	return diags
 }
 
+// Placement is Body.Placement of the file.
+func (j *JobFile) Placement(vars map[string]cty.Value) (region, namespace string) {
+	job, _ := j.decode(vars, true)
+	return placement(job)
+}
+
 func (j *JobFile) decode(vars map[string]cty.Value, checking bool) (*nomadapi.Job, hcl.Diagnostics) {
 	ctx, diags := j.scope(vars)
 	if diags.HasErrors() {

@@ -89,6 +89,10 @@ func (e *Executor) launchDispatch(ctx context.Context, a *attempt, s engine.Star
 		e.invalid(a, err.Error())
 		return nil
 	}
+	if err := e.holds(s, dispatchRealm(e.cfg.Region, s, body)); err != nil {
+		e.invalid(a, err.Error())
+		return nil
+	}
 	e.describeDispatch(a, s, body)
 	if e.age(s) > e.cfg.IntentLimit {
 		_, err := e.barDispatch(ctx, a, s, tombUnknown)

@@ -29,6 +29,10 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 		return nil
 	}
 	complete(job, e.cfg.Cluster, a.jobID, s)
+	if err := e.holds(s, e.realmOf(s, job)); err != nil {
+		e.invalid(a, err.Error())
+		return nil
+	}
 	e.describe(a, s, job)
 	if e.age(s) > e.cfg.IntentLimit {
 		_, err := e.bar(ctx, a, s, tombUnknown)
@@ -201,6 +205,9 @@ func (e *Executor) find(ctx context.Context, a *attempt) (*nomadapi.Job, error) 
 // bar makes sure that a start which has not happened never will: it registers the job stopped. When the job exists, bar
 // adopts it instead and returns false. barred ends the attempt.
 func (e *Executor) bar(ctx context.Context, a *attempt, s engine.Start, reason string) (barred bool, err error) {
+	if barred := e.barUnheld(a, s); barred {
+		return true, nil
+	}
 	stone, own := standIn(s), s
 	own.Kind = workflow.BodyTask // of what stands in
 	if job, err := decodeBody(s); err == nil {

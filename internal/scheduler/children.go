@@ -521,7 +521,7 @@ func (k *tender) compile(o *childOrder) (ChildRun, error) {
 		return ChildRun{}, errors.New("runs cannot start other runs here")
 	}
 	return k.cs.t.s.cfg.Children(k.def, body, workflow.RunValues{
-		ID: string(o.Child), Namespace: k.input.Namespace, Trigger: triggerWorkflow,
+		ID: string(o.Child), Trigger: triggerWorkflow,
 		ScheduledAt: k.input.ScheduledAt, StartedAt: k.cs.t.clock.now(),
 	})
 }
@@ -537,8 +537,8 @@ func (k *tender) childInput(o *childOrder, made ChildRun) engine.Input {
 	}
 	maps.Copy(labels, made.Definition.Labels)
 	return engine.Input{
-		Run: o.Child, Workflow: made.Definition.Name, Definition: made.Definition.Hash, Namespace: k.input.Namespace,
-		Params: made.Params, Given: made.Given, Labels: labels, Trigger: triggerWorkflow, By: k.input.By,
+		Run: o.Child, Workflow: made.Definition.Name, Definition: made.Definition.Hash, Namespace: made.Definition.Namespace,
+		Namespaces: k.input.Namespaces, Params: made.Params, Given: made.Given, Labels: labels, Trigger: triggerWorkflow, By: k.input.By,
 		CreatedAt: k.cs.t.clock.now(), ScheduledAt: k.input.ScheduledAt, Parent: k.attempt, Depth: o.Depth,
 	}
 }

@@ -20,6 +20,7 @@ type Rerun struct {
 	Selection      engine.Selection
 	Params         map[string]workflow.Value // of the new run, checked against the definition
 	Given          []string                  // names of those that were given, for Source or now
+	Namespaces     []string                  // as in Submission
 	IdempotencyKey string                    // as in Submission
 	By, Reason     string
 	ScheduledAt    workflow.Time // 0 = that of Source
@@ -51,7 +52,7 @@ func (s *Scheduler) Rerun(ctx context.Context, re Rerun) (workflow.RunID, error)
 	}
 	sub := Submission{
 		ID: re.ID, Definition: m.Definition(), Params: re.Params, Given: re.Given, Labels: maps.Clone(from.Labels),
-		Namespace: from.Namespace, IdempotencyKey: re.IdempotencyKey, By: re.By, ScheduledAt: scheduledAt,
+		Namespace: from.Namespace, Namespaces: re.Namespaces, IdempotencyKey: re.IdempotencyKey, By: re.By, ScheduledAt: scheduledAt,
 	}
 	return s.submit(ctx, sub, func(m *engine.Machine, in engine.Input) (*engine.State, error) {
 		in.CopiedFrom = re.Source

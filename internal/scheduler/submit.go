@@ -5,6 +5,7 @@ package scheduler
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	crand "crypto/rand"
 	"errors"
@@ -23,7 +24,9 @@ type Submission struct {
 	Params     map[string]workflow.Value // checked against the definition
 	Given      []string                  // names of the params that were given; the others have their defaults
 	Labels     map[string]string
-	Namespace  string // Cairn's own; empty = "default"
+	Namespace  string // empty = that of the definition
+	// Namespaces are those of Nomad that the tasks are held to; empty = they may name any.
+	Namespaces []string
 	// IdempotencyKey makes a repeated submission of the same workflow give the first run; empty = none.
 	IdempotencyKey string
 	By             string
@@ -106,13 +109,13 @@ func (s *Scheduler) submit(
 func (s *Scheduler) input(t *term, sub Submission) engine.Input {
 	in := engine.Input{
 		Run: sub.ID, Workflow: sub.Definition.Name, Definition: sub.Definition.Hash, Namespace: sub.Namespace,
-		Params: sub.Params, Given: sub.Given, Labels: sub.Labels, Trigger: "manual", By: sub.By, CreatedAt: t.clock.now(), ScheduledAt: sub.ScheduledAt,
+		Namespaces: sub.Namespaces, Params: sub.Params, Given: sub.Given, Labels: sub.Labels, Trigger: "manual", By: sub.By, CreatedAt: t.clock.now(), ScheduledAt: sub.ScheduledAt,
 	}
 	if in.Run == "" {
 		in.Run = s.NewRunID()
 	}
 	if in.Namespace == "" {
-		in.Namespace = "default"
+		in.Namespace = cmp.Or(sub.Definition.Namespace, "default")
 	}
 	if in.ScheduledAt == 0 {
 		in.ScheduledAt = in.CreatedAt

@@ -66,7 +66,7 @@ func (l *language) child(parent *workflow.Definition, body workflow.ChildBody, r
 		return scheduler.ChildRun{}, err
 	}
 	l.keep(def.Hash, eval)
-	run.Workflow, run.Version = def.Name, def.Hash
+	run.Workflow, run.Version, run.Namespace = def.Name, def.Hash, def.Namespace
 	given := hcl.GivenByParent(body.Params)
 	params, diags := hcl.Params(def, given, run)
 	for _, d := range diags {

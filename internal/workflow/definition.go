@@ -14,18 +14,26 @@ type Definition struct {
 	Owner       string            `json:"owner,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Namespace   string            `json:"namespace"` // Nomad namespace of every task that names none; "default"
-	Priority    int               `json:"priority"`  // 1-100
-	Timeout     time.Duration     `json:"timeout,omitempty"`
-	OnFailure   OnFailure         `json:"on_failure"`
-	MaxParallel int               `json:"max_parallel,omitempty"` // attempts of one run in flight; 0 = no limit
-	Concurrency *Concurrency      `json:"concurrency,omitempty"`  // nil = runs do not wait for each other
-	Params      []Param           `json:"params,omitempty"`
-	Tasks       []Task            `json:"tasks"` // declaration order, finally tasks last
-	Outputs     []RunOutput       `json:"outputs,omitempty"`
+	// Namespaces are those that tasks name themselves, those of child workflows among them, as far as the files say so in
+	// plain text; with REGION/ before a name where they name a region too. Sorted, without Namespace itself.
+	Namespaces  []string      `json:"namespaces,omitempty"`
+	Priority    int           `json:"priority"` // 1-100
+	Timeout     time.Duration `json:"timeout,omitempty"`
+	OnFailure   OnFailure     `json:"on_failure"`
+	MaxParallel int           `json:"max_parallel,omitempty"` // attempts of one run in flight; 0 = no limit
+	Concurrency *Concurrency  `json:"concurrency,omitempty"`  // nil = runs do not wait for each other
+	Params      []Param       `json:"params,omitempty"`
+	Tasks       []Task        `json:"tasks"` // declaration order, finally tasks last
+	Outputs     []RunOutput   `json:"outputs,omitempty"`
 
 	// Files are the sources the definition was compiled from, sorted by path. Hash is over them and the language version.
 	Files []File `json:"files"`
 	Hash  string `json:"hash"` // "sha256:<hex>"
+}
+
+// AllNamespaces are Namespace and Namespaces.
+func (d *Definition) AllNamespaces() []string {
+	return append([]string{d.Namespace}, d.Namespaces...)
 }
 
 // File is one source file: its path below the workflow's folder, with slashes, and its bytes.
