@@ -57,6 +57,12 @@ type Config struct {
 	Servers Servers // nil where this process is no server
 	Version string
 	Logger  hclog.Logger
+	// Access says what callers may do; nil: everybody may do everything.
+	Access Access
+	// OperatorPolicy is the policy that makes an operator of a token that is no management token; empty: there is none.
+	OperatorPolicy string
+	// Audit keeps what was changed; nil: nothing is kept.
+	Audit Audit
 }
 
 // Blocking reads wait as in Consul: 5 minutes unless the caller says otherwise, never more than 10.
@@ -86,21 +92,8 @@ const callTimeout = 30 * time.Second
 // New returns the handler of /v1/….
 func New(c Config) http.Handler {
 	h := &handler{Config: c, mux: http.NewServeMux()}
-	h.serve(HealthPath, methods{"GET": h.health})
-	h.serve(leaderPath, methods{"GET": h.leader})
-	h.serve(membersPath, methods{"GET": h.members})
-	h.serve(StepDownPath, methods{"POST": h.stepDown})
-	h.serve("/v1/runs", methods{"GET": h.list, "POST": h.submit})
-	h.serve("/v1/run/{id}", methods{"GET": h.show})
-	h.serve("/v1/run/{id}/instances", methods{"GET": h.instances})
-	h.serve("/v1/run/{id}/logs", methods{"GET": h.logs})
-	h.serve("/v1/run/{id}/rerun", methods{"POST": h.rerun})
-	for _, verb := range api.Verbs() {
-		on := methods{"POST": func(w http.ResponseWriter, r *http.Request) error { return h.verb(w, r, verb) }}
-		if verb == api.VerbRetry {
-			on["GET"] = h.retryPlan
-		}
-		h.serve("/v1/run/{id}/"+string(verb), on)
+	for path, on := range h.routes() {
+		h.serve(path, on)
 	}
 	h.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		h.fail(w, r, &api.Error{
@@ -116,17 +109,36 @@ type handler struct {
 	mux *http.ServeMux
 }
 
+// routes are all there are, by path.
+func (h *handler) routes() map[string]methods {
+	all := map[string]methods{
+		HealthPath:               {"GET": anybody(h.health)},
+		leaderPath:               {"GET": anybody(h.leader)},
+		membersPath:              {"GET": operators(h.members)},
+		StepDownPath:             {"POST": operators(h.stepDown)},
+		"/v1/runs":               {"GET": listing(h.list), "POST": submits(h.submit)},
+		"/v1/run/{id}":           {"GET": readers(h.show)},
+		"/v1/run/{id}/instances": {"GET": readers(h.instances)},
+		"/v1/run/{id}/logs":      {"GET": readers(h.logs)},
+		"/v1/run/{id}/rerun":     {"POST": runners(h.rerun)},
+	}
+	for _, verb := range api.Verbs() {
+		on := methods{"POST": runners(func(w http.ResponseWriter, r *http.Request) error { return h.verb(w, r, verb) })}
+		if verb == api.VerbRetry {
+			on["GET"] = readers(h.retryPlan)
+		}
+		all["/v1/run/{id}/"+string(verb)] = on
+	}
+	return all
+}
+
 // methods are what a path answers to.
-type methods map[string]func(http.ResponseWriter, *http.Request) error
+type methods map[string]route
 
 // serve routes the methods of a path, and answers the others with what would be right.
 func (h *handler) serve(path string, on methods) {
-	for method, do := range on {
-		h.mux.HandleFunc(method+" "+path, func(w http.ResponseWriter, r *http.Request) {
-			if err := do(w, r); err != nil {
-				h.fail(w, r, err)
-			}
-		})
+	for method, rt := range on {
+		h.mux.HandleFunc(method+" "+path, h.answering(path, rt))
 	}
 	names := slices.Sorted(maps.Keys(on))
 	h.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -138,9 +150,14 @@ func (h *handler) serve(path string, on methods) {
 	})
 }
 
-// fail answers with an error. What is not said for callers is logged, and they are told so.
+// fail answers with an error.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var out *api.Error
+	out := h.explain(r, err)
+	h.reply(w, r, out.Status, out)
+}
+
+// explain makes an error one for callers. What is not said for them is logged, and they are told so.
+func (h *handler) explain(r *http.Request, err error) (out *api.Error) {
 	var misfit *engine.Misfit
 	var taken *scheduler.KeyTakenError
 	switch {
@@ -174,7 +191,7 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 		h.Logger.Error("request broke", "method", r.Method, "path", r.URL.Path, "error", err)
 		out = &api.Error{Status: http.StatusInternalServerError, Code: api.CodeInternal, Message: err.Error()}
 	}
-	h.reply(w, r, out.Status, out)
+	return out
 }
 
 func (h *handler) reply(w http.ResponseWriter, r *http.Request, status int, v any) {

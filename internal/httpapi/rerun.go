@@ -55,7 +55,7 @@ func (h *handler) rerun(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := scheduler.Rerun{
 		ID: newRunID(), Source: id, Selection: engine.Selection{From: req.From, Only: req.Only},
-		IdempotencyKey: req.Key, By: req.By, Reason: req.Reason,
+		IdempotencyKey: req.Key, By: h.by(r, req.By), Reason: req.Reason, Namespaces: h.heldTo(def),
 	}
 	if out.Params, out.Given, err = RerunParams(def, &source, out.ID, &req); err != nil {
 		return err

@@ -45,6 +45,11 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 	after := query.Get("next")
 	page := api.Runs{Runs: []api.RunEntry{}}
 	for _, s := range summaries {
+		if visible, err := h.mayList(ctx, r, s.Namespace); err != nil {
+			return err
+		} else if !visible {
+			continue
+		}
 		if after != "" {
 			if string(s.ID) == after {
 				after = ""

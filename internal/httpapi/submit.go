@@ -15,9 +15,6 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// namespace is Cairn's own namespace of a run.
-const namespace = "default"
-
 // submit answers POST /v1/runs: it checks the files and the params once more, starts a run and says how that stands.
 func (h *handler) submit(w http.ResponseWriter, r *http.Request) error {
 	if err := unknown(r); err != nil {
@@ -44,15 +41,20 @@ func (h *handler) submit(w http.ResponseWriter, r *http.Request) error {
 	if diags.HasErrors() {
 		return invalid("the files have problems", diags)
 	}
+	namespaces, err := h.maySubmit(r, def)
+	if err != nil {
+		return err
+	}
 	now := workflow.At(time.Now())
 	sub := scheduler.Submission{
-		ID: newRunID(), Definition: def, Labels: def.Labels, Namespace: namespace, IdempotencyKey: req.Key, By: req.By, ScheduledAt: now,
+		ID: newRunID(), Definition: def, Labels: def.Labels, Namespace: def.Namespace, Namespaces: namespaces, IdempotencyKey: req.Key,
+		By: h.by(r, req.By), ScheduledAt: now,
 	}
 	given := map[string]hcl.Given{}
 	give(given, req.Params, req.ParamTexts)
 	sub.Given = namesOf(def, given)
 	if sub.Params, diags = hcl.Params(def, given, workflow.RunValues{
-		ID: string(sub.ID), Workflow: def.Name, Version: def.Hash, Namespace: namespace, Trigger: "manual", ScheduledAt: now, StartedAt: now,
+		ID: string(sub.ID), Workflow: def.Name, Version: def.Hash, Namespace: def.Namespace, Trigger: "manual", ScheduledAt: now, StartedAt: now,
 	}); diags.HasErrors() {
 		return invalid("the params are not what the workflow takes", diags)
 	}

@@ -54,6 +54,7 @@ func (h *handler) verb(w http.ResponseWriter, r *http.Request, verb api.Verb) er
 	if err := forms[verb].check(verb, &req); err != nil {
 		return err
 	}
+	req.By = h.by(r, req.By)
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	var event engine.Event
@@ -85,6 +86,9 @@ func (h *handler) stands(ctx context.Context, w http.ResponseWriter, r *http.Req
 	})
 	if err != nil {
 		return err
+	}
+	if note := askerOf(r).note; note != nil {
+		note.Run, note.Workflow = out.ID, out.Workflow
 	}
 	h.reply(w, r, http.StatusOK, out)
 	return nil
