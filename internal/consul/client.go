@@ -109,6 +109,17 @@ func (c *client) read(ctx context.Context, ops ...*consulapi.KVTxnOp) ([]*consul
 	return pairs, nil
 }
 
+// names lists the keys below a prefix; with a separator, the parts of them up to it.
+func (c *client) names(ctx context.Context, prefix, separator string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	names, _, err := c.api.KV().Keys(prefix, separator, (&consulapi.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("list the keys below %s: %w", prefix, err)
+	}
+	return names, nil
+}
+
 func get(key string) *consulapi.KVTxnOp {
 	return &consulapi.KVTxnOp{Verb: consulapi.KVGetOrEmpty, Key: key}
 }
