@@ -38,7 +38,8 @@ what runs on Nomad goes on.
 With -dev one process needs nothing else: tasks are processes of this machine. At the end everything is
 terminated and forgotten, unless data_dir says where to keep it.
 
-SIGHUP reads the configuration again and takes log_level from it; all else needs a restart.
+SIGHUP reads the configuration again, takes log_level from it, and reads the files of the block tls; all else
+needs a restart.
 
 Exit codes: 0 it was told to end, 1 it broke, 2 the arguments or the configuration are wrong,
 4 Consul cannot be reached by the first server that ever starts.`,
@@ -95,15 +96,15 @@ func (a *App) runAgent(f *agentFlags) int {
 		}
 		return a.refuse(err)
 	}
-	a.say("Cairn server %s answers at http://%s.", cfg.Name, agent.Address())
+	a.say("Cairn server %s answers at %s.", cfg.Name, agent.URL())
 	if f.dev {
-		a.say("It runs tasks as processes of this machine, without isolation. Use it with: export CAIRN_ADDR=http://%s", agent.Address())
+		a.say("It runs tasks as processes of this machine, without isolation. Use it with: export CAIRN_ADDR=%s", agent.URL())
 	}
 	done := make(chan struct{})
 	reloaded := make(chan struct{})
 	go func() {
 		defer close(reloaded)
-		a.reloadOnHangup(f.files, log, done)
+		a.reloadOnHangup(f.files, agent, log, done)
 	}()
 	err = agent.Run(ctx)
 	close(done)
@@ -141,8 +142,9 @@ func (a *App) loadConfig(files []string) (config.Config, bool) {
 	return cfg, len(problems) == 0
 }
 
-// reloadOnHangup takes the log level from the configuration at every SIGHUP. A configuration with problems changes nothing.
-func (a *App) reloadOnHangup(files []string, log hclog.Logger, done <-chan struct{}) {
+// reloadOnHangup takes the log level from the configuration at every SIGHUP, and the certificates from their files. A
+// configuration with problems changes nothing.
+func (a *App) reloadOnHangup(files []string, agent *server.Agent, log hclog.Logger, done <-chan struct{}) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -159,6 +161,10 @@ func (a *App) reloadOnHangup(files []string, log hclog.Logger, done <-chan struc
 				words = append(words, p.Error())
 			}
 			log.Error("the configuration was not read again: it has problems", "problems", strings.Join(words, "; "))
+			continue
+		}
+		if err := agent.Reload(cfg); err != nil {
+			log.Error("the certificates were not read again: those from before stay", "error", err)
 			continue
 		}
 		log.SetLevel(hclog.LevelFromString(cfg.LogLevel))

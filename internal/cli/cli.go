@@ -19,6 +19,8 @@ import (
 
 	"github.com/agext/levenshtein"
 	hashicli "github.com/hashicorp/cli"
+
+	"github.com/cairnflow/cairn/internal/client"
 )
 
 // The exit codes. Those of a run that was followed to its end are its verdict.
@@ -44,7 +46,8 @@ type App struct {
 	// Signals are the interrupts and terminations that this process gets; nil = those of the system.
 	Signals <-chan os.Signal
 
-	out *output // what Stdout is while a command runs
+	out    *output       // what Stdout is while a command runs
+	server client.Server // what the options of a command say of one
 }
 
 // New returns the App of the process itself.
@@ -145,6 +148,9 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		out[name] = func() (hashicli.Command, error) {
 			c := make(a)
 			c.app, c.name = a, name
+			if asksServer(name) {
+				c.options = append(c.options, a.serverOptions()...)
+			}
 			return c, nil
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func operatorCommand(*App) *command {
-	return groupCommand("Look after servers", `Commands for the servers that share a store. They ask the one that CAIRN_ADDR names.`)
+	return groupCommand("Look after servers", `Commands for the servers that share a store. They ask the one that -address or CAIRN_ADDR names.`)
 }
 
 func operatorLeaderCommand(a *App) *command {
@@ -116,8 +116,8 @@ func (a *App) operate(do func(context.Context, *server.Reader) (int, error)) int
 	if err != nil {
 		return a.broken(err)
 	}
-	if cfg.Address == "" {
-		a.errorf("This asks a server, and %s names none: export %s=http://127.0.0.1:4680, or where one is.", addressEnv, addressEnv)
+	if cfg.Server.Address == "" {
+		a.errorf("This asks a server, and neither -address nor %s names one: export %s=http://127.0.0.1:4680, or where one is.", addressEnv, addressEnv)
 		return exitUsage
 	}
 	r, err := server.Remote(context.Background(), cfg)

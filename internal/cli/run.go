@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func runCommand(a *App) *command {
 		arguments: "FILE",
 		max:       1,
 		about: `Checks the workflow in FILE (one .hcl file or a folder of them), starts a run of it and follows the run
-to its end. Where CAIRN_ADDR names a server, that runs it. Else this process schedules the tasks; they run
+to its end. Where -address or CAIRN_ADDR names a server, that runs it. Else this process schedules the tasks; they run
 on this machine (-local, the default) or as batch jobs on a Nomad cluster (-nomad).
 
 On this machine tasks are plain processes: nothing keeps them from anything that you may do yourself.
@@ -104,9 +105,9 @@ func (f *runFlags) check(a *App, args []string) string {
 	case f.resume != "" && (f.key != "" || f.workflow != ""):
 		return "-resume goes on with a run as it was started, and takes neither -key nor -workflow"
 	case f.detach && !f.remote(a):
-		return "-detach needs a server to leave the run to: name one with CAIRN_ADDR, without -local and -nomad"
+		return "-detach needs a server to leave the run to: name one with -address or CAIRN_ADDR, without -local and -nomad"
 	case f.resume != "" && f.remote(a):
-		return "-resume is for runs without a server, and CAIRN_ADDR names one: its runs need no process of yours. Say -local or -nomad for the others"
+		return "-resume is for runs without a server, and -address or CAIRN_ADDR names one: its runs need no process of yours. Say -local or -nomad for the others"
 	case !f.local && !f.nomad && !f.remote(a) && f.resume == "" && os.Geteuid() == 0:
 		return "this is root, and tasks on this machine would have all of root's rights; say -local if that is meant, or -nomad"
 	}
@@ -114,7 +115,9 @@ func (f *runFlags) check(a *App, args []string) string {
 }
 
 // remote reports whether a server is to run the workflow.
-func (f *runFlags) remote(a *App) bool { return !f.local && !f.nomad && a.Getenv(addressEnv) != "" }
+func (f *runFlags) remote(a *App) bool {
+	return !f.local && !f.nomad && cmp.Or(a.server.Address, a.Getenv(addressEnv)) != ""
+}
 
 func (f *runFlags) kind() server.Kind {
 	if f.nomad {
@@ -136,7 +139,7 @@ func (a *App) startRun(f *runFlags, path string) int {
 	if f.remote(a) {
 		return a.submitRun(f, cfg, def, s)
 	}
-	cfg.Address = "" // -local and -nomad mean runs without a server
+	cfg.Server.Address = "" // -local and -nomad mean runs without a server
 	run, diags, s := a.newRun(f, def, s)
 	if !diags.HasErrors() {
 		diags = append(diags, checkBodies(run, eval)...)
@@ -248,7 +251,7 @@ func (a *App) resumeRun(f *runFlags) int {
 	if err != nil {
 		return a.refuse(err)
 	}
-	cfg.Address = "" // a run without a server
+	cfg.Server.Address = "" // a run without a server
 	id, err := server.Find(context.Background(), cfg, f.resume)
 	if err != nil {
 		return a.refuse(err)

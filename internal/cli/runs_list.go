@@ -26,7 +26,7 @@ func runsListCommand(a *App) *command {
 	var asJSON bool
 	c := &command{
 		synopsis: "List runs, the newest first",
-		about: `Lists the runs of the server that CAIRN_ADDR names; without one those of this user on this machine, those
+		about: `Lists the runs of the server that -address or CAIRN_ADDR names; without one those of this user on this machine, those
 on Nomad too. The newest come first. Runs that another run started are listed with -children only.`,
 		examples: []string{"cairn runs list", "cairn runs list -status failed -since 24h"},
 		options: []option{
@@ -86,8 +86,8 @@ func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
 		return exitOK
 	}
 	if len(runs) == 0 {
-		if cfg.Address != "" {
-			a.say("No runs on the server at %s.", cfg.Address)
+		if cfg.Server.Address != "" {
+			a.say("No runs on the server at %s.", cfg.Server.Address)
 		} else {
 			a.say("No runs in %s.", cfg.StateDir)
 		}

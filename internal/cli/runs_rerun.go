@@ -73,7 +73,7 @@ func (a *App) rerun(text string, req api.RerunRequest, asJSON bool) int {
 		r.Close()
 		return a.broken(err)
 	}
-	if cfg.Address != "" {
+	if cfg.Server.Address != "" {
 		defer r.Close()
 		req.Key = a.keyOr(req.Key)
 		var entry api.RunEntry

@@ -23,9 +23,6 @@ import (
 // logLevelEnv asks for the scheduler's log on standard error; without it there is none.
 const logLevelEnv = "CAIRN_LOG_LEVEL"
 
-// addressEnv names the server whose runs are meant; without it they are those of this user on this machine.
-const addressEnv = "CAIRN_ADDR"
-
 // serverConfig is what this process gives to the runs it drives or reads.
 func (a *App) serverConfig() (server.Config, error) {
 	dir, err := server.StateDir(a.Getenv)
@@ -44,8 +41,12 @@ func (a *App) serverConfig() (server.Config, error) {
 		}
 		supervisor = []string{self, "supervise"}
 	}
+	to, err := a.remote()
+	if err != nil {
+		return server.Config{}, err
+	}
 	return server.Config{
-		StateDir: dir, Address: a.Getenv(addressEnv), Version: Version, Logger: logger, Getenv: a.Getenv, Supervisor: supervisor,
+		StateDir: dir, Server: to, Version: Version, Logger: logger, Getenv: a.Getenv, Supervisor: supervisor,
 	}, nil
 }
 
@@ -97,7 +98,7 @@ func (a *App) open(text string) (r *server.Reader, id workflow.RunID, code int) 
 // unanswered says that a command did not get done: because nobody answers, or because of what was answered.
 func (a *App) unanswered(err error) int {
 	code := a.broken(err)
-	if away(err) && a.Getenv(addressEnv) != "" {
+	if to, none := a.remote(); away(err) && none == nil && to.Address != "" {
 		return exitUnreachable
 	}
 	return code

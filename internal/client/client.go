@@ -54,6 +54,9 @@ func (e *UnreachableError) Error() string {
 	case errors.Is(e.Err, context.DeadlineExceeded), isTimeout(e.Err):
 		return fmt.Sprintf("Cairn at %s did not answer in time", e.Where)
 	}
+	if why := distrust(e.Err); why != "" {
+		return fmt.Sprintf("Cairn at %s %s", e.Where, why)
+	}
 	return fmt.Sprintf("the connection to Cairn at %s broke: %s", e.Where, e.Err)
 }
 
@@ -68,6 +71,7 @@ func isTimeout(err error) bool {
 type Client struct {
 	where string
 	base  string
+	token string // presented with every request; may be empty
 	http  *http.Client
 }
 
@@ -85,32 +89,6 @@ func Unix(path string) *Client {
 			IdleConnTimeout:     time.Minute,
 		}},
 	}
-}
-
-// TCP returns a client of the server at an address such as http://127.0.0.1:4680; the scheme may be left out.
-func TCP(address string) (*Client, error) {
-	if !strings.Contains(address, "://") {
-		address = "http://" + address
-	}
-	u, err := url.Parse(address)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("address %q: %w", address, err)
-	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("address %q: want something like http://127.0.0.1:4680", address)
-	}
-	dial := net.Dialer{Timeout: dialTimeout}
-	return &Client{
-		where: u.Scheme + "://" + u.Host,
-		base:  u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/"),
-		http: &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dial.DialContext,
-			TLSHandshakeTimeout: dialTimeout,
-			MaxIdleConnsPerHost: 4,
-			IdleConnTimeout:     time.Minute,
-		}},
-	}, nil
 }
 
 // InProcess returns a client of a handler in this process. Where names it in errors.
@@ -312,6 +290,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	if c.token != "" {
+		req.Header.Set(api.TokenHeader, c.token)
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.unreachable(err)
@@ -323,6 +304,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxError))
 	if err != nil {
 		return nil, c.unreachable(err)
+	}
+	if strings.Contains(string(b), saysTLS) {
+		return nil, fmt.Errorf("%s speaks TLS: write https:// in its address", c.where)
 	}
 	said := &api.Error{}
 	if err := json.Unmarshal(b, said); err != nil || said.Code == "" {
@@ -340,7 +324,8 @@ func (c *Client) unreachable(err error) error {
 		err = broken.Err
 	}
 	var op *net.OpError
-	return &UnreachableError{Where: c.where, NotSent: errors.As(err, &op) && op.Op == "dial", Err: err}
+	notSent := errors.As(err, &op) && op.Op == "dial" || distrust(err) != ""
+	return &UnreachableError{Where: c.where, NotSent: notSent, Err: err}
 }
 
 // stream opens an answer that is read as it comes. With idle > 0 it breaks off after that much silence.

@@ -36,7 +36,7 @@ func TestErrorsSayWhomWeAsked(t *testing.T) {
 	}
 	address := closed.Addr().String()
 	closed.Close()
-	tcp, err := client.TCP(address)
+	tcp, err := client.TCP(client.Server{Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestAnAddressMustBeOne(t *testing.T) {
 		"127.0.0.1:4680": true, "http://localhost:4680/": true, "https://cairn.example": true,
 		"ftp://x": false, "http://": false, "http://[::1": false, "unix:///x": false,
 	} {
-		if _, err := client.TCP(address); (err == nil) != ok {
+		if _, err := client.TCP(client.Server{Address: address}); (err == nil) != ok {
 			t.Errorf("TCP(%q): %v", address, err)
 		}
 	}
@@ -72,7 +72,7 @@ func answering(t *testing.T, h http.HandlerFunc) map[string]*client.Client {
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	tcp, err := client.TCP(server.URL)
+	tcp, err := client.TCP(client.Server{Address: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

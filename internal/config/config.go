@@ -15,6 +15,8 @@ type Config struct {
 	DataDir  string
 	LogLevel string
 	HTTP     HTTP
+	TLS      TLS
+	Access   Access
 	Nomad    Nomad
 	Consul   Consul
 	Limits   Limits
@@ -25,6 +27,30 @@ type Config struct {
 type HTTP struct {
 	Bind      string // host:port; port 0 draws one
 	Advertise string // host:port at which others reach it; empty: what Bind became
+}
+
+// TLS says how the API is served, and how servers trust each other, with the names that Nomad's agents have for that. All
+// files are PEM, and read again on SIGHUP.
+type TLS struct {
+	HTTP     bool   // serve https, and nothing else
+	CAFile   string // who is trusted: of other servers, and of callers where VerifyHTTPSClient is set
+	CertFile string
+	KeyFile  string
+	// VerifyHTTPSClient refuses callers without a certificate of that authority, but for the health of the server, which
+	// Consul asks for without one.
+	VerifyHTTPSClient bool
+}
+
+// The access modes.
+const (
+	AccessNone  = "none"  // whoever reaches the API may do everything
+	AccessNomad = "nomad" // whatever Nomad lets the caller's own token do
+)
+
+// Access says who may do what.
+type Access struct {
+	Mode           string
+	OperatorPolicy string // ACL policy of Nomad that makes operators; empty: only management tokens are
 }
 
 // Nomad says where tasks run. What is empty is taken from the variables that Nomad's own command line reads.
@@ -69,6 +95,7 @@ func DefaultConfig() Config {
 		Name:     cmp.Or(host, "cairn"),
 		LogLevel: "INFO",
 		HTTP:     HTTP{Bind: "127.0.0.1:4680"},
+		Access:   Access{Mode: AccessNone},
 		Consul:   Consul{Prefix: "cairn/"},
 		Limits:   Limits{MaxInflight: 1000}, // Nomad's servers have fallen over at 30,000 pending jobs
 	}

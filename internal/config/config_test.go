@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/hcl/v2"
 )
 
 // written puts text into a file of its own.
@@ -28,7 +29,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	var text strings.Builder
 	values := map[string]string{
 		"name": "server-1", "data_dir": "/var/lib/cairn", "log_level": "DEBUG", "http.bind": "127.0.0.1:0", "http.advertise": "10.0.0.5:4680",
-		"nomad.address": "https://nomad:4646", "consul.prefix": "other/",
+		"nomad.address": "https://nomad:4646", "consul.prefix": "other/", "access.mode": "nomad", "access.operator_policy": "operators",
 	}
 	block := ""
 	for _, s := range Settings() {
@@ -42,6 +43,8 @@ func TestEverySettingIsRead(t *testing.T) {
 		switch {
 		case s.number != nil:
 			fmt.Fprintf(&text, "%s = 7\n", s.Name)
+		case s.yes != nil:
+			fmt.Fprintf(&text, "%s = true\n", s.Name)
 		case s.list != nil:
 			fmt.Fprintf(&text, "%s = [\"a\", \"b\"]\n", s.Name)
 		case values[s.path()] != "":
@@ -60,6 +63,10 @@ func TestEverySettingIsRead(t *testing.T) {
 		if s.number != nil {
 			if got := *s.number(&c); got != 7 {
 				t.Errorf("%s is %d, want 7", s.path(), got)
+			}
+		} else if s.yes != nil {
+			if !*s.yes(&c) {
+				t.Errorf("%s is false", s.path())
 			}
 		} else if s.list != nil {
 			if got := *s.list(&c); !slices.Equal(got, []string{"a", "b"}) {
@@ -83,7 +90,7 @@ func TestTheDefaultsAreInRange(t *testing.T) {
 			}
 			continue
 		}
-		if s.list != nil {
+		if s.list != nil || s.yes != nil {
 			continue
 		}
 		if text := *s.text(&c); text != "" && s.check != nil {
@@ -104,22 +111,25 @@ func TestWhatIsWrongIsSaidWithItsPlace(t *testing.T) {
 		"name = null":  {`1,8: Wrong value; name: want a string, this is null.`},
 		"name = [\"a\"]\ndata_dir = \"x\"": {`1,8: Wrong value; name: want a string, this is a tuple.`,
 			`2,12: Wrong value; data_dir: "x": want an absolute path: a server may be started anywhere.`},
-		"name = foo":                         {`1,8: Variables not allowed; Variables may not be used here. A configuration holds plain values: it has no variables and no functions.`},
-		"http = { bind = \"127.0.0.1:1\" }":  {`1,1: Unknown setting; http is a block: write http { … } without an equals sign.`},
-		"htp {}":                             {`1,1: Unknown block; There is no block "htp". Did you mean "http"? The blocks are http, nomad, consul, limits, http_calls.`},
-		"http \"x\" {}":                      {`1,6: Block with a label; Block http takes no label. Remove it.`},
-		"http {}\nhttp {}":                   {`2,1: Block stands twice; Block http stands in this file before. Put both together.`},
-		"http {\n a {}\n}":                   {`2,2: Unknown block; Block http takes no blocks.`},
-		"backup {}":                          {`1,1: Not supported yet; Block backup is not supported yet. Leave it away.`},
-		"http {\n bind = \"0.0.0.0:1\"\n}":   {`2,9: Wrong value; http.bind: "0.0.0.0:1": there is no access control yet, so that everybody who reaches this address could do everything: want an address of loopback, as in 127.0.0.1:4680.`},
-		"http {\n bind = \"127.0.0.1\"\n}":   {`2,9: Wrong value; http.bind: "127.0.0.1": want an address and a port, as in 127.0.0.1:4680.`},
-		"http {\n advertise = \"a:0\"\n}":    {`2,14: Wrong value; http.advertise: "a:0": port 0: want a number from 1 to 65535.`},
-		"limits {\n max_inflight = 0\n}":     {`2,17: Wrong value; limits.max_inflight: want a whole number from 1 to 30000.`},
-		"limits {\n max_inflight = \"x\"\n}": {`2,17: Wrong value; limits.max_inflight: want a number, this is a string.`},
-		"http_calls {\n allow = \"x\"\n}":    {`2,10: Wrong value; http_calls.allow: want a list of strings, this is a string.`},
-		"nomad {\n address = \"nomad\"\n}":   {`2,12: Wrong value; nomad.address: "nomad": want a URL, as in https://127.0.0.1:4646.`},
-		"consul {\n prefix = \"cairn\"\n}":   {`2,11: Wrong value; consul.prefix: "cairn": want names with a slash after each, as in cairn/.`},
-		"name = ":                            {`1,8: Missing expression; Expected the start of an expression, but found the end of the file.`},
+		"name = foo":                              {`1,8: Variables not allowed; Variables may not be used here. A configuration holds plain values: it has no variables and no functions.`},
+		"http = { bind = \"127.0.0.1:1\" }":       {`1,1: Unknown setting; http is a block: write http { … } without an equals sign.`},
+		"htp {}":                                  {`1,1: Unknown block; There is no block "htp". Did you mean "http"? The blocks are http, tls, access, nomad, consul, limits, http_calls.`},
+		"http \"x\" {}":                           {`1,6: Block with a label; Block http takes no label. Remove it.`},
+		"http {}\nhttp {}":                        {`2,1: Block stands twice; Block http stands in this file before. Put both together.`},
+		"http {\n a {}\n}":                        {`2,2: Unknown block; Block http takes no blocks.`},
+		"backup {}":                               {`1,1: Not supported yet; Block backup is not supported yet. Leave it away.`},
+		"tls {\n http = \"yes\"\n}":               {`2,9: Wrong value; tls.http: want true or false, this is a string.`},
+		"tls {\n http = null\n}":                  {`2,9: Wrong value; tls.http: want true or false, this is null.`},
+		"access {\n mode = \"None\"\n}":           {`2,9: Wrong value; access.mode: "None": want none or nomad.`},
+		"access {\n operator_policy = \"a b\"\n}": {`2,20: Wrong value; access.operator_policy: "a b": want the name of a policy: 1 to 128 letters, digits and dashes.`},
+		"http {\n bind = \"127.0.0.1\"\n}":        {`2,9: Wrong value; http.bind: "127.0.0.1": want an address and a port, as in 127.0.0.1:4680.`},
+		"http {\n advertise = \"a:0\"\n}":         {`2,14: Wrong value; http.advertise: "a:0": port 0: want a number from 1 to 65535.`},
+		"limits {\n max_inflight = 0\n}":          {`2,17: Wrong value; limits.max_inflight: want a whole number from 1 to 30000.`},
+		"limits {\n max_inflight = \"x\"\n}":      {`2,17: Wrong value; limits.max_inflight: want a number, this is a string.`},
+		"http_calls {\n allow = \"x\"\n}":         {`2,10: Wrong value; http_calls.allow: want a list of strings, this is a string.`},
+		"nomad {\n address = \"nomad\"\n}":        {`2,12: Wrong value; nomad.address: "nomad": want a URL, as in https://127.0.0.1:4646.`},
+		"consul {\n prefix = \"cairn\"\n}":        {`2,11: Wrong value; consul.prefix: "cairn": want names with a slash after each, as in cairn/.`},
+		"name = ":                                 {`1,8: Missing expression; Expected the start of an expression, but found the end of the file.`},
 	} {
 		path := written(t, "cairn.hcl", text)
 		_, problems := Load([]string{path})
@@ -168,7 +178,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range c.apply(path) {
+		for _, p := range c.apply(path, map[string]hcl.Range{}) {
 			if p.Detail == "" || p.File == "" {
 				t.Errorf("a problem that says nothing: %+v", p)
 			}

@@ -46,6 +46,7 @@ const maxFile = 1 << 20
 // by name. All problems are returned at once, and the configuration is to be used only without any.
 func Load(paths []string) (Config, []Problem) {
 	c := DefaultConfig()
+	places := map[string]hcl.Range{}
 	var problems []Problem
 	for _, path := range paths {
 		files, err := filesOf(path)
@@ -54,8 +55,11 @@ func Load(paths []string) (Config, []Problem) {
 			continue
 		}
 		for _, file := range files {
-			problems = append(problems, c.apply(file)...)
+			problems = append(problems, c.apply(file, places)...)
 		}
+	}
+	if len(problems) == 0 {
+		problems = c.together(places)
 	}
 	return c, problems
 }
@@ -84,7 +88,8 @@ func filesOf(path string) ([]string, error) {
 	return files, nil
 }
 
-func (c *Config) apply(file string) []Problem {
+// apply reads a file, and notes where it writes each setting.
+func (c *Config) apply(file string, places map[string]hcl.Range) []Problem {
 	text, err := readFile(file)
 	if err != nil {
 		return []Problem{{File: file, Summary: "Configuration cannot be read", Detail: err.Error() + "."}}
@@ -97,7 +102,7 @@ func (c *Config) apply(file string) []Problem {
 		}
 		return problems
 	}
-	return c.body(parsed.Body.(*hclsyntax.Body), "")
+	return c.body(parsed.Body.(*hclsyntax.Body), "", places)
 }
 
 func readFile(path string) ([]byte, error) {
@@ -114,10 +119,10 @@ func readFile(path string) ([]byte, error) {
 }
 
 // body applies the attributes of a block, or of the top level, and the blocks of the top level.
-func (c *Config) body(b *hclsyntax.Body, block string) []Problem {
+func (c *Config) body(b *hclsyntax.Body, block string, places map[string]hcl.Range) []Problem {
 	var problems []Problem
 	for _, attr := range sorted(b.Attributes) {
-		problems = append(problems, c.attribute(attr, block)...)
+		problems = append(problems, c.attribute(attr, block, places)...)
 	}
 	seen := map[string]bool{}
 	for _, inner := range b.Blocks {
@@ -135,7 +140,7 @@ func (c *Config) body(b *hclsyntax.Body, block string) []Problem {
 		case len(inner.Labels) > 0:
 			problems = append(problems, at(inner.LabelRanges[0], "Block with a label", fmt.Sprintf("Block %s takes no label. Remove it.", inner.Type)))
 		default:
-			problems = append(problems, c.body(inner.Body, inner.Type)...)
+			problems = append(problems, c.body(inner.Body, inner.Type, places)...)
 		}
 		seen[inner.Type] = true
 	}
@@ -163,13 +168,14 @@ func blocks() []string {
 	return out
 }
 
-func (c *Config) attribute(attr *hclsyntax.Attribute, block string) []Problem {
+func (c *Config) attribute(attr *hclsyntax.Attribute, block string, places map[string]hcl.Range) []Problem {
 	var names []string
 	for _, s := range Settings() {
 		if s.Block != block {
 			continue
 		}
 		if s.Name == attr.Name {
+			places[s.path()] = attr.Expr.Range()
 			return c.set(&s, attr)
 		}
 		names = append(names, s.Name)
@@ -209,6 +215,13 @@ func (c *Config) set(s *Setting, attr *hclsyntax.Attribute) []Problem {
 			return wrong("want a list of strings: %s", err)
 		}
 		*s.list(c) = words
+		return nil
+	}
+	if s.yes != nil {
+		if value.IsNull() || value.Type() != cty.Bool {
+			return wrong("want true or false, this is %s", kind(value))
+		}
+		*s.yes(c) = value.True()
 		return nil
 	}
 	want := cty.String

@@ -24,6 +24,7 @@ type Setting struct {
 	text   func(*Config) *string // one of these is set
 	number func(*Config) *int
 	list   func(*Config) *[]string
+	yes    func(*Config) *bool
 	check  func(text string) error // of a text that is not empty; may be nil
 	low    int                     // of a number
 	high   int
@@ -38,10 +39,24 @@ func Settings() []Setting {
 			text: func(c *Config) *string { return &c.DataDir }, check: checkPath},
 		{Name: "log_level", About: "What is logged, and worse: TRACE, DEBUG, INFO, WARN or ERROR. Read again on SIGHUP.",
 			text: func(c *Config) *string { return &c.LogLevel }, check: oneOf("TRACE", "DEBUG", "INFO", "WARN", "ERROR")},
-		{Block: "http", Name: "bind", About: "Address and port of the HTTP API; port 0 draws a free one.",
+		{Block: "http", Name: "bind", About: "Address and port of the HTTP API; port 0 draws a free one. One that is not of loopback needs access control or mTLS.",
 			text: func(c *Config) *string { return &c.HTTP.Bind }, check: checkBind},
 		{Block: "http", Name: "advertise", About: "Address and port at which the other servers and Consul reach the API; what bind became by default.",
 			text: func(c *Config) *string { return &c.HTTP.Advertise }, check: checkHostPort},
+		{Block: "tls", Name: "http", About: "Whether the API is served over TLS (https), and only so.",
+			yes: func(c *Config) *bool { return &c.TLS.HTTP }},
+		{Block: "tls", Name: "ca_file", About: "File with the certificates of the authority that other servers, and callers, are trusted by. That of the system by default.",
+			text: func(c *Config) *string { return &c.TLS.CAFile }, check: checkPath},
+		{Block: "tls", Name: "cert_file", About: "File with this server's certificate, for callers and for other servers. Read again on SIGHUP, like the other two files.",
+			text: func(c *Config) *string { return &c.TLS.CertFile }, check: checkPath},
+		{Block: "tls", Name: "key_file", About: "File with the key of that certificate.",
+			text: func(c *Config) *string { return &c.TLS.KeyFile }, check: checkPath},
+		{Block: "tls", Name: "verify_https_client", About: "Whether callers need a certificate of the authority in ca_file (mTLS). The health of the server is told without one.",
+			yes: func(c *Config) *bool { return &c.TLS.VerifyHTTPSClient }},
+		{Block: "access", Name: "mode", About: "Who may do what: nomad asks Nomad with the caller's own ACL token; none lets everybody do everything, on loopback or behind mTLS only.",
+			text: func(c *Config) *string { return &c.Access.Mode }, check: exactly(AccessNone, AccessNomad)},
+		{Block: "access", Name: "operator_policy", About: "ACL policy of Nomad whose tokens may use the verbs of operators. Only management tokens may by default.",
+			text: func(c *Config) *string { return &c.Access.OperatorPolicy }, check: checkPolicy},
 		{Block: "nomad", Name: "address", About: "URL of Nomad's HTTP API. NOMAD_ADDR, or http://127.0.0.1:4646, by default.",
 			text: func(c *Config) *string { return &c.Nomad.Address }, check: checkURL},
 		{Block: "nomad", Name: "region", About: "Region of jobs that name none. NOMAD_REGION, or the agent's own, by default.",
@@ -78,7 +93,7 @@ func Settings() []Setting {
 }
 
 // comingBlocks belong to the configuration and cannot be used yet.
-var comingBlocks = []string{"access", "backup", "tls"}
+var comingBlocks = []string{"backup"}
 
 // path is the name of a setting with that of its block.
 func (s *Setting) path() string {
@@ -113,6 +128,25 @@ func oneOf(words ...string) func(string) error {
 	}
 }
 
+func exactly(words ...string) func(string) error {
+	return func(text string) error {
+		if !slices.Contains(words, text) {
+			return fmt.Errorf("want %s", strings.Join(words, " or "))
+		}
+		return nil
+	}
+}
+
+// policyForm is that of the names of Nomad's policies.
+var policyForm = regexp.MustCompile(`^[a-zA-Z0-9-]{1,128}$`)
+
+func checkPolicy(text string) error {
+	if !policyForm.MatchString(text) {
+		return errors.New("want the name of a policy: 1 to 128 letters, digits and dashes")
+	}
+	return nil
+}
+
 func checkHostPort(text string) error {
 	host, port, err := net.SplitHostPort(text)
 	if err != nil || host == "" {
@@ -125,15 +159,12 @@ func checkHostPort(text string) error {
 }
 
 func checkBind(text string) error {
-	host, port, err := net.SplitHostPort(text)
+	_, port, err := net.SplitHostPort(text)
 	if err != nil {
 		return errors.New("want an address and a port, as in 127.0.0.1:4680")
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
 		return fmt.Errorf("port %s: want a number from 0 to 65535", port)
-	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return errors.New("there is no access control yet, so that everybody who reaches this address could do everything: want an address of loopback, as in 127.0.0.1:4680")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 
 	consulapi "github.com/hashicorp/consul/api"
 )
@@ -75,6 +76,9 @@ func (s *Service) Register(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
 	defer cancel()
+	// Over TLS the agent asks without a certificate, and takes any: it is to learn whether this process answers at its own
+	// address, and whoever could answer in its place there has the machine.
+	unverified := strings.HasPrefix(s.cfg.Health, "https://")
 	err = s.client.api.Agent().ServiceRegisterOpts(&consulapi.AgentServiceRegistration{
 		ID: s.id(), Name: ServiceName, Address: host, Port: port,
 		Meta: map[string]string{metaVersion: s.cfg.Version, metaFormat: strconv.Itoa(FormatVersion), metaName: s.cfg.Name,
@@ -82,14 +86,14 @@ func (s *Service) Register(ctx context.Context) error {
 		Checks: consulapi.AgentServiceChecks{
 			{
 				CheckID: s.id() + ":api", Name: "Cairn's API answers", HTTP: s.cfg.Health, Interval: "1s", Timeout: "1s",
-				FailuresBeforeCritical: 3, Status: consulapi.HealthPassing,
+				FailuresBeforeCritical: 3, Status: consulapi.HealthPassing, TLSSkipVerify: unverified,
 			},
 			{
 				// A process that is gone refuses the connection, and is noticed by the next check. One that does not answer may
 				// only be short of processor: it gets the whole timeout. A session cannot be made on a critical check, so that
 				// it begins as passing.
 				CheckID: ProcessCheck(s.cfg.Name), Name: "Cairn's process lives", HTTP: s.cfg.Health, Interval: "1s", Timeout: "3s",
-				Status: consulapi.HealthPassing,
+				Status: consulapi.HealthPassing, TLSSkipVerify: unverified,
 			},
 		},
 	}, (&consulapi.ServiceRegisterOpts{ReplaceExistingChecks: true}).WithContext(ctx))

@@ -50,6 +50,7 @@ func (h *handler) stepDown(w http.ResponseWriter, r *http.Request) error {
 		if err := decodeRequest(r, "step-down", &req); err != nil {
 			return api.SteppedDown{}, err
 		}
+		req.By = h.by(r, req.By)
 		return h.Servers.StepDown(ctx, req)
 	})
 }

@@ -5,6 +5,8 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +20,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/cairnflow/cairn/internal/access"
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/engine"
@@ -51,6 +55,7 @@ type Agent struct {
 	log       hclog.Logger
 	listener  net.Listener
 	advertise string // host:port
+	certs     *certificates
 	scheduler *scheduler.Scheduler
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
@@ -63,7 +68,7 @@ type Agent struct {
 // NewAgent opens what a server needs and listens, but serves nobody yet. Consul and Nomad need not be reachable, but for the
 // first server that ever starts. Run, or Close, ends what it has opened.
 func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
-	a := &Agent{cfg: cfg, log: cfg.Logger}
+	a := &Agent{cfg: cfg, log: cfg.Logger, certs: &certificates{verify: cfg.TLS.VerifyHTTPSClient}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -72,9 +77,19 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
 	if cfg.DataDir == "" {
 		return nil, errors.New("data_dir is not set: give the server a folder of its own in the configuration, or say -dev")
 	}
+	if cfg.Dev && cfg.Access.Mode == config.AccessNomad {
+		return nil, errors.New("access.mode is nomad, and a server with -dev has no Nomad that it could ask: leave the block access out")
+	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data_dir: %w", err)
 	}
+	if err := a.certs.read(cfg.TLS); err != nil {
+		return nil, err
+	}
+	a.shut = append(a.shut, func() error {
+		a.certs.now.Load().transport.CloseIdleConnections()
+		return nil
+	})
 	if a.listener, err = net.Listen("tcp", cfg.HTTP.Bind); err != nil {
 		return nil, fmt.Errorf("serve the API: %w", err)
 	}
@@ -100,6 +115,27 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
 
 // Address is where the API is served: host:port.
 func (a *Agent) Address() string { return a.listener.Addr().String() }
+
+// URL is where the API is served.
+func (a *Agent) URL() string { return a.url(a.Address()) }
+
+func (a *Agent) url(address string) string {
+	if a.cfg.TLS.HTTP {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// Reload takes from a configuration what needs no restart: the files of its certificates. Where they cannot be read, those
+// from before stay.
+func (a *Agent) Reload(cfg config.Config) error {
+	files := cfg.TLS
+	files.HTTP = a.cfg.TLS.HTTP
+	if files.HTTP && files.CertFile == "" {
+		return errors.New("tls.cert_file is gone from the configuration: to serve without TLS takes a restart")
+	}
+	return a.certs.read(files)
+}
 
 func (a *Agent) schedulerConfig() scheduler.Config {
 	sc := scheduler.DefaultConfig()
@@ -130,11 +166,36 @@ func (a *Agent) openDev() error {
 	if a.scheduler, err = scheduler.New(sc); err != nil {
 		return err
 	}
-	only := &alone{name: a.cfg.Name, address: a.advertise, version: a.cfg.Version, scheduler: a.scheduler}
+	only := &alone{name: a.cfg.Name, address: a.advertise, url: a.url(a.advertise), version: a.cfg.Version, scheduler: a.scheduler}
 	a.handler = httpapi.New(httpapi.Config{
 		Runs: explaining{a.scheduler}, Servers: only, Version: a.cfg.Version, Logger: a.log.Named("http"),
 	})
 	return nil
+}
+
+// maxHeader bounds the header of a request: there is a token in it, and little else.
+const maxHeader = 64 << 10
+
+// auditVersion is that of the records that auditBook keeps.
+const auditVersion = 1
+
+// auditBook keeps what callers changed in Consul.
+type auditBook struct{ kept *consul.Audit }
+
+// Note implements httpapi.Audit.
+func (b auditBook) Note(ctx context.Context, r api.AuditRecord) error {
+	text, err := encodeAudit(r)
+	if err != nil {
+		return err
+	}
+	return b.kept.Note(ctx, r.At, r.ID, text)
+}
+
+func encodeAudit(r api.AuditRecord) ([]byte, error) {
+	return json.Marshal(struct {
+		Version int `json:"version"`
+		api.AuditRecord
+	}{auditVersion, r})
 }
 
 // seenFile keeps the highest counter of the store that this server has seen.
@@ -151,7 +212,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		return err
 	}
 	service, err := consul.NewService(cc, consul.ServiceConfig{
-		Name: a.cfg.Name, Address: a.advertise, Health: "http://" + a.advertise + "/v1/agent/health", Version: a.cfg.Version,
+		Name: a.cfg.Name, Address: a.advertise, Health: a.url(a.advertise) + httpapi.HealthPath, Version: a.cfg.Version,
 	})
 	if err != nil {
 		return err
@@ -182,7 +243,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	g := &group{
 		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, log: a.log.Named("group"),
 	}
-	others := &peers{name: a.cfg.Name, members: service.Members, http: &http.Client{Timeout: nomadLook}, scheme: "http"}
+	others := &peers{name: a.cfg.Name, members: service.Members, transport: a.certs.transport, url: a.url}
 	away := &nomadWatch{
 		reach: k.nomad.Answers, leading: a.scheduler.Leading, has: others.hasNomad, log: a.log.Named("nomad"),
 		stepDown: func(ctx context.Context) error {
@@ -194,10 +255,18 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		g.yield(ctx, epoch)
 		away.standBack(ctx)
 	}
-	own := httpapi.New(httpapi.Config{Runs: a.scheduler, Nomad: away.trouble, Servers: g, Version: a.cfg.Version, Logger: a.log.Named("http")})
+	served := httpapi.Config{
+		Runs: a.scheduler, Nomad: away.trouble, Servers: g, Version: a.cfg.Version, Logger: a.log.Named("http"),
+		OperatorPolicy: a.cfg.Access.OperatorPolicy, Audit: auditBook{consul.NewAudit(store)},
+	}
+	if a.cfg.Access.Mode == config.AccessNomad {
+		served.Access = access.NewCache(k.nomad.ACL(), nil)
+	}
+	own := httpapi.New(served)
 	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
+		transport: a.certs.transport,
 	}
 	r := registered{service, a.log.Named("consul")}
 	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
@@ -250,7 +319,7 @@ func (a *Agent) consulConfig() (consul.Config, error) {
 	}
 	cc.Address, cc.Token, cc.Prefix, cc.Logger = c.Address, token, c.Prefix, a.log
 	cc.TLS = consul.TLS{CAFile: c.CACert, CertFile: c.ClientCert, KeyFile: c.ClientKey, ServerName: c.TLSServerName}
-	cc.Name, cc.ServerURL = a.cfg.Name, "http://"+a.advertise
+	cc.Name, cc.ServerURL = a.cfg.Name, a.url(a.advertise)
 	cc.Checks = []string{consul.ProcessCheck(a.cfg.Name)}
 	cc.SeenFile = filepath.Join(a.cfg.DataDir, seenFile)
 	return cc, nil
@@ -308,9 +377,14 @@ func (a *Agent) lead(ctx context.Context) error {
 func (a *Agent) Run(ctx context.Context) error {
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
 	defer endRequests()
+	handler := a.handler
+	if a.cfg.TLS.VerifyHTTPSClient {
+		handler = certified(handler)
+	}
 	server := &http.Server{
-		Handler:           guard(a.handler, a.advertise),
+		Handler:           guard(handler, a.advertise),
 		ReadHeaderTimeout: 10 * time.Second, // whoever needs longer for a header is no caller
+		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return requests },
 		ErrorLog:          a.log.Named("http").StandardLogger(&hclog.StandardLoggerOptions{InferLevels: true}),
 	}
@@ -318,7 +392,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	var group sync.WaitGroup
 	serving := make(chan error, 1)
 	group.Go(func() {
-		err := server.Serve(a.listener)
+		var err error
+		if a.cfg.TLS.HTTP {
+			server.TLSConfig, server.TLSNextProto = a.certs.config(), map[string]func(*http.Server, *tls.Conn, http.Handler){}
+			err = server.ServeTLS(a.listener, "", "")
+		} else {
+			err = server.Serve(a.listener)
+		}
 		if errors.Is(err, http.ErrServerClosed) {
 			err = nil
 		}
@@ -342,7 +422,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	scheduled := make(chan error, 1)
 	group.Go(func() { scheduled <- a.lead(driving) })
-	a.log.Info("server started", "name", a.cfg.Name, "address", a.Address(), "dev", a.cfg.Dev)
+	a.log.Info("server started", "name", a.cfg.Name, "address", a.URL(), "access", a.cfg.Access.Mode, "dev", a.cfg.Dev)
+	if host, _, err := net.SplitHostPort(a.Address()); err == nil && !config.Loopback(host) && !a.cfg.TLS.HTTP {
+		a.log.Warn("callers' tokens cross the network in clear, between servers too: set tls, or see that nobody can listen there")
+	}
 
 	var err error
 	select {

@@ -38,7 +38,7 @@ func serving(t *testing.T, cfg AgentConfig) (c *client.Client, stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	if c, err = client.TCP(a.Address()); err != nil {
+	if c, err = client.TCP(client.Server{Address: a.Address()}); err != nil {
 		t.Fatal(err)
 	}
 	stopped := false

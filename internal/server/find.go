@@ -20,7 +20,7 @@ import (
 // Find returns the run whose ID is, or begins with, text. Runs that somebody started come first, then those that a run
 // started. scheduler.ErrNotFound: there is no such run.
 func Find(ctx context.Context, cfg Config, text string) (workflow.RunID, error) {
-	if cfg.Address != "" {
+	if cfg.Server.Address != "" {
 		return findRemote(ctx, cfg, text)
 	}
 	folders, err := runFolders(cfg.StateDir, time.Now())

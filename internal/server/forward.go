@@ -6,6 +6,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,7 +34,9 @@ type forwarder struct {
 	holder  func(context.Context) (consul.Holder, error)
 	// other waits until somebody else leads, or ctx ends, which is false; nil = nobody looks.
 	other func(ctx context.Context, than consul.Holder) bool
-	log   hclog.Logger
+	// transport is what the leader is called with; nil = http.DefaultTransport.
+	transport func() http.RoundTripper
+	log       hclog.Logger
 }
 
 const (
@@ -140,6 +143,7 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(target)
+			p.SetXForwarded() // the audit wants to know who it was
 			p.Out.Header.Set(forwardedHeader, f.name)
 		},
 		FlushInterval: -1, // logs that are followed
@@ -157,6 +161,9 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 			}
 			return errNotLeading
 		},
+	}
+	if f.transport != nil {
+		proxy.Transport = f.transport()
 	}
 	proxy.ServeHTTP(w, r)
 	if failed != nil && r.Method != http.MethodGet && !nothingDone(failed) {
@@ -245,5 +252,6 @@ func (l *leaderWatch) keep(ctx context.Context) {
 // nothingDone reports whether a request that failed was certainly not carried out.
 func nothingDone(err error) bool {
 	var op *net.OpError
-	return errors.Is(err, errNotLeading) || errors.As(err, &op) && op.Op == "dial"
+	var distrusted *tls.CertificateVerificationError
+	return errors.Is(err, errNotLeading) || errors.As(err, &distrusted) || errors.As(err, &op) && op.Op == "dial"
 }

@@ -109,8 +109,8 @@ func notReady(err error) error {
 
 // alone is the server that needs no other.
 type alone struct {
-	name, address, version string
-	scheduler              *scheduler.Scheduler
+	name, address, url, version string
+	scheduler                   *scheduler.Scheduler
 }
 
 // Leader implements httpapi.Servers.
@@ -118,7 +118,7 @@ func (a *alone) Leader(context.Context) (api.Leader, error) {
 	if !a.scheduler.Leading() {
 		return api.Leader{}, nil
 	}
-	return api.Leader{Name: a.name, URL: "http://" + a.address, Epoch: a.scheduler.Epoch()}, nil
+	return api.Leader{Name: a.name, URL: a.url, Epoch: a.scheduler.Epoch()}, nil
 }
 
 // Members implements httpapi.Servers.

@@ -45,7 +45,7 @@ const (
 // Read finds a run: at the server, or through the socket of the process that drives it, else in its store. scheduler.ErrNotFound: there is no
 // such run. What asks for a run whose store is gone is answered with the words of LostError.
 func Read(ctx context.Context, cfg Config, id workflow.RunID) (*Reader, error) {
-	if cfg.Address != "" {
+	if cfg.Server.Address != "" {
 		return Remote(ctx, cfg)
 	}
 	f, run, err := folderWith(ctx, cfg, id)
@@ -220,7 +220,7 @@ type Query struct {
 
 // List returns the runs of the state folder, newest first. What cannot be read is left out, and told in problems.
 func List(ctx context.Context, cfg Config, q Query) (runs []api.RunEntry, problems []error, err error) {
-	if cfg.Address != "" {
+	if cfg.Server.Address != "" {
 		runs, err = listRemote(ctx, cfg, q)
 		return runs, nil, err
 	}

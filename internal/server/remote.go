@@ -12,9 +12,9 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// Remote gives access to the runs of the server at cfg.Address. *client.UnreachableError: it does not answer.
+// Remote gives access to the runs of the server at cfg.Server.Address. *client.UnreachableError: it does not answer.
 func Remote(ctx context.Context, cfg Config) (*Reader, error) {
-	c, err := client.TCP(cfg.Address)
+	c, err := client.TCP(cfg.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func findRemote(ctx context.Context, cfg Config, text string) (workflow.RunID, e
 			found = append(found, run.ID)
 		}
 	}
-	return only(found, text, "on the server at "+cfg.Address)
+	return only(found, text, "on the server at "+cfg.Server.Address)
 }
 
 // listRemote is List for the runs of a server.

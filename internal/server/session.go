@@ -29,8 +29,8 @@ import (
 // Config is what this process gives to the runs it drives or reads.
 type Config struct {
 	StateDir string // see StateDir
-	// Address of a server whose runs are meant; empty: those of the state folder.
-	Address string
+	// Server is the one whose runs are meant; without an address: those of the state folder.
+	Server  client.Server
 	Version string // of Cairn, for the API
 	Logger  hclog.Logger
 	Getenv  func(string) string // NOMAD_*

@@ -126,8 +126,9 @@ func (n *nomadWatch) trouble() string {
 type peers struct {
 	name    string // of this server
 	members func(context.Context) ([]consul.Member, error)
-	http    *http.Client
-	scheme  string
+	// transport is what they are called with, and url makes the URL of an address.
+	transport func() http.RoundTripper
+	url       func(address string) string
 }
 
 // hasNomad returns the name of another healthy server that Nomad answers; empty when there is none.
@@ -156,11 +157,11 @@ func (p *peers) hasNomad(ctx context.Context) (string, error) {
 }
 
 func (p *peers) health(ctx context.Context, m consul.Member) (h api.Health, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.scheme+"://"+m.Address+httpapi.HealthPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(m.Address)+httpapi.HealthPath, nil)
 	if err != nil {
 		return h, fmt.Errorf("ask server %s: %w", m.Name, err)
 	}
-	answer, err := p.http.Do(req)
+	answer, err := (&http.Client{Transport: p.transport()}).Do(req)
 	if err != nil {
 		return h, fmt.Errorf("ask server %s: %w", m.Name, err)
 	}

@@ -107,9 +107,9 @@ func TestWhoHasNomadIsAsked(t *testing.T) {
 		"the second of two":          {others: []consul.Member{{Name: "b", Address: gone}, {Name: "c", Address: serve(`{"healthy": true}`)}}, want: "c"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := &peers{name: "me", scheme: "http", http: http.DefaultClient, members: func(context.Context) ([]consul.Member, error) {
+			p := &peers{name: "me", url: func(address string) string { return "http://" + address }, members: func(context.Context) ([]consul.Member, error) {
 				return append([]consul.Member{me}, c.others...), nil
-			}}
+			}, transport: func() http.RoundTripper { return http.DefaultTransport }}
 			got, err := p.hasNomad(t.Context())
 			if got != c.want || (err != nil) != c.wantErr {
 				t.Errorf("got %q and the error %v, want %q", got, err, c.want)
