@@ -174,7 +174,7 @@ func (s *servers) says(m *member, word string, n int) string {
 // submit starts runs of one workflow through a server, many at once.
 func (s *servers) submit(m *member, name, text string, n int) {
 	s.b.Helper()
-	c, err := client.TCP(m.address)
+	c, err := client.TCP(client.Server{Address: m.address})
 	if err != nil {
 		s.b.Fatal(err)
 	}

@@ -88,7 +88,7 @@ func (c *campaign) halt() {
 // anyone calls a server, another one each time it fails, until one answers or ctx ends. What is asked may be asked twice.
 func (c *campaign) anyone(ctx context.Context, ask func(context.Context, *client.Client) error) error {
 	for n := rand.IntN(len(c.all)); ; n++ {
-		x, err := client.TCP(c.all[n%len(c.all)].address)
+		x, err := client.TCP(client.Server{Address: c.all[n%len(c.all)].address})
 		if err != nil {
 			return err
 		}
