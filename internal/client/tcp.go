@@ -40,7 +40,7 @@ func TCP(s Server) (*Client, error) {
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return nil, fmt.Errorf("address %q: want something like http://127.0.0.1:4680", s.Address)
 	case s.Token != "" && u.Scheme == "http" && !loopback(u.Hostname()):
-		return nil, fmt.Errorf("a token would cross the network to %s in clear: use an address with https://, or none of a token", u.Host)
+		return nil, fmt.Errorf("a token would cross the network to %s in clear: use an address with https://, or leave the token out", u.Host)
 	}
 	trust, err := s.trust()
 	if err != nil {

@@ -9,9 +9,13 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
+
+// bodyTimeout bounds how long the body of a request may take, before anybody knows who sends it: the largest at 140 KB/s.
+const bodyTimeout = 2 * time.Minute
 
 // guard keeps web pages out of the API: a browser on this machine reaches every port of it, and a page may make it send
 // requests. Those from another origin are refused, and those to a name that is not this server's: a page can give its own name
@@ -38,6 +42,10 @@ func guard(h http.Handler, advertise string) http.Handler {
 		if err != nil && host != "localhost" && !strings.EqualFold(host, own) {
 			refuse(w, fmt.Sprintf("this server is not %s: use an address, or the name in http.advertise", host))
 			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			// Whoever cannot has no connection that could be kept waiting.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
 		}
 		h.ServeHTTP(w, r)
 	}))

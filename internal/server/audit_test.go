@@ -1,0 +1,27 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package server
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cairnflow/cairn/internal/api"
+)
+
+// What is kept of an audit record is read for 90 days, by whatever version comes.
+func TestTheFormOfAnAuditRecord(t *testing.T) {
+	at := time.Date(2026, 11, 28, 13, 19, 14, 5, time.UTC)
+	for want, r := range map[string]api.AuditRecord{
+		`{"version":1,"id":"1-a","at":"2026-11-28T13:19:14.000000005Z","who":"ada","accessor":"b","from":"10.0.0.9 by 10.0.0.5","action":"stop","run":"r","workflow":"w","outcome":"done"}`: {
+			ID: "1-a", At: at, Who: "ada", Accessor: "b", From: "10.0.0.9 by 10.0.0.5", Action: "stop", Run: "r", Workflow: "w", Outcome: "done",
+		},
+		`{"version":1,"id":"1-a","at":"2026-11-28T13:19:14.000000005Z","from":"10.0.0.9","action":"submit"}`: {ID: "1-a", At: at, From: "10.0.0.9", Action: "submit"},
+	} {
+		got, err := encodeAudit(r)
+		if err != nil || string(got) != want {
+			t.Errorf("got  %s, %v\nwant %s", got, err, want)
+		}
+	}
+}
