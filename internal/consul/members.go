@@ -26,16 +26,21 @@ type Member struct {
 
 // Members lists the registered servers that share this server's store, by name.
 func (s *Service) Members(ctx context.Context) ([]Member, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	return s.client.members(ctx, s.prefix)
+}
+
+// members lists the registered servers whose store is below the prefix, by name.
+func (c *client) members(ctx context.Context, prefix string) ([]Member, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	q := (&consulapi.QueryOptions{RequireConsistent: true}).WithContext(ctx)
-	found, _, err := s.client.api.Health().Service(ServiceName, "", false, q)
+	found, _, err := c.api.Health().Service(ServiceName, "", false, q)
 	if err != nil {
 		return nil, fmt.Errorf("ask Consul for the servers: %w", err)
 	}
 	var list []Member
 	for _, e := range found {
-		if e.Service.Meta[metaPrefix] == s.prefix {
+		if e.Service.Meta[metaPrefix] == prefix {
 			list = append(list, memberOf(e))
 		}
 	}

@@ -28,8 +28,9 @@ type Store struct {
 	client  *client
 	keys    keys
 
-	known known
-	parts definitions
+	known   known
+	parts   definitions
+	formats formats
 
 	mu    sync.Mutex // guards what follows
 	epoch uint64     // of the leadership in which everything kept here was learnt
@@ -69,7 +70,7 @@ func (s *Store) create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 	if err := s.define(ctx, o, d, run.Definition); err != nil {
 		return "", err
 	}
-	e := entry{Version: entryVersion, Workflow: run.Workflow, Namespace: run.Namespace, Key: run.IdempotencyKey, Parent: run.Parent,
+	e := entry{Version: s.format(ctx), Workflow: run.Workflow, Namespace: run.Namespace, Key: run.IdempotencyKey, Parent: run.Parent,
 		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash}
 	key := d.indexOf(run.ID)
 	first := func() []*consulapi.KVTxnOp {

@@ -35,6 +35,7 @@ type member struct {
 	dir     string
 	address string // host:port; the same in every life
 	consul  string // address of its agent
+	cairn   string // the program
 	group   uint32 // its processes are of this group, so that the firewall knows them
 }
 
@@ -46,7 +47,7 @@ func newServers(t *testing.T, nomad string, consul ...string) *servers {
 	s := &servers{g: g, nomad: nomad, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
 	for i := range s.all {
 		m := &member{
-			name: fmt.Sprintf("server-%d-%s", i+1, s.mine), address: freeAddress(t), consul: consul[i%len(consul)], group: firstGroup + uint32(i),
+			name: fmt.Sprintf("server-%d-%s", i+1, s.mine), cairn: g.cairn, address: freeAddress(t), consul: consul[i%len(consul)], group: firstGroup + uint32(i),
 		}
 		m.dir = filepath.Join(g.dir, m.name)
 		if err := os.Mkdir(m.dir, 0o700); err != nil {
@@ -94,7 +95,7 @@ consul {
   prefix  = "cairn-%s/"
 }
 `, m.name, m.dir, m.address, s.nomad, m.consul, s.mine))
-	cmd := exec.Command(s.g.cairn, "agent", "-config", config)
+	cmd := exec.Command(m.cairn, "agent", "-config", config)
 	if shaped() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Gid: m.group}}
 	}
@@ -136,6 +137,16 @@ func (s *servers) leader() *member {
 	return leader
 }
 
+// others are the servers that are not the one given.
+func (s *servers) others(than *member) (list []*member) {
+	for _, m := range s.all {
+		if m != than {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
 // leaderAfter waits until another server leads.
 func (s *servers) leaderAfter(old *member) (next *member) {
 	s.g.t.Helper()
@@ -152,11 +163,8 @@ func (s *servers) leaderAfter(old *member) (next *member) {
 
 // other returns a server that is not the one given.
 func (s *servers) other(than *member, r *rand.Rand) *member {
-	for {
-		if m := s.all[r.IntN(len(s.all))]; m != than {
-			return m
-		}
-	}
+	others := s.others(than)
+	return others[r.IntN(len(others))]
 }
 
 // shared is a workflow for servers: what a run without a server has, but for calls, which servers do not make to their own
