@@ -6,7 +6,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 )
 
 // IndexHeader carries the index of a document: given back as `index` with `wait`, the next read blocks until something
@@ -119,20 +118,6 @@ type Health struct {
 	Nomad   string `json:"nomad,omitempty"`
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
-}
-
-// AuditRecord says that somebody asked for a change, and what came of it.
-type AuditRecord struct {
-	ID       string    `json:"id"` // sorts by time
-	At       time.Time `json:"at"`
-	Who      string    `json:"who,omitempty"`      // name of the token; without access control what the request says
-	Accessor string    `json:"accessor,omitempty"` // of the token
-	From     string    `json:"from"`               // address; "A by B": B is the server that passed it on
-	Action   string    `json:"action"`             // submit, rerun, a verb
-	Run      string    `json:"run,omitempty"`
-	Workflow string    `json:"workflow,omitempty"`
-	// Outcome is "done", or the code of the error; empty: the server ended before it was known.
-	Outcome string `json:"outcome,omitempty"`
 }
 
 // Codes of errors, for programs to branch on.

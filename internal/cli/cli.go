@@ -139,6 +139,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"operator":           operatorCommand,
 		"operator leader":    operatorLeaderCommand,
 		"operator members":   operatorMembersCommand,
+		"operator audit":     operatorAuditCommand,
 		"operator step-down": operatorStepDownCommand,
 		"version":            versionCommand,
 		"supervise":          superviseCommand,

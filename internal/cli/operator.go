@@ -145,6 +145,16 @@ func memberTable(list []api.Member, out screen) string {
 			word(m.Answers, "yes", "no"), clean(m.Problem),
 		})
 	}
+	return painted(rows, func(column int, text, cell string) string {
+		if column == 4 && cell != "healthy" {
+			return out.paint(text, statusStyle("failed"))
+		}
+		return text
+	})
+}
+
+// painted lays rows out, the first of which is the head. paint may give a cell, padded and plain, another look.
+func painted(rows [][]string, paint func(column int, text, cell string) string) string {
 	widths := make([]int, len(rows[0]))
 	for _, row := range rows {
 		for i, cell := range row {
@@ -156,8 +166,8 @@ func memberTable(list []api.Member, out screen) string {
 		var line strings.Builder
 		for i, cell := range row {
 			text := pad(cell, widths[i])
-			if n > 0 && i == 4 && cell != "healthy" {
-				text = out.paint(text, statusStyle("failed"))
+			if n > 0 {
+				text = paint(i, text, cell)
 			}
 			line.WriteString(text + "  ")
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
@@ -76,4 +77,25 @@ func TestAnOperatorSeesTheServersAndHasThemHandOver(t *testing.T) {
 		s.say("operator", "step-down", "-json")
 	}
 	golden(t, "operator.txt", s.String())
+}
+
+func TestAnOperatorSeesWhoChangedWhat(t *testing.T) {
+	c := newConsole(t)
+	s := &transcript{console: c}
+	at := time.Date(2026, 11, 28, 13, 19, 14, 0, time.UTC)
+	for _, answer := range []any{
+		api.Audit{Day: "2026-11-28", Records: []api.AuditRecord{
+			{ID: "1", At: at, Who: "ada", Accessor: "3d046fe0", From: "10.0.0.9 by 10.0.0.5", Action: "submit", Run: "2al46nuk", Workflow: "orders", Outcome: "done"},
+			{ID: "2", At: at.Add(time.Minute), Accessor: "d20aa905", From: "10.0.0.9", Action: "stop", Run: "2al46nuk", Workflow: "orders", Outcome: "conflict"},
+			{ID: "3", At: at.Add(time.Hour), Who: "bob", From: "10.0.0.9", Action: "step-down"},
+		}},
+		api.Audit{Day: "2026-11-28", Records: []api.AuditRecord{}},
+		&api.Error{Status: 403, Code: api.CodeForbidden, Message: `token "bob" may not do this: it takes a management token`},
+		&api.Error{Status: 400, Code: api.CodeBadRequest, Message: "day=2026-11-28: want a day such as 2006-01-02"},
+	} {
+		c.env["CAIRN_ADDR"] = answering(t, map[string]any{"GET /v1/operator/audit": answer})
+		s.say("operator", "audit", "-day", "2026-11-28")
+		s.say("operator", "audit", "-json")
+	}
+	golden(t, "audit.txt", s.String())
 }

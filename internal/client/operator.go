@@ -6,6 +6,7 @@ package client
 import (
 	"context"
 	"net/http"
+	"net/url"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
@@ -28,5 +29,14 @@ func (c *Client) Members(ctx context.Context) (api.Members, error) {
 func (c *Client) StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error) {
 	var out api.SteppedDown
 	_, err := c.call(ctx, callTimeout, http.MethodPost, "/v1/operator/step-down", nil, req, &out)
+	return out, err
+}
+
+// Audit returns what is kept of a day, such as 2006-01-02 of UTC; empty: of today.
+func (c *Client) Audit(ctx context.Context, day string) (api.Audit, error) {
+	query := url.Values{}
+	set(query, "day", day)
+	var out api.Audit
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/audit", query, nil, &out)
 	return out, err
 }

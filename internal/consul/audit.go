@@ -78,6 +78,23 @@ func (a *Audit) Note(ctx context.Context, at time.Time, id string, value []byte)
 	return nil
 }
 
+// Day returns the records that are kept of a day of UTC, by ID. Any server reads them.
+func (a *Audit) Day(ctx context.Context, day time.Time) ([][]byte, error) {
+	d, err := a.store.data(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the audit: %w", err)
+	}
+	pairs, err := a.store.client.read(ctx, tree(d.auditOf(day.UTC().Format(auditDay))))
+	if err != nil {
+		return nil, fmt.Errorf("read the audit: %w", err)
+	}
+	records := make([][]byte, len(pairs))
+	for i, p := range pairs {
+		records[i] = p.Value
+	}
+	return records, nil
+}
+
 // turn learns what a day holds already, and removes the days that are over, once a day and at the first record.
 func (a *Audit) turn(ctx context.Context, o *office, d data, day string, at time.Time) error {
 	a.mu.Lock()

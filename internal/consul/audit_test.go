@@ -93,12 +93,12 @@ func TestAgentTheAuditOfADayIsBounded(t *testing.T) {
 	if len(got) != auditPerDay || slices.Contains(got, "2026-11-28/one more") {
 		t.Errorf("%d records are kept, want %d", len(got), auditPerDay)
 	}
-	d, err := s.data(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	records, err := a.Day(t.Context(), at)
+	if err != nil || len(records) != auditPerDay || string(records[0]) != "outcome" || string(records[1]) != "x" {
+		t.Errorf("the day is read as %d records, the first %q, %v", len(records), records[:min(1, len(records))], err)
 	}
-	if pairs, err := s.client.read(t.Context(), get(d.auditOf("2026-11-28")+"0-0")); err != nil || string(pairs[0].Value) != "outcome" {
-		t.Errorf("the outcome of a record that is kept: %v, %v", pairs, err)
+	if records, err := a.Day(t.Context(), at.AddDate(0, 0, 1)); err != nil || len(records) > 0 {
+		t.Errorf("the next day is read as %d records, %v", len(records), err)
 	}
 }
 

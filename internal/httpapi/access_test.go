@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -68,6 +69,37 @@ func (b *book) Note(_ context.Context, r api.AuditRecord) error {
 	}
 	b.records[r.ID] = r
 	return nil
+}
+
+func (b *book) Day(_ context.Context, day time.Time) (list []api.AuditRecord, err error) {
+	if b.full {
+		return nil, errors.New("it is full")
+	}
+	for _, r := range b.records {
+		if r.At.Format(time.DateOnly) == day.Format(time.DateOnly) {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+func TestTheAuditIsReadByDay(t *testing.T) {
+	b := &book{records: map[string]api.AuditRecord{"1": {ID: "1", At: time.Date(2020, 2, 28, 23, 0, 0, 0, time.UTC), Action: "stop"}}}
+	h := httpapi.New(httpapi.Config{Runs: newRuns(nightly(t)), Logger: hclog.NewNullLogger(), Audit: b})
+	for query, want := range map[string]string{
+		"?day=2020-02-28": `{"day":"2020-02-28","records":[{"id":"1","at":"2020-02-28T23:00:00Z","from":"","action":"stop"}]}`,
+		"?day=2020-02-29": `{"day":"2020-02-29","records":[]}`,
+		"":                `"records":[]`,
+		"?day=monday":     "want a day such as",
+		"?date=x":         "does not take",
+	} {
+		if _, body := call(t, h, "GET", "/v1/operator/audit"+query, ""); !strings.Contains(body, want) {
+			t.Errorf("%s: %s, want %s", query, body, want)
+		}
+	}
+	if status, body := call(t, handlerOf(newRuns(nightly(t))), "GET", "/v1/operator/audit", ""); status != http.StatusNotFound {
+		t.Errorf("of a process that keeps none: %d %s", status, body)
+	}
 }
 
 // controlled is a server with access control over a run that uses the namespaces default and team.

@@ -22,12 +22,39 @@ import (
 type Audit interface {
 	// Note keeps a record in place of the one with the same ID.
 	Note(ctx context.Context, r api.AuditRecord) error
+	// Day returns what is kept of a day of UTC, oldest first.
+	Day(ctx context.Context, day time.Time) ([]api.AuditRecord, error)
 }
 
 const (
 	outcomeDone = "done"
 	maxFrom     = 200 // bytes of what a request says of where it comes from
 )
+
+// audit answers GET /v1/operator/audit with the records of a day, of today unless day=2006-01-02 says otherwise.
+func (h *handler) audit(w http.ResponseWriter, r *http.Request) error {
+	if err := unknown(r, "day"); err != nil {
+		return err
+	}
+	day := time.Now().UTC()
+	if text := r.URL.Query().Get("day"); text != "" {
+		var err error
+		if day, err = time.Parse(time.DateOnly, text); err != nil {
+			return badRequest("day=%s: want a day such as 2006-01-02", text)
+		}
+	}
+	if h.Audit == nil {
+		return notFound("this process keeps no audit")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	defer cancel()
+	records, err := h.Audit.Day(ctx, day)
+	if err != nil {
+		return err
+	}
+	h.reply(w, r, http.StatusOK, api.Audit{Day: day.Format(time.DateOnly), Records: append([]api.AuditRecord{}, records...)})
+	return nil
+}
 
 func newNote(pattern string, r *http.Request) *api.AuditRecord {
 	now := time.Now().UTC()

@@ -116,6 +116,7 @@ func (h *handler) routes() map[string]methods {
 		leaderPath:               {"GET": anybody(h.leader)},
 		membersPath:              {"GET": operators(h.members)},
 		StepDownPath:             {"POST": operators(h.stepDown)},
+		auditPath:                {"GET": operators(h.audit)},
 		"/v1/runs":               {"GET": listing(h.list), "POST": submits(h.submit)},
 		"/v1/run/{id}":           {"GET": readers(h.show)},
 		"/v1/run/{id}/instances": {"GET": readers(h.instances)},

@@ -25,6 +25,7 @@ type Servers interface {
 const (
 	leaderPath   = "/v1/status/leader"
 	membersPath  = "/v1/operator/members"
+	auditPath    = "/v1/operator/audit"
 	StepDownPath = "/v1/operator/step-down"
 )
 

@@ -5,7 +5,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -105,23 +104,6 @@ func (p *pair) leader() (leader, follower string) {
 	return leader, p.names[map[bool]int{true: 1, false: 0}[leader == p.names[0]]]
 }
 
-// audit reads what is kept of what callers changed.
-func (p *pair) audit() (records []api.AuditRecord) {
-	p.t.Helper()
-	pairs, _, err := p.consul.Client().KV().List(p.prefix+"d1/aud/", nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for _, kv := range pairs {
-		var r api.AuditRecord
-		if err := json.Unmarshal(kv.Value, &r); err != nil {
-			p.t.Fatal(err)
-		}
-		records = append(records, r)
-	}
-	return records
-}
-
 func refusal(err error) string {
 	var said *api.Error
 	if errors.As(err, &said) {
@@ -184,6 +166,7 @@ func TestCallersOfServersDoWhatTheirTokensMay(t *testing.T) {
 		{"management", p.nomad.Token, "shows", show, ""},
 		{"management", p.nomad.Token, "asks who is there", members, ""},
 		{"operator", operator, "asks who is there", members, ""},
+		{"writer", writer, "reads the audit", func(c *client.Client) error { _, err := c.Audit(within(t), ""); return err }, "403"},
 		{"operator", operator, "shows", show, "404 there is no run"},
 		{"writer", writer, "asks who is there", members, `403 token "writer" may not do this: it takes a management token, or one with the policy operators`},
 	} {
@@ -221,7 +204,11 @@ func TestCallersOfServersDoWhatTheirTokensMay(t *testing.T) {
 	want := []string{"writer submit endless done passed on", "writer stop endless done passed on", "writer submit wandering done"}
 	persist(t, "the audit", func(context.Context) error { // its last word comes after the answer
 		var got []string
-		for _, r := range p.audit() {
+		kept, err := p.as(leader, operator).Audit(within(t), "")
+		if err != nil {
+			return err
+		}
+		for _, r := range kept.Records {
 			words := fmt.Sprintf("%s %s %s %s", r.Who, r.Action, r.Workflow, r.Outcome)
 			if strings.HasPrefix(r.From, "127.0.0.1 by 127.0.0.1") {
 				words += " passed on"

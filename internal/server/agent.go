@@ -6,7 +6,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +20,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/access"
-	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/engine"
@@ -175,28 +173,6 @@ func (a *Agent) openDev() error {
 
 // maxHeader bounds the header of a request: there is a token in it, and little else.
 const maxHeader = 64 << 10
-
-// auditVersion is that of the records that auditBook keeps.
-const auditVersion = 1
-
-// auditBook keeps what callers changed in Consul.
-type auditBook struct{ kept *consul.Audit }
-
-// Note implements httpapi.Audit.
-func (b auditBook) Note(ctx context.Context, r api.AuditRecord) error {
-	text, err := encodeAudit(r)
-	if err != nil {
-		return err
-	}
-	return b.kept.Note(ctx, r.At, r.ID, text)
-}
-
-func encodeAudit(r api.AuditRecord) ([]byte, error) {
-	return json.Marshal(struct {
-		Version int `json:"version"`
-		api.AuditRecord
-	}{auditVersion, r})
-}
 
 // seenFile keeps the highest counter of the store that this server has seen.
 const seenFile = "seq"

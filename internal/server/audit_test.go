@@ -4,6 +4,7 @@
 package server
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,14 @@ func TestTheFormOfAnAuditRecord(t *testing.T) {
 		got, err := encodeAudit(r)
 		if err != nil || string(got) != want {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)
+		}
+		if back, err := decodeAudit([]byte(want)); err != nil || back != r {
+			t.Errorf("%s is read as %+v, %v", want, back, err)
+		}
+	}
+	for text, words := range map[string]string{`{"version":2}`: "reads up to 1", `{}`: "format 0", `{`: "read an audit record"} {
+		if _, err := decodeAudit([]byte(text)); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("%s: %v, want words about %q", text, err, words)
 		}
 	}
 }
