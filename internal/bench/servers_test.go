@@ -8,11 +8,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,8 +173,8 @@ func (s *servers) says(m *member, word string, n int) string {
 	return line
 }
 
-// submit starts runs of one workflow through a server, many at once.
-func (s *servers) submit(m *member, name, text string, n int) {
+// submit starts runs of one workflow through a server, many at once, each with the params that it is given; nil for none.
+func (s *servers) submit(m *member, name, text string, n int, params func(i int) map[string]json.RawMessage) {
 	s.b.Helper()
 	c, err := client.TCP(client.Server{Address: m.address})
 	if err != nil {
@@ -186,10 +188,13 @@ func (s *servers) submit(m *member, name, text string, n int) {
 	for range 32 {
 		group.Go(func() {
 			for i := range next {
-				_, err := c.Submit(ctx, api.SubmitRequest{
+				req := api.SubmitRequest{
 					Files: []api.File{{Path: name + ".hcl", Bytes: []byte(text)}}, Workflow: name, Key: name + strconv.Itoa(i), By: "bench",
-				})
-				if err != nil {
+				}
+				if params != nil {
+					req.Params = params(i)
+				}
+				if _, err := c.Submit(ctx, req); err != nil {
 					s.b.Errorf("submit run %d of %s: %v", i, name, err)
 				}
 			}
@@ -224,35 +229,22 @@ func mock(name, other string, runs time.Duration) string {
 `, name, other, runs)
 }
 
-// takeoverRuns is how many runs are active at a takeover: nine of ten wait, one of ten is with Nomad, and one of a hundred is
-// wide. CAIRN_BENCH_RUNS sets another number.
-func takeoverRuns(b *testing.B) int {
-	text := os.Getenv("CAIRN_BENCH_RUNS")
-	if text == "" {
-		return 10_000
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 100 {
-		b.Fatalf("CAIRN_BENCH_RUNS=%s: want a number from 100 up", text)
-	}
-	return n
-}
-
 // known is what a leader logs when it has asked Nomad for everything that was under way.
 const known = "everything that was under way is known"
 
-// BenchmarkTakeover: the leader of ten thousand active runs is killed. The next one knows all of them, and what runs of them
+// BenchmarkTakeover: nine of ten runs wait, one of ten is with Nomad, and one of a hundred is wide. CAIRN_BENCH_RUNS sets another
+// number. The leader of ten thousand active runs is killed. The next one knows all of them, and what runs of them
 // in Nomad, within five seconds, and keeps below 1 GiB.
 func BenchmarkTakeover(b *testing.B) {
 	for b.Loop() {
 		s := newServers(b, 3)
 		first := s.leader(nil)
-		n := takeoverRuns(b)
+		n := setting(b, "CAIRN_BENCH_RUNS", 10_000)
 		began := time.Now()
-		s.submit(first, "waits", "workflow \"waits\" {\n  task \"w\" {\n    wait {\n      duration = \"48h\"\n    }\n  }\n}\n", n*6/10)
-		s.submit(first, "asks", "workflow \"asks\" {\n  task \"a\" {\n    approval {}\n  }\n}\n", n*3/10)
-		s.submit(first, "works", "workflow \"works\" {\n"+mock("w", "", 48*time.Hour)+"}\n", n*9/100)
-		s.submit(first, "wide", "workflow \"wide\" {\n"+mock("w", "count = 10", 48*time.Hour)+"}\n", n/100)
+		s.submit(first, "waits", "workflow \"waits\" {\n  task \"w\" {\n    wait {\n      duration = \"48h\"\n    }\n  }\n}\n", n*6/10, nil)
+		s.submit(first, "asks", "workflow \"asks\" {\n  task \"a\" {\n    approval {}\n  }\n}\n", n*3/10, nil)
+		s.submit(first, "works", "workflow \"works\" {\n"+mock("w", "", 48*time.Hour)+"}\n", n*9/100, nil)
+		s.submit(first, "wide", "workflow \"wide\" {\n"+mock("w", "count = 10", 48*time.Hour)+"}\n", n/100, nil)
 		b.Logf("%d runs submitted in %s", n, time.Since(began).Round(time.Second))
 		jobs := n*9/100 + n/10
 		nomad := s.nomad.Client()
@@ -299,3 +291,5 @@ func must(b []byte, err error) []byte {
 	}
 	return b
 }
+
+func sortedKeys(m map[string]float64) []string { return slices.Sorted(maps.Keys(m)) }

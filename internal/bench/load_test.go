@@ -1,0 +1,165 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bench
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+const (
+	loadTasks  = 20              // in a chain, of every run
+	loadWindow = 2 * time.Minute // in which is measured
+)
+
+// setting is a number that the environment may set.
+func setting(b *testing.B, name string, standard int) int {
+	b.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return standard
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("%s=%s: want a number above 0", name, text)
+	}
+	return n
+}
+
+// BenchmarkLoad: a thousand runs at once, each a chain of twenty tasks of mock_driver, at a rate that Nomad and the machine
+// sustain twice over: CAIRN_BENCH_RATE tasks a second, 6 by default. It tells what that takes of Consul and of the leader, and how
+// long after the end of a task, as Nomad has it, its successor is submitted: 20 ms in the middle, 100 ms for one of a hundred.
+func BenchmarkLoad(b *testing.B) {
+	for b.Loop() {
+		n, rate := setting(b, "CAIRN_BENCH_RUNS", 1000), setting(b, "CAIRN_BENCH_RATE", 6)
+		s := newServers(b, 3)
+		leader := s.leader(nil)
+		length := time.Duration(n) * time.Second / time.Duration(rate) // of a task: n of them go on at once
+		var text strings.Builder
+		text.WriteString("workflow \"chain\" {\n  param \"first\" {\n    type = number\n  }\n")
+		text.WriteString(strings.Replace(mock("t0", "", 0), `run_for = "0s"`, `run_for = "${param.first}ms"`, 1))
+		for i := 1; i < loadTasks; i++ {
+			text.WriteString(mock(fmt.Sprintf("t%d", i), fmt.Sprintf("depends_on = [task.t%d]", i-1), length))
+		}
+		text.WriteString("}\n")
+		s.submit(leader, "chain", text.String(), n, func(i int) map[string]json.RawMessage {
+			return map[string]json.RawMessage{"first": json.RawMessage(strconv.FormatInt((length * time.Duration(i+1) / time.Duration(n)).Milliseconds(), 10))}
+		})
+		s.pass(length / 4) // the first quarter of the runs is in its second task
+		began, before, cpu := time.Now(), leader.metrics(b), leader.cpu(b)
+		s.pass(loadWindow)
+		after, used, lasted := leader.metrics(b), leader.cpu(b)-cpu, time.Since(began)
+		ended, latencies := s.latencies(began, began.Add(lasted))
+		if ended == 0 {
+			b.Fatal("no task has ended")
+		}
+		seconds := lasted.Seconds()
+		per := func(name string) float64 { return after[name] - before[name] }
+		b.Logf("%d runs at once, %.1f tasks a second", n, float64(ended)/seconds)
+		for _, name := range sortedKeys(after) {
+			if d := per(name); d > 0 && strings.HasPrefix(name, "cairn_consul_") && !strings.Contains(name, "_bucket") {
+				b.Logf("%s: %.1f a second, %.2f a task", name, d/seconds, d/float64(ended))
+			}
+		}
+		b.Logf("leader: %.1f%% of a processor, %.0f MiB at most", 100*used.Seconds()/seconds, peakOf(leader.Process.Pid, s.cairn))
+		p99 := latencies[len(latencies)*99/100]
+		report(b, fmt.Sprintf("from the end of a task to the submission of its successor, %d of them", len(latencies)), "ms", latencies, 20)
+		report(b, "the same for one of a hundred", "ms", []float64{p99}, 100)
+	}
+}
+
+// pass lets time pass.
+func (s *servers) pass(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.b.Context().Done():
+	}
+}
+
+// metrics reads what a server tells Prometheus.
+func (m *member) metrics(b *testing.B) map[string]float64 {
+	b.Helper()
+	answer, err := http.Get("http://" + m.address + "/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer answer.Body.Close()
+	found := map[string]float64{}
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		if n, err := strconv.ParseFloat(value, 64); ok && err == nil {
+			found[name] = n
+		}
+	}
+	return found
+}
+
+// cpu is the processor time that a server has used.
+func (m *member) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
+	ticks := 0
+	for _, f := range fields[11:13] { // user and system, in hundredths of a second
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			b.Fatal(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// latencies are, of the tasks that ended within a time and have a successor, the milliseconds from the moment that Nomad had the
+// end of the one to the moment that it took the job of the other.
+func (s *servers) latencies(from, to time.Time) (ended int, sortedMillis []float64) {
+	s.b.Helper()
+	nomad := s.nomad.Client()
+	defer nomad.Close()
+	jobs, _, err := nomad.Jobs().List(nil)
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	submitted := map[string]int64{}
+	for _, job := range jobs {
+		submitted[placeOf(s.b, job.ID, 0)] = job.SubmitTime
+	}
+	allocs, _, err := nomad.Allocations().List(nil)
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	for _, a := range allocs {
+		at := time.Unix(0, a.ModifyTime)
+		if a.ClientStatus != "complete" || at.Before(from) || at.After(to) {
+			continue
+		}
+		ended++
+		if next, ok := submitted[placeOf(s.b, a.JobID, 1)]; ok {
+			sortedMillis = append(sortedMillis, float64(next-a.ModifyTime)/1e6)
+		}
+	}
+	return ended, sorted(sortedMillis)
+}
+
+// placeOf is the run and the number of the task in the ID of a job, so many tasks later.
+func placeOf(b *testing.B, job string, later int) string {
+	parts := strings.Split(job, "-") // cairn, cluster, run, name of the task, number of the task, instance, attempt
+	n, err := strconv.Atoi(parts[len(parts)-3])
+	if err != nil || len(parts) < 7 {
+		b.Fatalf("job %s is not one of Cairn's", job)
+	}
+	return fmt.Sprintf("%s %d", parts[2], n+later)
+}
