@@ -84,10 +84,12 @@ func folderWith(ctx context.Context, cfg Config, id workflow.RunID) (folder, run
 }
 
 // findChildren looks for the child runs whose IDs begin with text, newest folders first, and returns the folder of the last
-// one. No folder that was made after a child can hold it, as IDs sort by time.
+// one. A child has the moment of its parent in its ID, so that no folder that was made later can hold it; what follows the
+// moment says nothing.
 func findChildren(ctx context.Context, cfg Config, folders []folder, text string) (found []string, holder folder, err error) {
 	for _, f := range folders {
-		if name := filepath.Base(string(f)); name[:min(len(name), len(text))] > text {
+		name := filepath.Base(string(f))
+		if n := min(momentLength, len(name), len(text)); name[:n] > text[:n] {
 			continue
 		}
 		entries, err := listFolder(ctx, cfg, f, Query{Children: true})
@@ -109,6 +111,9 @@ func findChildren(ctx context.Context, cfg Config, folders []folder, text string
 	}
 	return found, holder, nil
 }
+
+// momentLength is how much of a run ID is made of nothing but the moment: 45 of its 48 bits, five to a character.
+const momentLength = 9
 
 // runIDLength is the length of a whole run ID: there is only one run with it.
 var runIDLength = len(workflow.NewRunID(time.Time{}, [6]byte{}))
