@@ -146,13 +146,7 @@ func (c *checker) constants(def *workflow.Definition) {
 		"timeout":      func(v cty.Value) { def.Timeout = duration(v) },
 		"max_parallel": func(v cty.Value) { def.MaxParallel, _ = whole(v) },
 		"on_failure":   func(v cty.Value) { def.OnFailure = workflow.OnFailure(v.AsString()) },
-		"labels": func(v cty.Value) {
-			def.Labels = make(map[string]string, v.LengthInt())
-			for it := v.ElementIterator(); it.Next(); {
-				k, e := it.Element()
-				def.Labels[k.AsString()] = e.AsString()
-			}
-		},
+		"labels":       func(v cty.Value) { c.labels(def, v) },
 	} {
 		s := c.flow.constants[name]
 		if s == nil {
@@ -161,6 +155,21 @@ func (c *checker) constants(def *workflow.Definition) {
 		if v, ok := c.value(s); ok && v.IsWhollyKnown() {
 			set(v)
 		}
+	}
+}
+
+func (c *checker) labels(def *workflow.Definition, v cty.Value) {
+	def.Labels = make(map[string]string, v.LengthInt())
+	size := 0
+	for it := v.ElementIterator(); it.Next(); {
+		k, e := it.Element()
+		def.Labels[k.AsString()] = e.AsString()
+		size += len(k.AsString()) + len(e.AsString())
+	}
+	if size > workflow.MaxLabelsBytes {
+		c.errorf(c.flow.constants["labels"].at(), "Labels too large",
+			"The labels have %d bytes together, at most %d are possible. Labels are for finding runs; put longer text into description.",
+			size, workflow.MaxLabelsBytes)
 	}
 }
 

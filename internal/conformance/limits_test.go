@@ -52,6 +52,11 @@ var limitsTable = map[string][]check{
 		once(sees(task("b", "")+task("a", "for_each = { for i in flatten([for k in range(task.b.status == \"succeeded\" ? 33 : 0) : range(k * 1000, k * 1000 + 1000)]) : format(\"%0128d\", i) => true }"), "b: exit 0",
 			"a a.reason", "failed w.hcl:14: the keys have 4224000 bytes together, at most 4194304", "exit 0", "exit 1")),
 	},
+	"Limits: labels of a workflow": {
+		refused("labels = { a = \""+sized(4<<10)+"\" }\n"+task("a", ""),
+			"Labels too large: The labels have 4097 bytes together, at most 4096 are possible. Labels are for finding runs; put longer text into description.",
+			sized(4<<10), sized(4<<10-1)),
+	},
 	"Limits: tasks of a workflow": {
 		refused(repeat(workflow.MaxTasks+1, "task \"t%d\" {\n}\n"), "Too many tasks: workflow w has 10001 tasks, at most 10000 are possible. Fan out with for_each instead.", "task \"t10000\" {\n}\n", ""),
 	},

@@ -22,6 +22,7 @@ type entry struct {
 	Namespace  string             `json:"namespace"`
 	Key        string             `json:"key,omitempty"` // idempotency key
 	Parent     workflow.AttemptID `json:"parent,omitempty"`
+	Labels     map[string]string  `json:"labels,omitempty"`
 	CreatedAt  workflow.Time      `json:"created_at"`
 	Definition string             `json:"definition"`
 	Done       bool               `json:"done,omitempty"`

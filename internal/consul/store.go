@@ -71,7 +71,7 @@ func (s *Store) create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 		return "", err
 	}
 	e := entry{Version: s.format(ctx), Workflow: run.Workflow, Namespace: run.Namespace, Key: run.IdempotencyKey, Parent: run.Parent,
-		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash}
+		Labels: run.Labels, CreatedAt: run.CreatedAt, Definition: run.Definition.Hash}
 	key := d.indexOf(run.ID)
 	first := func() []*consulapi.KVTxnOp {
 		return []*consulapi.KVTxnOp{{Verb: consulapi.KVCheckNotExists, Key: key}, set(key, encode(e))}
@@ -393,21 +393,31 @@ func (s *Store) list(ctx context.Context, filter scheduler.Filter) ([]scheduler.
 			s.elector.log.Error("a run is left out: it cannot be read", "run", id, "error", err)
 			continue // the others are not to wait for it
 		}
-		if filter.Active && e.Done || filter.Workflow != "" && filter.Workflow != e.Workflow || !filter.Children && e.Parent != "" {
+		sum := scheduler.Summary{
+			ID: id, Workflow: e.Workflow, Namespace: e.Namespace, Parent: e.Parent, Labels: e.Labels, CreatedAt: e.CreatedAt, Done: e.Done,
+		}
+		if !filter.Matches(&sum) {
 			continue
 		}
 		if e.Staged != 0 {
 			staged[id] = true
 		}
-		list = append(list, scheduler.Summary{
-			ID: id, Workflow: e.Workflow, Namespace: e.Namespace, Parent: e.Parent, CreatedAt: e.CreatedAt, Done: e.Done,
-		})
+		list = append(list, sum)
 	}
-	list, err = s.heads(ctx, d, list, staged)
-	slices.SortFunc(list, func(a, b scheduler.Summary) int {
-		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(b.ID, a.ID))
-	})
-	return list, err
+	scheduler.NewestFirst(list)
+	if filter.Limit == 0 {
+		return s.heads(ctx, d, list, staged)
+	}
+	var page []scheduler.Summary
+	for len(list) > 0 && len(page) < filter.Limit { // again where runs are gone meanwhile
+		n := min(len(list), filter.Limit-len(page))
+		there, err := s.heads(ctx, d, list[:n], staged)
+		if err != nil {
+			return nil, err
+		}
+		page, list = append(page, there...), list[n:]
+	}
+	return page, nil
 }
 
 // heads fills in the heads. A run that has ended or begun again meanwhile is read again, one that is gone is left out.

@@ -13,7 +13,6 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -86,6 +85,8 @@ type runEntry struct {
 	Done       bool          `json:"done,omitempty"`
 	// Parent is what started a child run; since storeVersionChildren.
 	Parent workflow.AttemptID `json:"parent,omitempty"`
+	// Labels are here to be filtered by; a store of before they were has none.
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // OpenStore opens the file, and makes it unless ReadOnly or Existing is set: ErrNotFound then. Its errors name the file and
@@ -190,7 +191,7 @@ func (s *Store) Create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 		return "", fmt.Errorf("create run %s: %w", run.ID, err)
 	}
 	entry, err := json.Marshal(runEntry{Workflow: run.Workflow, Namespace: run.Namespace, Key: run.IdempotencyKey,
-		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash, Parent: run.Parent})
+		CreatedAt: run.CreatedAt, Definition: run.Definition.Hash, Parent: run.Parent, Labels: run.Labels})
 	if err != nil {
 		return "", fmt.Errorf("create run %s: %w", run.ID, err)
 	}
@@ -312,18 +313,24 @@ func (s *Store) List(ctx context.Context, filter scheduler.Filter) ([]scheduler.
 	var list []scheduler.Summary
 	err := s.view(ctx, func(tx *bolt.Tx) error {
 		c := tx.Bucket(runsBucket).Cursor()
-		for k, _ := c.Last(); k != nil; k, _ = c.Prev() { // IDs sort by time: newest first already, but for clock steps
+		k, _ := c.Last()
+		if filter.Before != "" {
+			if at, _ := c.Seek([]byte(filter.Before)); at != nil {
+				k, _ = c.Prev()
+			}
+		}
+		for ; k != nil && (filter.Limit == 0 || len(list) < filter.Limit); k, _ = c.Prev() {
 			id := workflow.RunID(k)
 			entry, err := getRun(tx, id)
 			if err != nil {
 				return err
 			}
-			if filter.Active && entry.Done || filter.Workflow != "" && filter.Workflow != entry.Workflow ||
-				!filter.Children && entry.Parent != "" {
-				continue
-			}
 			sum := scheduler.Summary{
-				ID: id, Workflow: entry.Workflow, Namespace: entry.Namespace, Parent: entry.Parent, CreatedAt: entry.CreatedAt, Done: entry.Done,
+				ID: id, Workflow: entry.Workflow, Namespace: entry.Namespace, Parent: entry.Parent, Labels: entry.Labels,
+				CreatedAt: entry.CreatedAt, Done: entry.Done,
+			}
+			if !filter.Matches(&sum) {
+				continue
 			}
 			if v := tx.Bucket(recordsBucket).Get(recordKey(id, scheduler.HeadKey)); v != nil {
 				head, err := unseal(v)
@@ -339,15 +346,6 @@ func (s *Store) List(ctx context.Context, filter scheduler.Filter) ([]scheduler.
 	if err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	slices.SortStableFunc(list, func(a, b scheduler.Summary) int {
-		switch {
-		case a.CreatedAt > b.CreatedAt:
-			return -1
-		case a.CreatedAt < b.CreatedAt:
-			return 1
-		}
-		return 0
-	})
 	return list, nil
 }
 

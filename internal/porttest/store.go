@@ -367,7 +367,8 @@ func pattern(n, seed int) []byte {
 
 func storeLists(ctx context.Context, g StoreGround) error {
 	one, two, three := newRun(1), newRun(2), newRun(3)
-	two.Workflow = "weekly"
+	two.Workflow, two.Namespace = "weekly", "other"
+	two.Labels, three.Labels = map[string]string{"team": "data", "tier": "1"}, map[string]string{"team": "data", "tier": "2"}
 	if err := create(ctx, g.Store, 1, two, three, one); err != nil {
 		return err
 	}
@@ -389,6 +390,22 @@ func storeLists(ctx context.Context, g StoreGround) error {
 		{scheduler.Filter{Workflow: "nightly"}, []scheduler.Summary{all[0], all[2]}},
 		{scheduler.Filter{Active: true, Workflow: "nightly"}, all[2:]},
 		{scheduler.Filter{Workflow: "unknown"}, nil},
+		{scheduler.Filter{Done: true}, all[:1]},
+		{scheduler.Filter{Namespace: "other"}, all[1:2]},
+		{scheduler.Filter{Labels: map[string]string{"team": "data"}}, all[:2]},
+		{scheduler.Filter{Labels: map[string]string{"team": "data", "tier": "1"}}, all[1:2]},
+		{scheduler.Filter{Labels: map[string]string{"team": ""}}, nil},
+		{scheduler.Filter{Labels: map[string]string{"none": ""}}, nil},
+		{scheduler.Filter{Since: two.CreatedAt}, all[:2]},
+		{scheduler.Filter{Until: two.CreatedAt}, all[2:]},
+		{scheduler.Filter{Since: two.CreatedAt, Until: three.CreatedAt}, all[1:2]},
+		{scheduler.Filter{Limit: 2}, all[:2]},
+		{scheduler.Filter{Limit: 5}, all},
+		{scheduler.Filter{Before: three.ID, Limit: 1}, all[1:2]},
+		{scheduler.Filter{Before: two.ID}, all[2:]},
+		{scheduler.Filter{Before: one.ID}, nil},
+		{scheduler.Filter{Before: runID(9), Workflow: "nightly", Limit: 1}, all[:1]},
+		{scheduler.Filter{Workflow: "nightly", Before: three.ID, Limit: 1}, all[2:]},
 	} {
 		got, err := g.Store.List(ctx, c.filter)
 		if err != nil {
@@ -401,12 +418,19 @@ func storeLists(ctx context.Context, g StoreGround) error {
 			errs = append(errs, fmt.Errorf("list %+v (-want +got):\n%s", c.filter, d))
 		}
 	}
+	if err := g.Store.Delete(ctx, 1, three.ID); err != nil {
+		return err
+	}
+	got, err := g.Store.List(ctx, scheduler.Filter{Before: three.ID, Limit: 1})
+	if d := cmp.Diff(all[1:2], got); err != nil || d != "" {
+		errs = append(errs, fmt.Errorf("list behind a run that is gone: %v (-want +got):\n%s", err, d))
+	}
 	return errors.Join(errs...)
 }
 
 func summaryOf(r scheduler.NewRun, head []byte, done bool) scheduler.Summary {
 	return scheduler.Summary{
-		ID: r.ID, Workflow: r.Workflow, Namespace: r.Namespace, Parent: r.Parent, CreatedAt: r.CreatedAt, Done: done, Head: head,
+		ID: r.ID, Workflow: r.Workflow, Namespace: r.Namespace, Parent: r.Parent, Labels: r.Labels, CreatedAt: r.CreatedAt, Done: done, Head: head,
 	}
 }
 

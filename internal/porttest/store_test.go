@@ -4,6 +4,7 @@
 package porttest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -38,6 +39,9 @@ func TestStoreChecksBite(t *testing.T) {
 		{"values are cut at 64 KiB", "large values"},
 		{"list is oldest first", "list shows"},
 		{"children are listed like runs", "list hides child runs"},
+		{"a page begins with the run that the last one ended with", "list shows heads, newest first, and filters"},
+		{"one label of several is enough", "list shows heads, newest first, and filters"},
+		{"the limit is ignored", "list shows heads, newest first, and filters"},
 		{"parents are forgotten when a run ends", "list hides child runs"},
 		{"active runs can be deleted", "only a run that is done"},
 		{"done is for ever", "a done run"},
@@ -246,21 +250,37 @@ func (s *memStore) List(_ context.Context, f scheduler.Filter) ([]scheduler.Summ
 	var list []scheduler.Summary
 	for _, id := range s.order {
 		r := s.runs[id]
-		if r == nil || f.Active && r.done || f.Workflow != "" && f.Workflow != r.Workflow ||
-			r.Parent != "" && !f.Children && s.bug != "children are listed like runs" {
+		if r == nil {
 			continue
 		}
-		list = append(list, scheduler.Summary{
-			ID: id, Workflow: r.Workflow, Namespace: r.Namespace, Parent: r.Parent, CreatedAt: r.CreatedAt, Done: r.done,
+		sum := scheduler.Summary{
+			ID: id, Workflow: r.Workflow, Namespace: r.Namespace, Parent: r.Parent, Labels: r.Labels, CreatedAt: r.CreatedAt, Done: r.done,
 			Head: s.keep(r.records[scheduler.HeadKey]),
-		})
+		}
+		filter := f
+		filter.Children = f.Children || s.bug == "children are listed like runs"
+		if s.bug == "a page begins with the run that the last one ended with" && f.Before != "" {
+			filter.Before = ""
+			if id > f.Before {
+				continue
+			}
+		}
+		if s.bug == "one label of several is enough" && len(f.Labels) > 1 {
+			filter.Labels = map[string]string{"team": f.Labels["team"]}
+		}
+		if filter.Matches(&sum) {
+			list = append(list, sum)
+		}
 	}
 	slices.SortFunc(list, func(a, b scheduler.Summary) int {
 		if s.bug == "list is oldest first" {
 			a, b = b, a
 		}
-		return int(b.CreatedAt - a.CreatedAt)
+		return cmp.Compare(b.ID, a.ID)
 	})
+	if f.Limit > 0 && s.bug != "the limit is ignored" {
+		list = list[:min(len(list), f.Limit)]
+	}
 	return list, nil
 }
 

@@ -486,7 +486,7 @@ func (k *tender) create(o *childOrder) (end *engine.Outcome, err error) {
 	t.s.cfg.fault(FaultBeforeChild)
 	ctx, cancel := context.WithTimeout(k.ctx, t.s.cfg.CallTimeout)
 	_, err = t.s.cfg.Store.Create(ctx, t.epoch, NewRun{
-		ID: in.Run, Workflow: in.Workflow, Namespace: in.Namespace, Parent: in.Parent, CreatedAt: in.CreatedAt,
+		ID: in.Run, Workflow: in.Workflow, Namespace: in.Namespace, Parent: in.Parent, Labels: in.Labels, CreatedAt: in.CreatedAt,
 		Definition: Definition{Hash: in.Definition, Bytes: encoded}, Records: records,
 	})
 	cancel()

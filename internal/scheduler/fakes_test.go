@@ -276,15 +276,18 @@ func (f *fakeStore) List(_ context.Context, filter Filter) ([]Summary, error) {
 	}
 	var list []Summary
 	for id, run := range w.runs {
-		if filter.Active && run.done || !filter.Children && run.created.Parent != "" {
-			continue
-		}
-		list = append(list, Summary{
-			ID: id, Workflow: run.created.Workflow, Namespace: run.created.Namespace, Parent: run.created.Parent,
+		sum := Summary{
+			ID: id, Workflow: run.created.Workflow, Namespace: run.created.Namespace, Parent: run.created.Parent, Labels: run.created.Labels,
 			CreatedAt: run.created.CreatedAt, Done: run.done, Head: run.records[HeadKey],
-		})
+		}
+		if filter.Matches(&sum) {
+			list = append(list, sum)
+		}
 	}
-	slices.SortFunc(list, func(a, b Summary) int { return strings.Compare(string(b.ID), string(a.ID)) })
+	NewestFirst(list)
+	if filter.Limit > 0 {
+		list = list[:min(len(list), filter.Limit)]
+	}
 	return list, nil
 }
 

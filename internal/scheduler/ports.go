@@ -49,6 +49,7 @@ type NewRun struct {
 	IdempotencyKey string // unique per namespace and workflow while the run is stored; empty = none
 	// Parent is the attempt that starts a child run; empty for a run that somebody starts.
 	Parent     workflow.AttemptID
+	Labels     map[string]string // at most workflow.MaxLabelsBytes
 	CreatedAt  workflow.Time
 	Definition Definition // stored once per hash
 	Records    []Record   // the first records, the immutable input among them
@@ -66,6 +67,7 @@ type Summary struct {
 	Workflow  string
 	Namespace string
 	Parent    workflow.AttemptID // what started a child run; empty for a run that somebody started
+	Labels    map[string]string
 	CreatedAt workflow.Time
 	Done      bool   // terminal: a new leader need not load it
 	Head      []byte // the value of record HeadKey
@@ -73,13 +75,6 @@ type Summary struct {
 
 // HeadKey is the record that List carries along; engine.EncodeDirty writes it with every change.
 const HeadKey = engine.HeadKey
-
-// Filter restricts List.
-type Filter struct {
-	Active   bool // only runs that are not done
-	Workflow string
-	Children bool // child runs too; without it only runs that somebody started
-}
 
 // Store keeps runs and definitions. Every write is fenced by the epoch of the leadership that makes it. Any error other
 // than the named ones leaves the outcome of a write unknown: the caller throws its state away and loads again.
@@ -93,7 +88,7 @@ type Store interface {
 	// the run active again. A save without records raises the fence all the same. It returns ErrFenced if a newer epoch has
 	// written, ErrNotFound if the run is gone.
 	Save(ctx context.Context, epoch uint64, id workflow.RunID, records []Record, done bool) error
-	// List returns the runs that match, newest first.
+	// List returns the runs that match, newest first: by ID, the greatest first.
 	List(ctx context.Context, filter Filter) ([]Summary, error)
 	// Delete removes a terminal run; ErrNotFound, ErrConflict if it is not terminal.
 	Delete(ctx context.Context, epoch uint64, id workflow.RunID) error

@@ -84,7 +84,8 @@ func (s *Scheduler) submit(
 	s.cfg.fault(FaultBeforeCreate)
 	create, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
 	taken, err := s.cfg.Store.Create(create, t.epoch, NewRun{
-		ID: in.Run, Workflow: in.Workflow, Namespace: in.Namespace, IdempotencyKey: sub.IdempotencyKey, CreatedAt: in.CreatedAt,
+		ID: in.Run, Workflow: in.Workflow, Namespace: in.Namespace, IdempotencyKey: sub.IdempotencyKey, Labels: in.Labels,
+		CreatedAt:  in.CreatedAt,
 		Definition: Definition{Hash: sub.Definition.Hash, Bytes: encoded}, Records: records,
 	})
 	cancel()

@@ -27,5 +27,6 @@ const (
 	DefaultHTTPTimeout  = 30 * time.Second // of a call that writes none
 	MaxHTTPBodyBytes    = 64 << 10         // of a call and of its answer
 	MaxPayloadBytes     = 16 << 10         // of a dispatch: Nomad's limit
+	MaxLabelsBytes      = 4 << 10          // names and values of a workflow's labels: every list of runs carries them
 	MaxNamedFiles       = 1000             // files that a definition carries beside its own
 )
