@@ -189,6 +189,8 @@ type RunEntry struct {
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	Parent    string    `json:"parent,omitempty"` // the run that started this one
+
+	Labels map[string]string `json:"labels,omitempty"`
 }
 
 // Runs is a page of runs, newest first. Next is the value of `next` for the page after it; empty on the last.

@@ -105,7 +105,7 @@ func (c *console) run(args ...string) result {
 // newestID is the ID of the newest run.
 func (c *console) newestID() string {
 	c.t.Helper()
-	r := c.run("runs", "list", "-json", "-n", "1")
+	r := c.run("runs", "list", "-json", "-limit", "1")
 	var list struct{ Runs []struct{ ID string } }
 	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil || len(list.Runs) != 1 {
 		c.t.Fatalf("list: %v\n%s%s", err, r.stdout, r.stderr)
@@ -228,8 +228,8 @@ func TestBadArgumentsSaySo(t *testing.T) {
 		{"runs", "list", "extra"},
 		{"runs", "list", "-status", "done"},
 		{"runs", "list", "-since", "yesterday"},
-		{"runs", "list", "-n", "-1"},
-		{"runs", "list", "-n", "many"},
+		{"runs", "list", "-limit", "-1"},
+		{"runs", "list", "-limit", "many"},
 		{"runs", "show"},
 		{"runs", "show", "nope"},
 		{"runs", "show", "abcdefghijklmnopqrst"},

@@ -27,8 +27,8 @@ func operatorLeaderCommand(a *App) *command {
 Exit codes: 0 somebody leads, 1 nobody does at the moment, 4 the server does not answer.`,
 		options: []option{switchOption(&asJSON, "json", "Print it as JSON.")},
 		run: func([]string) int {
-			return a.operate(func(ctx context.Context, r *server.Reader) (int, error) {
-				leader, err := r.Leader(ctx)
+			return a.operate(context.Background(), func(r *server.Reader) (int, error) {
+				leader, err := r.Leader(context.Background())
 				if err != nil {
 					return 0, err
 				}
@@ -56,8 +56,8 @@ them for healthy, which one leads, and which one gave this answer. FORMAT is the
 server writes into the store.`,
 		options: []option{switchOption(&asJSON, "json", "Print the list as JSON.")},
 		run: func([]string) int {
-			return a.operate(func(ctx context.Context, r *server.Reader) (int, error) {
-				list, err := r.Members(ctx)
+			return a.operate(context.Background(), func(r *server.Reader) (int, error) {
+				list, err := r.Members(context.Background())
 				if err != nil {
 					return 0, err
 				}
@@ -84,9 +84,9 @@ Another server takes over; where none is healthy, the same one leads again.`,
 			switchOption(&asJSON, "json", "Print the answer as JSON."),
 		},
 		run: func([]string) int {
-			return a.operate(func(ctx context.Context, r *server.Reader) (int, error) {
+			return a.operate(context.Background(), func(r *server.Reader) (int, error) {
 				req.By = a.user()
-				done, err := r.StepDown(ctx, req)
+				done, err := r.StepDown(context.Background(), req)
 				if err != nil {
 					return 0, err
 				}
@@ -110,8 +110,8 @@ Another server takes over; where none is healthy, the same one leads again.`,
 	}
 }
 
-// operate has a server do something for an operator.
-func (a *App) operate(do func(context.Context, *server.Reader) (int, error)) int {
+// operate asks a server for something that no store on this machine knows.
+func (a *App) operate(ctx context.Context, do func(*server.Reader) (int, error)) int {
 	cfg, err := a.serverConfig()
 	if err != nil {
 		return a.broken(err)
@@ -120,12 +120,12 @@ func (a *App) operate(do func(context.Context, *server.Reader) (int, error)) int
 		a.errorf("This asks a server, and neither -address nor %s names one: export %s=http://127.0.0.1:4680, or where one is.", addressEnv, addressEnv)
 		return exitUsage
 	}
-	r, err := server.Remote(context.Background(), cfg)
+	r, err := server.Remote(ctx, cfg)
 	if err != nil {
 		return a.unanswered(err)
 	}
 	defer r.Close()
-	code, err := do(context.Background(), r)
+	code, err := do(r)
 	if err != nil {
 		return a.unanswered(err)
 	}

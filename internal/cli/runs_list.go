@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,40 +23,58 @@ var runStatuses = []string{"queued", "running", "pausing", "paused", "stopping",
 
 func runsListCommand(a *App) *command {
 	q := server.Query{Limit: 20}
-	var since time.Duration
+	q.Labels = map[string]string{}
 	var asJSON bool
 	c := &command{
 		synopsis: "List runs, the newest first",
 		about: `Lists the runs of the server that -address or CAIRN_ADDR names; without one those of this user on this machine, those
 on Nomad too. The newest come first. Runs that another run started are listed with -children only.`,
-		examples: []string{"cairn runs list", "cairn runs list -status failed -since 24h"},
+		examples: []string{"cairn runs list", "cairn runs list -status failed -status cancelled -since 24h", "cairn runs list -label team=data"},
 		options: []option{
-			{
-				name: "status", value: "STATUS", usage: "Only runs with this status: " + strings.Join(runStatuses, ", ") + ".",
-				bind: textOption(&q.Status, "status", "", "").bind, predict: complete.PredictSet(runStatuses...),
-			},
+			predicted(funcOption("status", "STATUS", "Only runs with this status: "+strings.Join(runStatuses, ", ")+". May be repeated: one of them.",
+				func(status string) error {
+					if !slices.Contains(runStatuses, status) {
+						return errors.New(noStatus(status, runStatuses))
+					}
+					q.Status = append(q.Status, status)
+					return nil
+				}), complete.PredictSet(runStatuses...)),
 			textOption(&q.Workflow, "workflow", "NAME", "Only runs of this workflow."),
-			funcOption("since", "DURATION", "Only runs that were started so long ago at most, for example 24h.", func(text string) error {
-				d, err := time.ParseDuration(text)
-				if err != nil || d <= 0 {
-					return fmt.Errorf("-since %s: want a duration such as 30m or 24h", text)
+			textOption(&q.Namespace, "namespace", "NAME", "Only runs in this namespace of Cairn."),
+			funcOption("label", "NAME=VALUE", "Only runs with this label. May be repeated: all of them.", func(text string) error {
+				name, value, ok := strings.Cut(text, "=")
+				if !ok || name == "" {
+					return fmt.Errorf("-label %s: want NAME=VALUE", text)
 				}
-				since = d
+				if before, twice := q.Labels[name]; twice && before != value {
+					return fmt.Errorf("-label %s is given twice, with two values: no run has both", name)
+				}
+				q.Labels[name] = value
 				return nil
 			}),
+			funcOption("since", "TIME", "Only runs that were created then or later: a time such as 2026-01-31T08:00:00Z, or how long ago, such as 24h.",
+				func(text string) error {
+					if at, err := time.Parse(time.RFC3339, text); err == nil {
+						q.Since = at
+						return nil
+					}
+					d, err := time.ParseDuration(text)
+					if err != nil || d <= 0 {
+						return fmt.Errorf("-since %s: want a duration such as 30m or 24h, or a time such as 2026-01-31T08:00:00Z", text)
+					}
+					q.Since = a.Now().Add(-d)
+					return nil
+				}),
 			switchOption(&q.Children, "children", "Child runs too: those that a task of another run started."),
-			numberOption(&q.Limit, "n", "NUMBER", "At most so many runs; 0 lists all. The default is 20."),
+			numberOption(&q.Limit, "limit", "NUMBER", "At most so many runs; 0 lists all. The default is 20."),
 			switchOption(&asJSON, "json", "Print the list as JSON."),
 		},
 	}
 	c.run = func([]string) int {
-		switch {
-		case q.Status != "" && !slices.Contains(runStatuses, q.Status):
-			return c.usageError(noStatus(q.Status, runStatuses))
-		case q.Limit < 0:
-			return c.usageError("-n must not be negative")
+		if q.Limit < 0 {
+			return c.usageError("-limit must not be negative")
 		}
-		return a.listRuns(q, since, asJSON)
+		return a.listRuns(q, asJSON)
 	}
 	return c
 }
@@ -65,7 +84,7 @@ func noStatus(status string, statuses []string) string {
 	return fmt.Sprintf("-status %s: there is no such status; there are %s", status, strings.Join(statuses, ", "))
 }
 
-func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
+func (a *App) listRuns(q server.Query, asJSON bool) int {
 	cfg, err := a.serverConfig()
 	if err != nil {
 		return a.broken(err)
@@ -78,9 +97,6 @@ func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
 		a.warnf("%s", sentence(p))
 	}
 	now := a.Now()
-	if since > 0 {
-		runs = slices.DeleteFunc(runs, func(r api.RunEntry) bool { return now.Sub(r.CreatedAt) > since })
-	}
 	if asJSON {
 		a.printJSON(api.Runs{Runs: append([]api.RunEntry{}, runs...)})
 		return exitOK
@@ -95,7 +111,7 @@ func (a *App) listRuns(q server.Query, since time.Duration, asJSON bool) int {
 	}
 	a.print(runTable(runs, now, a.screenOf(a.Stdout)))
 	if q.Limit > 0 && len(runs) == q.Limit {
-		a.say("The newest %d; -n 0 lists all.", q.Limit)
+		a.say("The newest %d; -limit 0 lists all.", q.Limit)
 	}
 	return exitOK
 }

@@ -135,32 +135,6 @@ func (c *Client) Wait(ctx context.Context, id string, index uint64, wait time.Du
 	return run, now, nil
 }
 
-// RunsQuery filters and pages a list of runs.
-type RunsQuery struct {
-	Workflow string
-	Status   string
-	Children bool   // child runs too
-	Next     string // of the page before
-	PerPage  int    // 0 = the server's choice
-}
-
-// Runs returns a page of runs, newest first.
-func (c *Client) Runs(ctx context.Context, q RunsQuery) (api.Runs, error) {
-	query := url.Values{}
-	set(query, "workflow", q.Workflow)
-	set(query, "status", q.Status)
-	set(query, "next", q.Next)
-	if q.Children {
-		query.Set("children", "true")
-	}
-	if q.PerPage > 0 {
-		query.Set("per_page", strconv.Itoa(q.PerPage))
-	}
-	var out api.Runs
-	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/runs", query, nil, &out)
-	return out, err
-}
-
 // InstancesQuery names a task and filters and pages its instances.
 type InstancesQuery struct {
 	Task    string
@@ -237,7 +211,7 @@ func (c *Client) Logs(ctx context.Context, id string, q api.LogQuery) (io.ReadCl
 	if q.Follow {
 		timeout = 0
 	}
-	return c.stream(ctx, timeout, runPath(id, "/logs"), query)
+	return c.stream(ctx, timeout, runPath(id, "/logs"), query, nil)
 }
 
 func runPath(id, rest string) string { return "/v1/run/" + url.PathEscape(id) + rest }
@@ -262,7 +236,7 @@ func (c *Client) call(
 		}
 		body = bytes.NewReader(b)
 	}
-	res, err := c.do(ctx, method, path, query, body)
+	res, err := c.do(ctx, method, path, query, nil, body)
 	if err != nil {
 		return nil, err
 	}
@@ -278,7 +252,9 @@ func (c *Client) call(
 }
 
 // do sends a request and turns every answer that is no success into an error.
-func (c *Client) do(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+func (c *Client) do(
+	ctx context.Context, method, path string, query url.Values, header http.Header, body io.Reader,
+) (*http.Response, error) {
 	target := c.base + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
@@ -286,6 +262,9 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, fmt.Errorf("make a request for %s: %w", target, err)
+	}
+	for name, values := range header {
+		req.Header[name] = values
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -329,7 +308,7 @@ func (c *Client) unreachable(err error) error {
 }
 
 // stream opens an answer that is read as it comes. With idle > 0 it breaks off after that much silence.
-func (c *Client) stream(ctx context.Context, idle time.Duration, path string, query url.Values) (io.ReadCloser, error) {
+func (c *Client) stream(ctx context.Context, idle time.Duration, path string, query url.Values, header http.Header) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &stream{client: c, idle: idle, cancel: cancel}
 	if idle > 0 {
@@ -338,7 +317,7 @@ func (c *Client) stream(ctx context.Context, idle time.Duration, path string, qu
 			cancel()
 		})
 	}
-	res, err := c.do(ctx, http.MethodGet, path, query, nil)
+	res, err := c.do(ctx, http.MethodGet, path, query, header, nil)
 	if err != nil {
 		s.release()
 		return nil, s.explain(err)

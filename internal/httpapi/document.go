@@ -374,5 +374,6 @@ func entry(in *engine.Input, h *engine.Head) api.RunEntry {
 		StartedAt: h.StartedAt.Time(),
 		EndedAt:   h.EndedAt.Time(),
 		Parent:    parentRun(in),
+		Labels:    in.Labels,
 	}
 }

@@ -43,6 +43,12 @@ type Runs interface {
 	Changes(ctx context.Context, id workflow.RunID, index uint64) (uint64, error)
 	// List returns the runs that match, newest first.
 	List(ctx context.Context, filter scheduler.Filter) ([]scheduler.Summary, error)
+	// ListChanges blocks until one of the news behind an index matches, or ctx ends, and returns the index then. No index is
+	// 0.
+	ListChanges(ctx context.Context, index uint64, match func(*scheduler.News) bool) (uint64, error)
+	// News returns what is new behind a position, and waits for it; see scheduler.Scheduler.
+	News(ctx context.Context, after scheduler.NewsPosition, match func(*scheduler.News) bool, most int) (
+		list []scheduler.News, next scheduler.NewsPosition, missed bool, err error)
 	// Logs opens what an attempt wrote. ErrNotFound: it has not written; ErrGone: collected already.
 	Logs(ctx context.Context, req scheduler.LogRequest) (io.ReadCloser, error)
 	// Leading reports whether this process schedules.
@@ -118,6 +124,7 @@ func (h *handler) routes() map[string]methods {
 		StepDownPath:             {"POST": operators(h.stepDown)},
 		auditPath:                {"GET": operators(h.audit)},
 		"/v1/runs":               {"GET": listing(h.list), "POST": submits(h.submit)},
+		eventsPath:               {"GET": listing(h.events)},
 		"/v1/run/{id}":           {"GET": readers(h.show)},
 		"/v1/run/{id}/instances": {"GET": readers(h.instances)},
 		"/v1/run/{id}/logs":      {"GET": readers(h.logs)},

@@ -39,6 +39,9 @@ type runs struct {
 	subs    []scheduler.Submission
 	logs    func(scheduler.LogRequest) (io.ReadCloser, error)
 	notice  string
+	news    []scheduler.News
+	over    bool          // nobody leads
+	lists   int           // how often the list was read
 	waiting chan struct{} // told of each blocking read that begins to wait; nil = nobody wants to know
 }
 
@@ -113,18 +116,78 @@ func (r *runs) Changes(ctx context.Context, _ workflow.RunID, index uint64) (uin
 }
 
 func (r *runs) List(_ context.Context, f scheduler.Filter) ([]scheduler.Summary, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lists++
 	var out []scheduler.Summary
 	for i, status := range []workflow.RunStatus{"running", "failed", "succeeded"} {
-		head, err := json.Marshal(engine.Head{Status: status, StartedAt: at(i)})
+		head, err := json.Marshal(engine.Head{Status: status, StartedAt: at(2 - i)})
 		if err != nil {
 			return nil, err
 		}
-		id := workflow.RunID(strings.Repeat(string(rune('c'-i)), 20))
-		if f.Workflow == "" || f.Workflow == "w" {
-			out = append(out, scheduler.Summary{ID: id, Workflow: "w", Namespace: "default", CreatedAt: at(i), Head: head})
+		sum := scheduler.Summary{
+			ID: workflow.RunID(strings.Repeat(string(rune('c'-i)), 20)), Workflow: "w", Namespace: "default", CreatedAt: at(2 - i), Head: head,
+			Labels: map[string]string{"n": strconv.Itoa(i), "of": "three"}, Done: status.Terminal(),
+		}
+		if f.Matches(&sum) && (f.Limit == 0 || len(out) < f.Limit) {
+			out = append(out, sum)
 		}
 	}
 	return out, nil
+}
+
+func (r *runs) ListChanges(ctx context.Context, index uint64, match func(*scheduler.News) bool) (uint64, error) {
+	at := scheduler.NewsPosition{Epoch: epoch, Index: index}
+	for index > 0 {
+		list, next, missed, err := r.News(ctx, at, match, 1)
+		if err != nil || missed || len(list) > 0 || ctx.Err() != nil {
+			return next.Index, err
+		}
+		at = next
+	}
+	_, now, _, err := r.News(ctx, scheduler.NewsPosition{}, match, 1)
+	return now.Index, err
+}
+
+// epoch is that of whom the tests ask.
+const epoch = 3
+
+func (r *runs) News(
+	ctx context.Context, after scheduler.NewsPosition, match func(*scheduler.News) bool, most int,
+) (list []scheduler.News, next scheduler.NewsPosition, missed bool, err error) {
+	for {
+		r.mu.Lock()
+		news, changed, over := r.news, r.changed, r.over
+		r.mu.Unlock()
+		next = scheduler.NewsPosition{Epoch: epoch, Index: 1 + uint64(len(news))}
+		switch {
+		case over:
+			return nil, after, false, scheduler.ErrNotLeading
+		case after == scheduler.NewsPosition{}:
+			return nil, next, false, nil
+		case after.Epoch != epoch || after.Index > next.Index:
+			return nil, next, true, nil
+		}
+		for i := int(after.Index) - 1; i < len(news) && len(list) < most; i++ {
+			next.Index = 2 + uint64(i)
+			if n := news[i]; match(&n) {
+				n.Index = next.Index
+				list = append(list, n)
+			}
+		}
+		if len(list) > 0 {
+			return list, next, false, nil
+		}
+		if r.waiting != nil && ctx.Err() == nil {
+			r.waiting <- struct{}{}
+		}
+		select {
+		case <-changed:
+			after = next
+		case <-ctx.Done():
+			return nil, next, false, nil
+		}
+	}
 }
 
 func (r *runs) Logs(_ context.Context, req scheduler.LogRequest) (io.ReadCloser, error) {
@@ -244,7 +307,13 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{"unknown parameter", "GET", run + "?inedx=1", "", 400, "bad_request", run + ` does not take "inedx"; it takes index and wait`},
 		{"unknown status of a run", "GET", "/v1/runs?status=done", "", 400, "bad_request", "status=done: there is no such status of a run"},
 		{"page too large", "GET", "/v1/runs?per_page=1001", "", 400, "bad_request", "per_page=1001: want a number from 1 to 1000"},
-		{"place in a list that is gone", "GET", "/v1/runs?next=x", "", 400, "bad_request", "next=x: the list has no such place (any more): begin anew without it"},
+		{"place in a list that is gone", "GET", "/v1/runs?next=x", "", 400, "bad_request", "next=x: want what the page before says of the next one"},
+		{"label without a value", "GET", "/v1/runs?label=team", "", 400, "bad_request", "label=team: want NAME=VALUE"},
+		{"label with two values", "GET", "/v1/runs?label=a=1&label=a=2", "", 400, "bad_request", `label a is to be both "1" and "2": no run is listed under that`},
+		{"since is no time", "GET", "/v1/runs?since=yesterday", "", 400, "bad_request", "since=yesterday: want a time such as 2026-01-31T08:00:00Z, or how long ago, such as 24h"},
+		{"index of a list is no number", "GET", "/v1/runs?index=-1", "", 400, "bad_request", "index=-1: want the number from the header X-Cairn-Index"},
+		{"events of a malformed run", "GET", "/v1/events?run=7", "", 400, "bad_request", `run ID "7": want 20 characters of a-z and 2-7`},
+		{"leader of no server", "GET", "/v1/status/leader", "", 404, "not_found", "this is the process of one run and no server: there is nobody to lead"},
 		{"instances without a task", "GET", run + "/instances", "", 400, "bad_request", "name a task: task=NAME"},
 		{"instances of an unknown task", "GET", run + "/instances?task=load", "", 404, "not_found", "run abcdefghijklmnopqrst has no task \"load\"; it has extract"},
 		{"unknown status of an instance", "GET", run + "/instances?task=extract&status=done", "", 400, "bad_request", "status=done: there is no such status of an instance"},

@@ -35,29 +35,29 @@ func Own(path string) bool {
 }
 
 func (h *handler) leader(w http.ResponseWriter, r *http.Request) error {
-	return serversAnswer(h, w, r, h.Servers.Leader)
+	return serversAnswer(h, w, r, Servers.Leader)
 }
 
 func (h *handler) members(w http.ResponseWriter, r *http.Request) error {
-	return serversAnswer(h, w, r, func(ctx context.Context) (api.Members, error) {
-		list, err := h.Servers.Members(ctx)
+	return serversAnswer(h, w, r, func(s Servers, ctx context.Context) (api.Members, error) {
+		list, err := s.Members(ctx)
 		return api.Members{Members: append([]api.Member{}, list...)}, err
 	})
 }
 
 func (h *handler) stepDown(w http.ResponseWriter, r *http.Request) error {
-	return serversAnswer(h, w, r, func(ctx context.Context) (api.SteppedDown, error) {
+	return serversAnswer(h, w, r, func(s Servers, ctx context.Context) (api.SteppedDown, error) {
 		var req api.StepDownRequest
 		if err := decodeRequest(r, "step-down", &req); err != nil {
 			return api.SteppedDown{}, err
 		}
 		req.By = h.by(r, req.By)
-		return h.Servers.StepDown(ctx, req)
+		return s.StepDown(ctx, req)
 	})
 }
 
 // serversAnswer answers with what ask says.
-func serversAnswer[T any](h *handler, w http.ResponseWriter, r *http.Request, ask func(context.Context) (T, error)) error {
+func serversAnswer[T any](h *handler, w http.ResponseWriter, r *http.Request, ask func(Servers, context.Context) (T, error)) error {
 	if err := unknown(r); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func serversAnswer[T any](h *handler, w http.ResponseWriter, r *http.Request, as
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
-	out, err := ask(ctx)
+	out, err := ask(h.Servers, ctx)
 	if err != nil {
 		return err
 	}

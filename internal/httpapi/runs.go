@@ -5,8 +5,6 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,67 +12,8 @@ import (
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/engine"
-	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
-
-// list answers /v1/runs: newest first, filtered by workflow and status; child runs too if children says so.
-func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "workflow", "status", "children", "next", "per_page"); err != nil {
-		return err
-	}
-	query := r.URL.Query()
-	children, err := flag(r, "children")
-	if err != nil {
-		return err
-	}
-	size, err := number(r, "per_page", defaultPage, 1, maxPage)
-	if err != nil {
-		return err
-	}
-	status := query.Get("status")
-	if status != "" && !slices.Contains(runStatuses, workflow.RunStatus(status)) {
-		return badRequest("status=%s: there is no such status of a run", status)
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
-	defer cancel()
-	summaries, err := h.Runs.List(ctx, scheduler.Filter{Workflow: query.Get("workflow"), Children: children})
-	if err != nil {
-		return err
-	}
-	after := query.Get("next")
-	page := api.Runs{Runs: []api.RunEntry{}}
-	for _, s := range summaries {
-		if visible, err := h.mayList(ctx, r, s.Namespace); err != nil {
-			return err
-		} else if !visible {
-			continue
-		}
-		if after != "" {
-			if string(s.ID) == after {
-				after = ""
-			}
-			continue
-		}
-		e, err := summary(s)
-		if err != nil {
-			return err
-		}
-		if status != "" && e.Status != status {
-			continue
-		}
-		if len(page.Runs) == int(size) {
-			page.Next = page.Runs[size-1].ID
-			break
-		}
-		page.Runs = append(page.Runs, e)
-	}
-	if after != "" {
-		return badRequest("next=%s: the list has no such place (any more): begin anew without it", after)
-	}
-	h.reply(w, r, http.StatusOK, page)
-	return nil
-}
 
 var instanceStatuses = []workflow.Status{
 	workflow.Pending, workflow.Queued, workflow.Starting, workflow.Running, workflow.Waiting,
@@ -84,15 +23,6 @@ var instanceStatuses = []workflow.Status{
 var runStatuses = []workflow.RunStatus{
 	workflow.RunQueued, workflow.RunRunning, workflow.RunPausing, workflow.RunPaused, workflow.RunStopping,
 	workflow.RunSucceeded, workflow.RunFailed, workflow.RunCancelled, workflow.RunSkipped,
-}
-
-func summary(s scheduler.Summary) (api.RunEntry, error) {
-	var head engine.Head
-	if err := json.Unmarshal(s.Head, &head); err != nil {
-		return api.RunEntry{}, fmt.Errorf("read the head of run %s: %w", s.ID, err)
-	}
-	in := engine.Input{Run: s.ID, Workflow: s.Workflow, Namespace: s.Namespace, Parent: s.Parent, CreatedAt: s.CreatedAt}
-	return entry(&in, &head), nil
 }
 
 // show answers /v1/run/ID. With index it blocks until the run has changed, is over, or wait has passed.
@@ -126,22 +56,29 @@ func (h *handler) show(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// block waits as index and wait ask, and returns the index to read at: never newer than what is read next.
-func (h *handler) block(r *http.Request, id workflow.RunID) (uint64, error) {
+// blocking reads index and wait: from where on, and for how long, a read blocks. No index is 0.
+func blocking(r *http.Request) (index uint64, wait time.Duration, err error) {
 	query := r.URL.Query()
-	var index uint64
-	var err error
 	if text := query.Get("index"); text != "" {
 		if index, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return 0, badRequest("index=%s: want the number from the header %s", text, api.IndexHeader)
+			return 0, 0, badRequest("index=%s: want the number from the header %s", text, api.IndexHeader)
 		}
 	}
-	wait := defaultWait
+	wait = defaultWait
 	if text := query.Get("wait"); text != "" {
 		if wait, err = time.ParseDuration(text); err != nil || wait < 0 {
-			return 0, badRequest("wait=%s: want a duration such as 30s", text)
+			return 0, 0, badRequest("wait=%s: want a duration such as 30s", text)
 		}
 		wait = min(wait, maxWait)
+	}
+	return index, wait, nil
+}
+
+// block waits as index and wait ask, and returns the index to read at: never newer than what is read next.
+func (h *handler) block(r *http.Request, id workflow.RunID) (uint64, error) {
+	index, wait, err := blocking(r)
+	if err != nil {
+		return 0, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()

@@ -47,6 +47,7 @@ type run struct {
 	awaited  bool             // the admission waits for the run's first load
 	ahead    chan aheadLoad   // at a takeover: what is loaded for it with others; closed when it is to load by itself
 	sought   bool             // nobody knows whether there is such a run
+	news     toldNews         // what the news have said of it
 
 	// Guarded by the mutex of the term's gates: whether a child run was told to begin, or to wait with it.
 	told, held bool
@@ -115,6 +116,7 @@ func (r *run) drive() {
 		close(r.known)
 		r.join()
 		r.publish()
+		r.tell(true)
 	} else if !r.load() {
 		return
 	}

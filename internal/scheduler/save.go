@@ -39,6 +39,7 @@ func (r *run) save(ctx context.Context) error {
 		cfg.fault(FaultAfterSave)
 	}
 	r.publish()
+	r.tell(true)
 	clear(r.unsaved)
 	r.unsaved = r.unsaved[:0]
 	r.must, r.lingers = false, time.Time{}
@@ -122,6 +123,7 @@ func (r *run) tryLoad() error {
 		r.t.gates.hold(r)
 	}
 	r.publish()
+	r.tell(r.news.known) // it was loaded before: what a save left open is known now
 	outstanding := m.Outstanding(s)
 	for _, c := range outstanding { // before the first want asks for a place
 		starts := c.Kind == engine.StartAttempt || c.Kind == engine.KillAttempt

@@ -35,7 +35,8 @@ type term struct {
 	children  *children
 	calls     *calls
 	gates     *gates
-	recovers  bool           // the store was restored before it
+	recovers  bool // the store was restored before it
+	feed      *feed
 	wrote     atomic.Bool    // this leadership has written: the older ones are fenced
 	loads     chan struct{}  // a place for every load under way
 	ready     chan struct{}  // closed when every active run is in runs, or the term is over
@@ -58,6 +59,7 @@ func newTerm(ctx context.Context, s *Scheduler, l Leadership) *term {
 		runs:      map[workflow.RunID]*run{},
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
+	t.feed = newFeed(t.epoch, t.clock, t.ctx.Done())
 	t.attempts, t.children, t.calls, t.gates = newAttempts(t, s.cfg.MaxCalls), newChildren(t), newCalls(t), newGates(t)
 	return t
 }
@@ -269,6 +271,7 @@ func (t *term) wait() {
 	t.closed = true
 	t.mu.Unlock()
 	t.group.Wait()
+	t.feed.close()
 }
 
 func (t *term) run(id workflow.RunID) *run {

@@ -200,7 +200,7 @@ func TestChildRunsLiveInTheFolderOfTheRunAboveThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	for children, want := range map[bool]int{false: 1, true: 3} {
-		if runs, problems, err := List(within(t), r.cfg, Query{Children: children}); err != nil || len(problems) > 0 || len(runs) != want {
+		if runs, problems, err := List(within(t), r.cfg, Query{RunsQuery: client.RunsQuery{Children: children}}); err != nil || len(problems) > 0 || len(runs) != want {
 			t.Errorf("list, children %t: %d runs, %v, %v, want %d", children, len(runs), problems, err, want)
 		}
 	}

@@ -92,7 +92,7 @@ func findChildren(ctx context.Context, cfg Config, folders []folder, text string
 		if n := min(momentLength, len(name), len(text)); name[:n] > text[:n] {
 			continue
 		}
-		entries, err := listFolder(ctx, cfg, f, Query{Children: true})
+		entries, err := listFolder(ctx, cfg, f, Query{RunsQuery: client.RunsQuery{Children: true}})
 		if ctx.Err() != nil {
 			return nil, "", fmt.Errorf("look for run %s: %w", text, ctx.Err())
 		}
@@ -118,16 +118,20 @@ const momentLength = 9
 // runIDLength is the length of a whole run ID: there is only one run with it.
 var runIDLength = len(workflow.NewRunID(time.Time{}, [6]byte{}))
 
+// mostPerPage is what the API gives at once.
+const mostPerPage = 1000
+
 // listAll reads every page of a list of runs; with a limit, no more than that.
-func listAll(ctx context.Context, c *client.Client, q client.RunsQuery, limit int) ([]api.RunEntry, error) {
+func listAll(ctx context.Context, c *client.Client, q Query) ([]api.RunEntry, error) {
 	var out []api.RunEntry
+	q.PerPage = min(q.Limit, mostPerPage)
 	for {
-		page, err := c.Runs(ctx, q)
+		page, err := c.Runs(ctx, q.RunsQuery)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, page.Runs...)
-		if q.Next = page.Next; q.Next == "" || limit > 0 && len(out) >= limit {
+		if q.Next = page.Next; q.Next == "" || q.Limit > 0 && len(out) >= q.Limit {
 			return out, nil
 		}
 	}

@@ -44,8 +44,8 @@ func TestARunWhoseStoreIsGoneSaysSo(t *testing.T) {
 					t.Errorf("%s: %v, want to hear that the store is gone, and of %s", what, err, s.Folder())
 				}
 			}
-			for _, q := range []Query{{}, {Workflow: "small"}, {Status: "running"}} {
-				runs, problems, err := List(within(t), r.cfg, q)
+			for _, q := range []client.RunsQuery{{}, {Workflow: "small"}, {Status: []string{"running"}}} {
+				runs, problems, err := List(within(t), r.cfg, Query{RunsQuery: q})
 				if err != nil || len(runs) > 0 || len(problems) != 1 {
 					t.Fatalf("list %+v: %v, %v, %v, want a problem", q, runs, problems, err)
 				}

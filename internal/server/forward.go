@@ -165,13 +165,29 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 	if f.transport != nil {
 		proxy.Transport = f.transport()
 	}
-	proxy.ServeHTTP(w, r)
+	pass := proxy.ServeHTTP
+	if httpapi.Streams(r.URL.Path) {
+		pass = endingWell(pass)
+	}
+	pass(w, r)
 	if failed != nil && r.Method != http.MethodGet && !nothingDone(failed) {
 		f.fail(w, &api.Error{Status: http.StatusBadGateway, Code: api.CodeUnknown,
 			Message: fmt.Sprintf("%s; whether it has done what was asked is not known: look, and ask again if it has not", failed)})
 		return nil
 	}
 	return failed
+}
+
+// endingWell lets an answer that breaks off end as one that is whole, for readers who take it up again.
+func endingWell(pass http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil && p != http.ErrAbortHandler {
+				panic(p)
+			}
+		}()
+		pass(w, r)
+	}
 }
 
 func (f *forwarder) fail(w http.ResponseWriter, e *api.Error) {

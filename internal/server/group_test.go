@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"slices"
@@ -58,6 +59,14 @@ func led(t *testing.T, c *client.Client, than string) (leader api.Leader) {
 	return leader
 }
 
+// calm is a workflow that needs no worker.
+const calm = `workflow "calm" {
+  task "pause" {
+    wait { duration = "1ms" }
+  }
+}
+`
+
 func TestServersSayWhoLeadsAndHandOver(t *testing.T) {
 	t.Parallel()
 	mine := fmt.Sprintf("%x", time.Now().UnixNano())
@@ -99,12 +108,38 @@ func TestServersSayWhoLeadsAndHandOver(t *testing.T) {
 		}
 	}
 
+	// What happens is heard through a server that does not lead, until another one leads.
+	stream, err := clients[follower].Events(within(t), client.EventsQuery{Workflow: "calm"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if _, err := clients[follower].Submit(within(t), api.SubmitRequest{Files: []api.File{{Path: "calm.hcl", Bytes: []byte(calm)}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"queued", "running", "waiting", "succeeded", "succeeded"} {
+		if e, err := stream.Next(); err != nil || e.Status != want || e.Workflow != "calm" {
+			t.Fatalf("event %+v, %v; want one of calm that is %s", e, err, want)
+		}
+	}
+
 	done, err := clients[follower].StepDown(within(t), api.StepDownRequest{By: "ada", Reason: "a test"})
 	if err != nil || done.Leader == nil {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	if done.Name != first.Name || done.Epoch != first.Epoch || done.Leader.Name == first.Name || done.Leader.Epoch <= first.Epoch {
 		t.Errorf("%+v and now %+v, want another leader after %+v", done, done.Leader, first)
+	}
+	if e, err := stream.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("the stream gives %+v, %v; want a clean end", e, err)
+	}
+	again, err := clients[follower].Events(within(t), client.EventsQuery{After: stream.Last()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if e, err := again.Next(); err != nil || e.Type != api.EventReset {
+		t.Errorf("the next stream begins with %+v, %v; want a reset", e, err)
 	}
 	for name, c := range clients {
 		if leader, err := c.Leader(t.Context()); err != nil || leader != *done.Leader {
@@ -143,9 +178,9 @@ func TestServersSayWhoLeadsAndHandOver(t *testing.T) {
 		i := slices.IndexFunc(list.Members, func(m api.Member) bool { return m.Name == "sick-"+mine })
 		return err == nil && i >= 0 && !list.Members[i].Healthy && strings.Contains(list.Members[i].Problem, "connection refused")
 	})
-	again, err := last.StepDown(within(t), api.StepDownRequest{})
-	if err != nil || again.Leader == nil || again.Leader.Name != done.Leader.Name || again.Leader.Epoch <= done.Leader.Epoch {
-		t.Errorf("the last one steps down: %+v and now %+v, %v; want it to lead again", again, again.Leader, err)
+	down, err := last.StepDown(within(t), api.StepDownRequest{})
+	if err != nil || down.Leader == nil || down.Leader.Name != done.Leader.Name || down.Leader.Epoch <= done.Leader.Epoch {
+		t.Errorf("the last one steps down: %+v and now %+v, %v; want it to lead again", down, down.Leader, err)
 	}
 }
 

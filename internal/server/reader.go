@@ -210,12 +210,10 @@ func inStore(f folder, id workflow.RunID) (bool, error) {
 	return err == nil, err
 }
 
-// Query restricts List; empty fields restrict nothing.
+// Query restricts List.
 type Query struct {
-	Workflow string
-	Status   string
-	Children bool // child runs too
-	Limit    int  // 0 = no limit
+	client.RunsQuery     // Next and PerPage are List's own
+	Limit            int // 0 = no limit
 }
 
 // List returns the runs of the state folder, newest first. What cannot be read is left out, and told in problems.
@@ -258,7 +256,7 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 		return nil, err
 	}
 	defer r.Close()
-	entries, err := listAll(ctx, r.Client, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: q.Limit}, q.Limit)
+	entries, err := listAll(ctx, r.Client, q)
 	if err != nil {
 		return nil, fmt.Errorf("list run %s: %w", run.Run, err)
 	}

@@ -36,7 +36,7 @@ func findRemote(ctx context.Context, cfg Config, text string) (workflow.RunID, e
 		return "", err
 	}
 	defer r.Close()
-	runs, err := listAll(ctx, r.Client, client.RunsQuery{Children: true}, 0)
+	runs, err := listAll(ctx, r.Client, Query{RunsQuery: client.RunsQuery{Children: true}})
 	if err != nil {
 		return "", err
 	}
@@ -56,11 +56,7 @@ func listRemote(ctx context.Context, cfg Config, q Query) ([]api.RunEntry, error
 		return nil, err
 	}
 	defer r.Close()
-	perPage := 0
-	if q.Limit > 0 {
-		perPage = min(q.Limit, 1000) // more than that the API does not give at once
-	}
-	runs, err := listAll(ctx, r.Client, client.RunsQuery{Workflow: q.Workflow, Status: q.Status, Children: q.Children, PerPage: perPage}, q.Limit)
+	runs, err := listAll(ctx, r.Client, q)
 	if err == nil && q.Limit > 0 {
 		runs = runs[:min(len(runs), q.Limit)]
 	}
