@@ -106,6 +106,7 @@ var modules = []module{
 
 	{"github.com/google/go-cmp", "BSD-3-Clause", nil},
 	{"pgregory.net/rapid", "MPL-2.0", nil},
+	{"github.com/santhosh-tekuri/jsonschema/v6", "Apache-2.0", nil},
 }
 
 // hclUsers are the only packages that know HashiCorp's configuration language.

@@ -60,7 +60,8 @@ type Config struct {
 	Runs Runs
 	// Nomad says why Nomad does not answer, empty when it does; nil where there is none.
 	Nomad   func() string
-	Servers Servers // nil where this process is no server
+	Servers Servers      // nil where this process is no server
+	Metrics http.Handler // the same
 	Version string
 	Logger  hclog.Logger
 	// Access says what callers may do; nil: everybody may do everything.
@@ -95,7 +96,7 @@ const maxBody = 2 * workflow.MaxTaskOutputBytes
 // callTimeout bounds what a request may take apart from blocking reads and logs.
 const callTimeout = 30 * time.Second
 
-// New returns the handler of /v1/….
+// New returns the handler of /v1/… and /metrics.
 func New(c Config) http.Handler {
 	h := &handler{Config: c, mux: http.NewServeMux()}
 	for path, on := range h.routes() {
@@ -119,6 +120,8 @@ type handler struct {
 func (h *handler) routes() map[string]methods {
 	all := map[string]methods{
 		HealthPath:               {"GET": anybody(h.health)},
+		openAPIPath:              {"GET": anybody(h.openAPI)},
+		MetricsPath:              {"GET": anybody(h.metrics)}, // without a token: they are needed most when Nomad is away
 		leaderPath:               {"GET": anybody(h.leader)},
 		membersPath:              {"GET": operators(h.members)},
 		StepDownPath:             {"POST": operators(h.stepDown)},
@@ -216,6 +219,9 @@ func (h *handler) reply(w http.ResponseWriter, r *http.Request, status int, v an
 }
 
 func (h *handler) health(w http.ResponseWriter, r *http.Request) error {
+	if err := unknown(r); err != nil {
+		return err
+	}
 	health := api.Health{Healthy: true, Leader: h.Runs.Leading(), PID: os.Getpid(), Version: h.Version}
 	if h.Nomad != nil {
 		health.Nomad = h.Nomad()

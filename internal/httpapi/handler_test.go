@@ -203,7 +203,7 @@ func call(t *testing.T, h http.Handler, method, path, body string) (int, string)
 }
 
 func handlerOf(r httpapi.Runs) http.Handler {
-	return httpapi.New(httpapi.Config{Runs: r, Version: "1.2.3", Logger: hclog.NewNullLogger()})
+	return documented{httpapi.New(httpapi.Config{Runs: r, Version: "1.2.3", Logger: hclog.NewNullLogger()})}
 }
 
 // submission is the body of a request for a run of a file.

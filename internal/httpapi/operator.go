@@ -31,7 +31,7 @@ const (
 
 // Own reports whether a path asks a server for itself: whoever is asked answers, also where nobody leads.
 func Own(path string) bool {
-	return slices.Contains([]string{HealthPath, leaderPath, membersPath}, path)
+	return slices.Contains([]string{HealthPath, leaderPath, membersPath, openAPIPath, MetricsPath}, path)
 }
 
 func (h *handler) leader(w http.ResponseWriter, r *http.Request) error {
