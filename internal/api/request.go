@@ -132,6 +132,7 @@ const (
 	CodeInvalid    = "invalid"     // 422: Diagnostics say what
 	CodeInternal   = "internal"    // 500
 	CodeTooLarge   = "too_large"   // 413: the body of the request
+	CodeTooMany    = "too_many"    // 429: so many requests wait already that no other one may
 	CodeNotReady   = "not_ready"   // 503: nobody leads at the moment; ask again
 	CodeUnknown    = "unknown"     // 502: the leader went away while it was asked: look whether it was done
 )

@@ -78,6 +78,7 @@ type Consul struct {
 // Limits bound what a server does at once.
 type Limits struct {
 	MaxInflight int // attempts that are with Nomad at once, over all runs
+	MaxWatches  int // requests that wait at this server at once
 }
 
 // Calls says what http tasks may call.
@@ -97,6 +98,9 @@ func DefaultConfig() Config {
 		HTTP:     HTTP{Bind: "127.0.0.1:4680"},
 		Access:   Access{Mode: AccessNone},
 		Consul:   Consul{Prefix: "cairn/"},
-		Limits:   Limits{MaxInflight: 1000}, // Nomad's servers have fallen over at 30,000 pending jobs
+		Limits: Limits{
+			MaxInflight: 1000,   // Nomad's servers have fallen over at 30,000 pending jobs
+			MaxWatches:  20_000, // about 1 GB at the leader
+		},
 	}
 }

@@ -87,6 +87,8 @@ func Settings() []Setting {
 			text: func(c *Config) *string { return &c.Consul.TLSServerName }},
 		{Block: "limits", Name: "max_inflight", About: "Attempts that are with Nomad at once, over all runs; the others wait in Cairn.",
 			number: func(c *Config) *int { return &c.Limits.MaxInflight }, low: 1, high: 30_000},
+		{Block: "limits", Name: "max_watches", About: "Requests that wait at this server at once: blocking reads, streams of events, logs that are followed. More are refused with 429.",
+			number: func(c *Config) *int { return &c.Limits.MaxWatches }, low: 1, high: 1_000_000},
 		{Block: "http_calls", Name: "allow", About: "Destinations that http tasks may call: names, *.names, addresses and networks, with or without a port. None by default.",
 			list: func(c *Config) *[]string { return &c.Calls.Allow }},
 	}

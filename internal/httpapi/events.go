@@ -49,6 +49,11 @@ func (h *handler) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	end, err := h.Watches.Begin()
+	if err != nil {
+		return err
+	}
+	defer end()
 	// The first look does not wait: whoever asks learns at once whether this is a stream, and where it stands.
 	now, stop := context.WithCancel(r.Context())
 	stop()

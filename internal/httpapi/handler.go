@@ -62,6 +62,7 @@ type Config struct {
 	Nomad   func() string
 	Servers Servers      // nil where this process is no server
 	Metrics http.Handler // the same
+	Watches *Watches
 	Version string
 	Logger  hclog.Logger
 	// Access says what callers may do; nil: everybody may do everything.

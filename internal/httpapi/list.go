@@ -128,6 +128,13 @@ func (h *handler) blockList(r *http.Request, f *scheduler.Filter) (uint64, error
 	if wait == 0 {
 		index = 0 // what is there now
 	}
+	if index > 0 {
+		end, err := h.Watches.Begin()
+		if err != nil {
+			return 0, err
+		}
+		defer end()
+	}
 	ctx, stop := context.WithTimeout(r.Context(), wait)
 	defer stop()
 	return h.Runs.ListChanges(ctx, index, func(n *scheduler.News) bool {

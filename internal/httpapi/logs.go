@@ -42,6 +42,13 @@ func (h *handler) logs(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if query.Follow {
+		end, err := h.Watches.Begin()
+		if err != nil {
+			return err
+		}
+		defer end()
+	}
 	log, err := h.openLog(r.Context(), id, query)
 	if err != nil {
 		return err

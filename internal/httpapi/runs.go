@@ -96,6 +96,11 @@ func (h *handler) block(r *http.Request, id workflow.RunID) (uint64, error) {
 	if index == 0 || wait == 0 {
 		return h.Runs.Changes(ctx, id, 0) // what is there now
 	}
+	end, err := h.Watches.Begin()
+	if err != nil {
+		return 0, err
+	}
+	defer end()
 	waiting, stop := context.WithTimeout(r.Context(), wait)
 	defer stop()
 	return h.Runs.Changes(waiting, id, index)

@@ -4,13 +4,15 @@
 package httpapi
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"reflect"
 
 	"github.com/cairnflow/cairn/hcl"
 	"github.com/cairnflow/cairn/internal/api"
@@ -143,12 +145,35 @@ func decodeUpTo(r *http.Request, limit int64, what string, out any) error {
 	case len(body) == 0:
 		return nil
 	}
-	dec := json.NewDecoder(strings.NewReader(string(body)))
+	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(out); err != nil {
-		return badRequest("the request is not what %s takes: %s", what, err)
+		return badRequest("the request is not what %s takes: %s", what, inOurWords(err))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("the request is not what %s takes: there is more after the JSON document", what)
 	}
 	return nil
+}
+
+// inOurWords says what JSON is not as it should be, without the types of Go.
+func inOurWords(err error) string {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err.Error()
+	}
+	want := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.String:
+		want = "a string"
+	case reflect.Bool:
+		want = "true or false"
+	case reflect.Int, reflect.Int64, reflect.Uint64:
+		want = "a whole number"
+	case reflect.Slice:
+		want = "a list"
+	}
+	return fmt.Sprintf("%s is of type %s, want %s", cmp.Or(wrong.Field, "it"), wrong.Value, want)
 }
 
 // check refuses a request that lacks what its verb needs, or holds what it does not take.

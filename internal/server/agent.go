@@ -166,7 +166,8 @@ func (a *Agent) openDev() error {
 	}
 	only := &alone{name: a.cfg.Name, address: a.advertise, url: a.url(a.advertise), version: a.cfg.Version, scheduler: a.scheduler}
 	a.handler = httpapi.New(httpapi.Config{
-		Runs: explaining{a.scheduler}, Servers: only, Version: a.cfg.Version, Logger: a.log.Named("http"),
+		Runs: explaining{a.scheduler}, Servers: only, Watches: httpapi.NewWatches(a.cfg.Limits.MaxWatches), Version: a.cfg.Version,
+		Logger: a.log.Named("http"),
 	})
 	return nil
 }
@@ -232,7 +233,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		away.standBack(ctx)
 	}
 	served := httpapi.Config{
-		Runs: a.scheduler, Nomad: away.trouble, Servers: g, Version: a.cfg.Version, Logger: a.log.Named("http"),
+		Runs: a.scheduler, Nomad: away.trouble, Servers: g, Watches: httpapi.NewWatches(a.cfg.Limits.MaxWatches), Version: a.cfg.Version,
+		Logger:         a.log.Named("http"),
 		OperatorPolicy: a.cfg.Access.OperatorPolicy, Audit: auditBook{consul.NewAudit(store)},
 	}
 	if a.cfg.Access.Mode == config.AccessNomad {
@@ -242,7 +244,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
-		transport: a.certs.transport,
+		transport: a.certs.transport, passing: httpapi.NewWatches(a.cfg.Limits.MaxWatches),
 	}
 	r := registered{service, a.log.Named("consul")}
 	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
@@ -358,7 +360,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		handler = certified(handler)
 	}
 	server := &http.Server{
-		Handler:           guard(handler, a.advertise),
+		Handler:           guard(newBodies(handler), a.advertise),
 		ReadHeaderTimeout: 10 * time.Second, // whoever needs longer for a header is no caller
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return requests },

@@ -33,7 +33,8 @@ type forwarder struct {
 	leading func() bool
 	holder  func(context.Context) (consul.Holder, error)
 	// other waits until somebody else leads, or ctx ends, which is false; nil = nobody looks.
-	other func(ctx context.Context, than consul.Holder) bool
+	other   func(ctx context.Context, than consul.Holder) bool
+	passing *httpapi.Watches // bounds what is with the leader at once
 	// transport is what the leader is called with; nil = http.DefaultTransport.
 	transport func() http.RoundTripper
 	log       hclog.Logger
@@ -64,6 +65,12 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Message: fmt.Sprintf("server %s takes %s for the leader, which does not lead (any more)", by, f.name)})
 		return
 	}
+	end, err := f.passing.Begin()
+	if err != nil {
+		f.refuse(w, err)
+		return
+	}
+	defer end()
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, httpapi.MaxBody))
 	if err != nil {
 		f.fail(w, &api.Error{
@@ -146,6 +153,7 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 			p.SetXForwarded() // the audit wants to know who it was
 			p.Out.Header.Set(forwardedHeader, f.name)
 		},
+		BufferPool:    copyBuffers{},
 		FlushInterval: -1, // logs that are followed
 		ErrorLog:      f.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) {
@@ -189,6 +197,23 @@ func endingWell(pass http.HandlerFunc) http.HandlerFunc {
 		pass(w, r)
 	}
 }
+
+func (f *forwarder) refuse(w http.ResponseWriter, err error) {
+	var said *api.Error
+	if !errors.As(err, &said) {
+		said = &api.Error{Status: http.StatusInternalServerError, Code: api.CodeInternal, Message: err.Error()}
+	}
+	f.fail(w, said)
+}
+
+// copyBuffers lends what answers are copied with: a stream holds one for as long as it lives.
+type copyBuffers struct{}
+
+// Get implements httputil.BufferPool.
+func (copyBuffers) Get() []byte { return make([]byte, 4<<10) }
+
+// Put implements httputil.BufferPool.
+func (copyBuffers) Put([]byte) {}
 
 func (f *forwarder) fail(w http.ResponseWriter, e *api.Error) {
 	if err := writeError(w, e); err != nil {

@@ -23,6 +23,9 @@ type certificates struct {
 	now    atomic.Pointer[trust]
 }
 
+// maxIdle is how many connections to another server stay open for the next requests.
+const maxIdle = 1000
+
 // trust is what the files held at one time.
 type trust struct {
 	server    *tls.Config     // towards callers
@@ -33,6 +36,9 @@ type trust struct {
 func (c *certificates) read(files config.TLS) error {
 	next := &trust{transport: http.DefaultTransport.(*http.Transport).Clone()}
 	next.transport.Proxy = nil // servers reach each other
+	// Many requests that wait may end together, and are short: their answers are copied on.
+	next.transport.MaxIdleConns, next.transport.MaxIdleConnsPerHost = maxIdle, maxIdle
+	next.transport.WriteBufferSize, next.transport.ReadBufferSize = 1<<10, 1<<10
 	if files.HTTP {
 		pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
 		if err != nil {
