@@ -95,6 +95,8 @@ var modules = []module{
 	{"github.com/hashicorp/consul/api", "MPL-2.0", []string{"internal/consul", "internal/testcluster"}},
 	{"go.etcd.io/bbolt", "MIT", []string{"internal/local"}},
 
+	{"github.com/prometheus/client_golang", "Apache-2.0", []string{"internal/server"}},
+
 	{"github.com/hashicorp/cli", "MPL-2.0", []string{"internal/cli"}},
 	{"github.com/posener/complete", "MIT", []string{"internal/cli"}}, // the completion that hashicorp/cli speaks
 	{"golang.org/x/term", "BSD-3-Clause", []string{"internal/cli"}},

@@ -18,6 +18,7 @@ import (
 type client struct {
 	api     *consulapi.Client
 	timeout time.Duration
+	observe func(Transaction)
 }
 
 func newClient(cfg *Config) (*client, error) {
@@ -40,7 +41,11 @@ func newClient(cfg *Config) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("consul: %w", err)
 	}
-	return &client{api: api, timeout: cfg.CallTimeout}, nil
+	observe := cfg.Observe
+	if observe == nil {
+		observe = func(Transaction) {}
+	}
+	return &client{api: api, timeout: cfg.CallTimeout, observe: observe}, nil
 }
 
 // txnResult is what came of a transaction that Consul has answered.
@@ -54,6 +59,13 @@ var errRefused = errors.New("refused")
 
 // txn sends a transaction. errRefused means that nothing was done; any other error leaves that open.
 func (c *client) txn(ctx context.Context, ops []*consulapi.KVTxnOp) (txnResult, error) {
+	began := time.Now()
+	r, err := c.write(ctx, ops)
+	c.observe(Transaction{Kind: "write", Ops: len(ops), Bytes: sizes(ops), Took: time.Since(began), Err: err})
+	return r, err
+}
+
+func (c *client) write(ctx context.Context, ops []*consulapi.KVTxnOp) (txnResult, error) {
 	wrapped := make(consulapi.TxnOps, len(ops))
 	for i, op := range ops {
 		wrapped[i] = &consulapi.TxnOp{KV: op}
@@ -87,6 +99,17 @@ func (c *client) txn(ctx context.Context, ops []*consulapi.KVTxnOp) (txnResult, 
 // read reads keys and trees as of one moment, through a leader that has proven to lead. Keys that are not there are left
 // out.
 func (c *client) read(ctx context.Context, ops ...*consulapi.KVTxnOp) ([]*consulapi.KVPair, error) {
+	began := time.Now()
+	pairs, err := c.readAll(ctx, ops)
+	bytes := sizes(ops)
+	for _, p := range pairs {
+		bytes += len(p.Key) + len(p.Value)
+	}
+	c.observe(Transaction{Kind: "read", Ops: len(ops), Bytes: bytes, Took: time.Since(began), Err: err})
+	return pairs, err
+}
+
+func (c *client) readAll(ctx context.Context, ops []*consulapi.KVTxnOp) ([]*consulapi.KVPair, error) {
 	wrapped := make(consulapi.TxnOps, len(ops))
 	for i, op := range ops {
 		wrapped[i] = &consulapi.TxnOp{KV: op}

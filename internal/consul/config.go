@@ -40,6 +40,17 @@ type Config struct {
 	// Backoff paces the repetition of calls that failed.
 	Backoff scheduler.Backoff
 	Logger  hclog.Logger
+	// Observe is told of every transaction that was answered or given up; nil = nobody wants to know.
+	Observe func(Transaction)
+}
+
+// Transaction is what one of them came to.
+type Transaction struct {
+	Kind  string // "write" or "read"
+	Ops   int
+	Bytes int // of keys and values, those that were read included
+	Took  time.Duration
+	Err   error // nil also where Consul has refused it, which is an answer
 }
 
 // TLS says how an https address is trusted and how this server shows who it is. All files are PEM.

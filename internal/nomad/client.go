@@ -60,11 +60,40 @@ type client struct {
 	logStreams    chan struct{}
 
 	count struct {
-		registers, validations, outputReads   atomic.Int64
-		stops, looks, lists, streams, purges  atomic.Int64
-		logReads, evaluations, unauthorized   atomic.Int64
-		adoptions, tombstones, troubles, lost atomic.Int64
+		registers, validations, outputReads, tombstones counter
+		stops, looks, lists, streams, purges            counter
+		logReads, evaluations                           counter
+		unauthorized, adoptions, troubles, lost         atomic.Int64
 	}
+}
+
+// counter counts the calls of one kind, and those of them that did not get what they were made for.
+type counter struct {
+	atomic.Int64
+	failed atomic.Int64
+}
+
+// Calls is how often Nomad was called for something, and how often that failed.
+type Calls struct {
+	Kind         string
+	Made, Failed int64
+}
+
+// Calls tells what this executor has asked of Nomad since its start.
+func (e *Executor) Calls() []Calls {
+	c := &e.client.count
+	var list []Calls
+	for _, k := range []struct {
+		kind string
+		of   *counter
+	}{
+		{"register", &c.registers}, {"validate", &c.validations}, {"read_outputs", &c.outputReads}, {"tombstone", &c.tombstones},
+		{"stop", &c.stops}, {"look", &c.looks}, {"list", &c.lists}, {"stream", &c.streams}, {"purge", &c.purges},
+		{"read_logs", &c.logReads}, {"evaluations", &c.evaluations},
+	} {
+		list = append(list, Calls{Kind: k.kind, Made: k.of.Load(), Failed: k.of.failed.Load()})
+	}
+	return list
 }
 
 func newClient(cfg Config) (*client, error) {
@@ -134,7 +163,7 @@ func slot(ctx context.Context, slots chan struct{}) (release func(), err error) 
 }
 
 // call makes one call under the timeout. It is made again when Nomad refuses the token and the file has another one by now.
-func (c *client) call(ctx context.Context, count *atomic.Int64, do func(ctx context.Context, token string) error) error {
+func (c *client) call(ctx context.Context, count *counter, do func(ctx context.Context, token string) error) error {
 	secret, err := c.token.get()
 	if err != nil {
 		return err
@@ -142,6 +171,9 @@ func (c *client) call(ctx context.Context, count *atomic.Int64, do func(ctx cont
 	for {
 		count.Add(1)
 		err := c.once(ctx, secret, do)
+		if err != nil {
+			count.failed.Add(1)
+		}
 		if answered(err) != http.StatusForbidden {
 			return err
 		}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 
 	nomadapi "github.com/hashicorp/nomad/api"
 
@@ -65,7 +64,7 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 var errKilled = errors.New("killed before it was registered")
 
 // register registers a job that must not exist yet. It returns errExists when it does.
-func (e *Executor) register(ctx context.Context, a *attempt, job *nomadapi.Job, count *atomic.Int64) (uint64, error) {
+func (e *Executor) register(ctx context.Context, a *attempt, job *nomadapi.Job, count *counter) (uint64, error) {
 	release, err := slot(ctx, e.client.registrations)
 	if err != nil {
 		return 0, err
@@ -356,7 +355,7 @@ func regionOf(r realm) *string {
 }
 
 // read makes one bounded GET.
-func (e *Executor) read(ctx context.Context, count *atomic.Int64, r realm, path string, params url.Values, out any) error {
+func (e *Executor) read(ctx context.Context, count *counter, r realm, path string, params url.Values, out any) error {
 	release, err := slot(ctx, e.client.reads)
 	if err != nil {
 		return err

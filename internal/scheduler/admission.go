@@ -258,3 +258,15 @@ func (h *wantHeap) Pop() any {
 	*h = (*h)[:last]
 	return w
 }
+
+// size is how many places are taken, and how many instances wait for one.
+func (a *admission) size() (inflight, queued int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, q := range a.queues {
+		for e := q.Front(); e != nil; e = e.Next() {
+			queued += len(e.Value.(*member).wanted)
+		}
+	}
+	return a.inflight, queued
+}

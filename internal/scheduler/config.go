@@ -45,6 +45,8 @@ type Config struct {
 	// Now is the wall clock, and Random draws the jitter of retries, uniform in [0, 1). Tests replace them.
 	Now    func() time.Time
 	Random func() float64
+	// Saved is told of every save, and how long it took; nil = nobody wants to know.
+	Saved func(took time.Duration, err error)
 	// Fault is called at every point between deciding, saving and acting (FaultPoints); nil outside tests.
 	Fault func(point string)
 }

@@ -30,8 +30,12 @@ func (r *run) save(ctx context.Context) error {
 		cfg := &r.t.s.cfg
 		cfg.fault(FaultBeforeSave)
 		ctx, cancel := context.WithTimeout(ctx, cfg.CallTimeout)
+		began := time.Now()
 		err := cfg.Store.Save(ctx, r.t.epoch, r.id, records, done)
 		cancel()
+		if cfg.Saved != nil {
+			cfg.Saved(time.Since(began), err)
+		}
 		if err != nil {
 			return err // says itself what was being done
 		}

@@ -55,6 +55,7 @@ type Agent struct {
 	advertise string // host:port
 	certs     *certificates
 	scheduler *scheduler.Scheduler
+	metrics   *metrics
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
 	// yield waits, after the leadership of an epoch was given up, until this server may stand again.
@@ -66,7 +67,9 @@ type Agent struct {
 // NewAgent opens what a server needs and listens, but serves nobody yet. Consul and Nomad need not be reachable, but for the
 // first server that ever starts. Run, or Close, ends what it has opened.
 func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
-	a := &Agent{cfg: cfg, log: cfg.Logger, certs: &certificates{verify: cfg.TLS.VerifyHTTPSClient}}
+	a := &Agent{
+		cfg: cfg, log: cfg.Logger, certs: &certificates{verify: cfg.TLS.VerifyHTTPSClient}, metrics: newMetrics(cfg.Version),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.Close())
@@ -137,7 +140,7 @@ func (a *Agent) Reload(cfg config.Config) error {
 
 func (a *Agent) schedulerConfig() scheduler.Config {
 	sc := scheduler.DefaultConfig()
-	sc.Logger, sc.Fault = a.log, a.cfg.Fault
+	sc.Logger, sc.Fault, sc.Saved = a.log, a.cfg.Fault, a.metrics.saved
 	sc.MaxInflight = a.cfg.Limits.MaxInflight
 	l := newLanguage(NewRun{})
 	sc.Evaluators, sc.Children = l.evaluator, l.child
@@ -165,10 +168,12 @@ func (a *Agent) openDev() error {
 		return err
 	}
 	only := &alone{name: a.cfg.Name, address: a.advertise, url: a.url(a.advertise), version: a.cfg.Version, scheduler: a.scheduler}
-	a.handler = httpapi.New(httpapi.Config{
-		Runs: explaining{a.scheduler}, Servers: only, Watches: httpapi.NewWatches(a.cfg.Limits.MaxWatches), Version: a.cfg.Version,
+	watches := httpapi.NewWatches(a.cfg.Limits.MaxWatches)
+	a.metrics.ask(sources{scheduler: a.scheduler.Stats, watches: watches})
+	a.handler = a.metrics.counting(httpapi.New(httpapi.Config{
+		Runs: explaining{a.scheduler}, Servers: only, Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version,
 		Logger: a.log.Named("http"),
-	})
+	}))
 	return nil
 }
 
@@ -232,19 +237,21 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		g.yield(ctx, epoch)
 		away.standBack(ctx)
 	}
+	watches, passing := httpapi.NewWatches(a.cfg.Limits.MaxWatches), httpapi.NewWatches(a.cfg.Limits.MaxWatches)
+	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, watches: watches, passing: passing})
 	served := httpapi.Config{
-		Runs: a.scheduler, Nomad: away.trouble, Servers: g, Watches: httpapi.NewWatches(a.cfg.Limits.MaxWatches), Version: a.cfg.Version,
+		Runs: a.scheduler, Nomad: away.trouble, Servers: g, Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version,
 		Logger:         a.log.Named("http"),
 		OperatorPolicy: a.cfg.Access.OperatorPolicy, Audit: auditBook{consul.NewAudit(store)},
 	}
 	if a.cfg.Access.Mode == config.AccessNomad {
 		served.Access = access.NewCache(k.nomad.ACL(), nil)
 	}
-	own := httpapi.New(served)
+	own := a.metrics.counting(httpapi.New(served))
 	leaders := newLeaderWatch(elector.Holder)
 	a.handler = &forwarder{
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
-		transport: a.certs.transport, passing: httpapi.NewWatches(a.cfg.Limits.MaxWatches),
+		transport: a.certs.transport, passing: passing, counted: a.metrics.forwarded,
 	}
 	r := registered{service, a.log.Named("consul")}
 	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
@@ -300,6 +307,7 @@ func (a *Agent) consulConfig() (consul.Config, error) {
 	cc.Name, cc.ServerURL = a.cfg.Name, a.url(a.advertise)
 	cc.Checks = []string{consul.ProcessCheck(a.cfg.Name)}
 	cc.SeenFile = filepath.Join(a.cfg.DataDir, seenFile)
+	cc.Observe = a.metrics.transaction
 	return cc, nil
 }
 

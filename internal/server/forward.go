@@ -37,6 +37,7 @@ type forwarder struct {
 	passing *httpapi.Watches // bounds what is with the leader at once
 	// transport is what the leader is called with; nil = http.DefaultTransport.
 	transport func() http.RoundTripper
+	counted   func(outcome string) // may be nil
 	log       hclog.Logger
 }
 
@@ -67,6 +68,7 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	end, err := f.passing.Begin()
 	if err != nil {
+		f.count("refused")
 		f.refuse(w, err)
 		return
 	}
@@ -85,13 +87,16 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for {
 		err := f.pass(w, r, body)
 		if err == nil {
+			f.count("answered")
 			return
 		}
 		pause := time.NewTimer(leaderPause)
 		select {
 		case <-pause.C:
+			f.count("again")
 		case <-patience.Done():
 			pause.Stop()
+			f.count("given_up")
 			// Also where whoever asked is gone: it may be this server that ends, and an answer without a word would read as one.
 			f.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
 				Message: fmt.Sprintf("no leader answers: %s; ask again", err)})
@@ -195,6 +200,12 @@ func endingWell(pass http.HandlerFunc) http.HandlerFunc {
 			}
 		}()
 		pass(w, r)
+	}
+}
+
+func (f *forwarder) count(outcome string) {
+	if f.counted != nil {
+		f.counted(outcome)
 	}
 }
 

@@ -123,6 +123,19 @@ func TestServersSayWhoLeadsAndHandOver(t *testing.T) {
 		}
 	}
 
+	for name, wants := range map[string][]string{
+		first.Name: {"cairn_leader 1", `cairn_consul_transactions_total{kind="write",outcome="ok"}`, `cairn_save_seconds_count{outcome="ok"}`,
+			`cairn_http_requests_total{route="/v1/runs",status="200"} 1`, "cairn_news_readers 1", "cairn_watches 1"},
+		follower: {"cairn_leader 0", "cairn_epoch 0", "cairn_forwarding 1", `cairn_forwards_total{outcome="answered"} 1`},
+	} {
+		text := metricsOf(t, clients[name].Where())
+		for _, line := range wants {
+			if !strings.Contains(text, "\n"+line) {
+				t.Errorf("the metrics of %s have no line %s\n%s", name, line, text)
+			}
+		}
+	}
+
 	done, err := clients[follower].StepDown(within(t), api.StepDownRequest{By: "ada", Reason: "a test"})
 	if err != nil || done.Leader == nil {
 		t.Fatalf("%+v, %v", done, err)
