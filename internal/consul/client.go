@@ -19,7 +19,11 @@ type client struct {
 	api     *consulapi.Client
 	timeout time.Duration
 	observe func(Transaction)
+	reads   chan struct{} // a place for every read under way
 }
+
+// maxReads bounds the reads under way: an agent takes 200 connections from one address, and other servers may share it.
+const maxReads = 32
 
 func newClient(cfg *Config) (*client, error) {
 	c := consulapi.DefaultConfig()
@@ -45,7 +49,7 @@ func newClient(cfg *Config) (*client, error) {
 	if observe == nil {
 		observe = func(Transaction) {}
 	}
-	return &client{api: api, timeout: cfg.CallTimeout, observe: observe}, nil
+	return &client{api: api, timeout: cfg.CallTimeout, observe: observe, reads: make(chan struct{}, maxReads)}, nil
 }
 
 // txnResult is what came of a transaction that Consul has answered.
@@ -100,7 +104,13 @@ func (c *client) write(ctx context.Context, ops []*consulapi.KVTxnOp) (txnResult
 // out.
 func (c *client) read(ctx context.Context, ops ...*consulapi.KVTxnOp) ([]*consulapi.KVPair, error) {
 	began := time.Now()
+	select {
+	case c.reads <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read: too many others are under way: %w", ctx.Err())
+	}
 	pairs, err := c.readAll(ctx, ops)
+	<-c.reads
 	bytes := sizes(ops)
 	for _, p := range pairs {
 		bytes += len(p.Key) + len(p.Value)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
@@ -66,13 +67,25 @@ func (s *Scheduler) View(ctx context.Context, id workflow.RunID, read func(*engi
 			return fmt.Errorf("view run %s: %w", id, ctx.Err())
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.CallTimeout)
-	defer cancel()
-	m, state, err := s.load(ctx, id)
+	d, err := s.loads.do(ctx, string(id), func() (*dormant, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
+		defer cancel()
+		m, state, err := s.load(ctx, id)
+		return &dormant{machine: m, state: state}, err
+	})
 	if err != nil {
 		return err
 	}
-	return read(m, state)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return read(d.machine, d.state)
+}
+
+// dormant is a run that nobody drives, for all who look at it at the moment.
+type dormant struct {
+	mu      sync.Mutex // one looks at a time
+	machine *engine.Machine
+	state   *engine.State
 }
 
 // Notice says why an active run does not get on, for people: its state cannot be saved or loaded, the executor is in trouble,
@@ -206,9 +219,13 @@ func (s *Scheduler) lookup(id workflow.RunID) (r *run, again <-chan struct{}) {
 	}
 }
 
-// List returns the runs that match, newest first.
+// List returns the runs that match, newest first. Nobody may change the list: others may have the same.
 func (s *Scheduler) List(ctx context.Context, filter Filter) ([]Summary, error) {
-	return s.cfg.Store.List(ctx, filter)
+	return s.lists.do(ctx, fmt.Sprintf("%#v", filter), func() ([]Summary, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
+		defer cancel()
+		return s.cfg.Store.List(ctx, filter)
+	})
 }
 
 // Logs opens what an attempt wrote. ErrNotFound: it has not written (or never ran); ErrGone: collected already.

@@ -28,8 +28,10 @@ import (
 
 // Scheduler drives runs while it leads, and reads them always.
 type Scheduler struct {
-	cfg Config
-	log hclog.Logger
+	cfg   Config
+	log   hclog.Logger
+	loads *batches[*dormant]  // by run
+	lists *batches[[]Summary] // by filter
 
 	mu       sync.Mutex // guards everything below
 	term     *term      // nil while somebody else leads
@@ -45,6 +47,7 @@ func New(cfg Config) (*Scheduler, error) {
 	}
 	return &Scheduler{
 		cfg: cfg, log: cfg.Logger.Named("scheduler"), changed: make(chan struct{}), machines: map[string]*compiled{},
+		loads: newBatches[*dormant](), lists: newBatches[[]Summary](),
 	}, nil
 }
 
