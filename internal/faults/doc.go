@@ -5,6 +5,8 @@
 // its disk, and presses Ctrl-C, and holds what the tasks themselves wrote (package ledger) against what Cairn says. It also
 // takes everything that needs a Nomad there and back, from a file to what Nomad says of the jobs.
 //
+// It also has many wait for one change at once: CAIRN_FAULTS_WATCHES says how many (300 by default).
+//
 // CAIRN_FAULTS_ROUNDS says how many rounds of every kind to play (1 by default; a release is judged by 20), and
 // CAIRN_FAULTS_SEED repeats what chance chose. With -v every round is printed, with its seed:
 //
