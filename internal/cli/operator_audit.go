@@ -25,7 +25,8 @@ days. What was refused stands in the logs of the servers only.`,
 			switchOption(&asJSON, "json", "Print the records as JSON, with their accessors."),
 		},
 		run: func([]string) int {
-			return a.operate(func(ctx context.Context, r *server.Reader) (int, error) {
+			ctx := context.Background()
+			return a.operate(ctx, func(r *server.Reader) (int, error) {
 				kept, err := r.Audit(ctx, day)
 				switch {
 				case err != nil:

@@ -22,7 +22,7 @@ func TestManyWatchesAreToldOfAChange(t *testing.T) {
 	t.Parallel()
 	n := number(t, "CAIRN_FAULTS_WATCHES", 300)
 	program := programs.program(t, "/internal/faults/watchers")
-	s := newServers(t)
+	s := newServers(t, cluster.Nomad(t).Address(), cluster.Consul(t).Address())
 	leader := s.leader()
 	g := s.g
 	g.env = append(g.env, "CAIRN_ADDR=http://"+leader.address)

@@ -167,6 +167,7 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[api.VerbRequest](), reflect.TypeFor[api.Plan](), reflect.TypeFor[api.PlannedTask](), reflect.TypeFor[api.Event](),
 	reflect.TypeFor[api.Health](), reflect.TypeFor[api.Leader](), reflect.TypeFor[api.Members](), reflect.TypeFor[api.Member](),
 	reflect.TypeFor[api.SteppedDown](), reflect.TypeFor[api.StepDownRequest](), reflect.TypeFor[api.Error](), reflect.TypeFor[api.Diagnostic](),
+	reflect.TypeFor[api.Audit](), reflect.TypeFor[api.AuditRecord](),
 }
 
 func TestEverySchemaHasTheFieldsOfItsType(t *testing.T) {

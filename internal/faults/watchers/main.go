@@ -48,7 +48,7 @@ func watch(n int, run string, addresses []string) error {
 	ctx := context.Background()
 	var servers []*client.Client
 	for _, a := range addresses {
-		c, err := client.TCP(a)
+		c, err := client.TCP(client.Server{Address: a})
 		if err != nil {
 			return err
 		}
