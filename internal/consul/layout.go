@@ -99,6 +99,10 @@ func (d data) definition(hash string) string {
 	return d.prefix + "def/" + strings.ReplaceAll(hash, ":", "-") + "/"
 }
 
+// workflows is the prefix of what is registered, and workflow the key of one; namespaces and names hold no slashes.
+func (d data) workflows() string                      { return d.prefix + "wf/" }
+func (d data) workflow(namespace, name string) string { return d.workflows() + namespace + "/" + name }
+
 // idempotency is the key of an idempotency key, which may be of any bytes.
 func (d data) idempotency(namespace, name, key string) string {
 	h := sha256.New()

@@ -5,6 +5,7 @@ package local
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -92,12 +93,15 @@ func (s *Store) verify() error {
 			if err != nil {
 				return fmt.Errorf("version: %w", err)
 			}
-			if n, err := strconv.Atoi(string(v)); err != nil || n < storeVersion || n > storeVersionChildren {
+			if n, err := strconv.Atoi(string(v)); err != nil || n < storeVersion || n > storeVersionWorkflows {
 				return fmt.Errorf("it has version %s, this cairn knows versions %d to %d; use the cairn that wrote it, or a newer one",
-					v, storeVersion, storeVersionChildren)
+					v, storeVersion, storeVersionWorkflows)
 			}
-			for _, name := range [][]byte{metaBucket, definitionsBucket, runsBucket, keysBucket, recordsBucket} {
+			for _, name := range [][]byte{metaBucket, definitionsBucket, runsBucket, keysBucket, recordsBucket, workflowsBucket} {
 				b := tx.Bucket(name)
+				if b == nil && bytes.Equal(name, workflowsBucket) {
+					continue // there is none before the first workflow
+				}
 				if b == nil {
 					return fmt.Errorf("its part %q is missing", name)
 				}

@@ -29,11 +29,13 @@ var _ scheduler.Store = (*Store)(nil)
 // StoreFile is the name of the store in a run folder.
 const StoreFile = "state.db"
 
-// The versions of the layout below. A file is made with the first one and gets the second with its first child run, which a
-// reader of the first would take for a run of its own. A file with a newer one is refused.
+// The versions of the layout below. A file is made with the first one. It gets the second with its first child run, which a
+// reader of the first would take for a run of its own, and the third with its first registered workflow, whose definition
+// others would drop. A file with a newer one is refused.
 const (
-	storeVersion         = 1
-	storeVersionChildren = 2
+	storeVersion          = 1
+	storeVersionChildren  = 2
+	storeVersionWorkflows = 3
 )
 
 // The buckets of the file. Records are flat, "<run>/<key>", so that a save touches as few pages as it can.
@@ -220,14 +222,12 @@ func (s *Store) Create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 			return nil, err
 		}
 		if run.Parent != "" {
-			if err := tx.Bucket(metaBucket).Put(versionKey, seal([]byte(strconv.Itoa(storeVersionChildren)))); err != nil {
+			if err := raiseVersion(tx, storeVersionChildren); err != nil {
 				return nil, err
 			}
 		}
-		if d := tx.Bucket(definitionsBucket); run.Definition.Hash != "" && d.Get([]byte(run.Definition.Hash)) == nil {
-			if err := d.Put([]byte(run.Definition.Hash), seal(run.Definition.Bytes)); err != nil {
-				return nil, err
-			}
+		if err := putDefinition(tx, run.Definition); err != nil {
+			return nil, err
 		}
 		if err := tx.Bucket(runsBucket).Put([]byte(run.ID), seal(entry)); err != nil {
 			return nil, err
@@ -380,7 +380,7 @@ func (s *Store) Delete(ctx context.Context, epoch uint64, id workflow.RunID) err
 				return nil, err
 			}
 		}
-		return nil, dropDefinition(tx, entry.Definition)
+		return nil, dropDefinitions(tx, entry.Definition)
 	})
 	if err != nil {
 		return fmt.Errorf("delete run %s: %w", id, err)
@@ -400,20 +400,6 @@ func (s *Store) Cluster(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read cluster ID: %w", err)
 	}
 	return id, nil
-}
-
-// dropDefinition deletes a definition that no run uses any more.
-func dropDefinition(tx *bolt.Tx, hash string) error {
-	used := false
-	err := tx.Bucket(runsBucket).ForEach(func(k, _ []byte) error {
-		entry, err := getRun(tx, workflow.RunID(k))
-		used = used || entry.Definition == hash
-		return err
-	})
-	if err != nil || used || hash == "" {
-		return err
-	}
-	return tx.Bucket(definitionsBucket).Delete([]byte(hash))
 }
 
 func getRun(tx *bolt.Tx, id workflow.RunID) (runEntry, error) {

@@ -20,6 +20,8 @@ type Config struct {
 	Store    Store
 	Executor Executor
 	Elector  Elector
+	// Catalog keeps the registered workflows; nil = this process has none, and is not asked for any.
+	Catalog Catalog
 	// Evaluators makes the evaluator of a definition; it is called once for each definition in use.
 	Evaluators func(*workflow.Definition) (engine.Evaluator, error)
 	// Children compiles what a run_workflow of parent starts, and checks its params. run is what is known of the child run;

@@ -29,4 +29,7 @@ const (
 	MaxPayloadBytes     = 16 << 10         // of a dispatch: Nomad's limit
 	MaxLabelsBytes      = 4 << 10          // names and values of a workflow's labels: every list of runs carries them
 	MaxNamedFiles       = 1000             // files that a definition carries beside its own
+	MaxVersions         = 50               // versions of a registered workflow that are kept
+	MaxApplied          = 100              // workflows that one apply changes: they are registered in one transaction
+	MaxByBytes          = 256              // who applied a version
 )
