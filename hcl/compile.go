@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
@@ -33,31 +34,63 @@ func Compile(files []workflow.File, name string) (*workflow.Definition, Diagnost
 // CompileAndOpen is Compile with the definition's evaluator, which need not read the files again.
 func CompileAndOpen(files []workflow.File, name string) (*workflow.Definition, *Evaluator, Diagnostics) {
 	f := &findings{}
-	b := newBundle(files, f)
-	m := b.module(b.own(), f)
-	if f.list.HasErrors() && m.broken {
+	m, defs := compileFiles(files, f)
+	if m == nil {
 		return nil, nil, f.sorted()
 	}
-	b.connect(f)
-	var def *workflow.Definition
-	var chosen *flow
-	for _, each := range b.order {
-		for _, fl := range each.flows {
-			compiled := fl.compile(f)
-			if each == m && (fl.name == name || name == "") {
-				def, chosen = compiled, fl
-			}
-		}
-	}
-	b.circles(f)
 	m.choose(name, f)
 	if f.list.HasErrors() {
 		return nil, nil, f.sorted()
 	}
-	def.Namespaces = chosen.namespaces(def.Namespace)
+	chosen := slices.IndexFunc(m.flows, func(fl *flow) bool { return fl.name == name || name == "" })
+	def := defs[chosen]
+	def.Namespaces = m.flows[chosen].namespaces(def.Namespace)
 	def.Files = sortedFiles(files)
 	def.Hash = hash(def.Name, def.Files)
-	return def, newEvaluator(def, func() (*opened, error) { return openedFlow(chosen), nil }), f.sorted()
+	return def, newEvaluator(def, func() (*opened, error) { return openedFlow(m.flows[chosen]), nil }), f.sorted()
+}
+
+// CompileAll is Compile for every workflow of the files, in the order of their declaration; at least one.
+func CompileAll(files []workflow.File) ([]*workflow.Definition, Diagnostics) {
+	f := &findings{}
+	m, defs := compileFiles(files, f)
+	if m == nil {
+		return nil, f.sorted()
+	}
+	if len(defs) == 0 {
+		m.choose("", f) // it says what is missing
+	}
+	if f.list.HasErrors() {
+		return nil, f.sorted()
+	}
+	sorted := sortedFiles(files)
+	for i, def := range defs {
+		def.Namespaces = m.flows[i].namespaces(def.Namespace)
+		def.Files = sorted
+		def.Hash = hash(def.Name, sorted)
+	}
+	return defs, f.sorted()
+}
+
+// compileFiles checks all workflows of the files, and compiles those that are declared in the files themselves. There is no
+// module where they cannot be parsed.
+func compileFiles(files []workflow.File, f *findings) (*module, []*workflow.Definition) {
+	b := newBundle(files, f)
+	m := b.module(b.own(), f)
+	if f.list.HasErrors() && m.broken {
+		return nil, nil
+	}
+	b.connect(f)
+	var defs []*workflow.Definition
+	for _, each := range b.order {
+		for _, fl := range each.flows {
+			if def := fl.compile(f); each == m {
+				defs = append(defs, def)
+			}
+		}
+	}
+	b.circles(f)
+	return m, defs
 }
 
 // choose checks that there is exactly one workflow of the name.

@@ -107,17 +107,9 @@ func (s source) over(other source) source {
 
 // compileAll compiles the workflow of a name, or all of them.
 func compileAll(files []workflow.File, name string) ([]*workflow.Definition, hcl.Diagnostics) {
-	names := hcl.Workflows(files)
-	if name != "" || len(names) < 2 {
-		names = []string{name}
+	if name == "" {
+		return hcl.CompileAll(files)
 	}
-	var defs []*workflow.Definition
-	for _, n := range names {
-		def, diags := hcl.Compile(files, n)
-		if diags.HasErrors() || len(names) == len(defs)+1 {
-			return append(defs, def), diags // of all workflows: every compilation checks the whole files
-		}
-		defs = append(defs, def)
-	}
-	return defs, nil
+	def, diags := hcl.Compile(files, name)
+	return []*workflow.Definition{def}, diags
 }
