@@ -89,7 +89,7 @@ var modules = []module{
 	{"github.com/zclconf/go-cty", "MIT", hclUsers},
 	{"github.com/zclconf/go-cty-yaml", "Apache-2.0", []string{"hcl", "internal/jobspec"}},
 	{"github.com/hashicorp/go-cty-funcs", "MPL-2.0", []string{"hcl", "internal/jobspec"}},
-	{"github.com/agext/levenshtein", "Apache-2.0", append([]string{"internal/local", "internal/cli"}, hclUsers...)},
+	{"github.com/agext/levenshtein", "Apache-2.0", append([]string{"internal/local", "internal/httpapi", "internal/cli"}, hclUsers...)},
 
 	{"github.com/hashicorp/nomad/api", "MPL-2.0", []string{"internal/jobspec", "internal/nomad", "internal/testcluster"}},
 	{"github.com/hashicorp/consul/api", "MPL-2.0", []string{"internal/consul", "internal/testcluster"}},

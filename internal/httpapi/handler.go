@@ -58,6 +58,8 @@ type Runs interface {
 // Config is everything a Handler is made of.
 type Config struct {
 	Runs Runs
+	// Workflows keeps the registered workflows; nil = this process keeps none.
+	Workflows Workflows
 	// Nomad says why Nomad does not answer, empty when it does; nil where there is none.
 	Nomad   func() string
 	Servers Servers      // nil where this process is no server
@@ -141,6 +143,7 @@ func (h *handler) routes() map[string]methods {
 		}
 		all["/v1/run/{id}/"+string(verb)] = on
 	}
+	maps.Copy(all, h.workflowRoutes())
 	return all
 }
 
@@ -172,10 +175,15 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (h *handler) explain(r *http.Request, err error) (out *api.Error) {
 	var misfit *engine.Misfit
 	var taken *scheduler.KeyTakenError
+	var stale *scheduler.StaleError
 	switch {
 	case errors.As(err, &out):
 	case errors.As(err, &taken):
 		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: taken.Error()}
+	case errors.As(err, &stale):
+		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: stale.Error()}
+	case errors.Is(err, scheduler.ErrInvalid):
+		out = &api.Error{Status: http.StatusUnprocessableEntity, Code: api.CodeInvalid, Message: err.Error()}
 	case errors.As(err, &misfit):
 		out = &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: misfit.Text}
 	case errors.Is(err, scheduler.ErrNotFound):

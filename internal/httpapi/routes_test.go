@@ -28,6 +28,9 @@ func TestEveryRouteSaysWhoMayUseIt(t *testing.T) {
 		"GET /v1/openapi.json": needNothing, "GET /metrics": needNothing,
 		"GET /v1/run/{id}": needRead, "GET /v1/run/{id}/instances": needRead, "GET /v1/run/{id}/logs": needRead, "GET /v1/run/{id}/retry": needRead,
 		"POST /v1/run/{id}/rerun": needRun,
+		"GET /v1/workflows":       needList, "POST /v1/workflows": needSubmit,
+		"GET /v1/workflow/{name}": needList, "DELETE /v1/workflow/{name}": needSubmit,
+		"GET /v1/workflow/{name}/versions": needList, "POST /v1/workflow/{name}/run": needSubmit,
 	}
 	for _, verb := range api.Verbs() {
 		want["POST /v1/run/{id}/"+string(verb)] = needRun

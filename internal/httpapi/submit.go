@@ -5,6 +5,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -41,18 +42,32 @@ func (h *handler) submit(w http.ResponseWriter, r *http.Request) error {
 	if diags.HasErrors() {
 		return invalid("the files have problems", diags)
 	}
+	return h.start(w, r, def, order{params: req.Params, texts: req.ParamTexts, key: req.Key, by: req.By})
+}
+
+// order is what a run of a definition is asked for with.
+type order struct {
+	params map[string]json.RawMessage
+	texts  map[string]string
+	key    string
+	by     string
+}
+
+// start starts a run of a definition, if whoever asks may, and says how that stands.
+func (h *handler) start(w http.ResponseWriter, r *http.Request, def *workflow.Definition, o order) error {
 	namespaces, err := h.maySubmit(r, def)
 	if err != nil {
 		return err
 	}
 	now := workflow.At(time.Now())
 	sub := scheduler.Submission{
-		ID: newRunID(), Definition: def, Labels: def.Labels, Namespace: def.Namespace, Namespaces: namespaces, IdempotencyKey: req.Key,
-		By: h.by(r, req.By), ScheduledAt: now,
+		ID: newRunID(), Definition: def, Labels: def.Labels, Namespace: def.Namespace, Namespaces: namespaces, IdempotencyKey: o.key,
+		By: h.by(r, o.by), ScheduledAt: now,
 	}
 	given := map[string]hcl.Given{}
-	give(given, req.Params, req.ParamTexts)
+	give(given, o.params, o.texts)
 	sub.Given = namesOf(def, given)
+	var diags hcl.Diagnostics
 	if sub.Params, diags = hcl.Params(def, given, workflow.RunValues{
 		ID: string(sub.ID), Workflow: def.Name, Version: def.Hash, Namespace: def.Namespace, Trigger: "manual", ScheduledAt: now, StartedAt: now,
 	}); diags.HasErrors() {

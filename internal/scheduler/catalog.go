@@ -32,12 +32,11 @@ type Catalog interface {
 
 // Application is what Apply registers: everything of it or nothing.
 type Application struct {
-	Namespace string // Cairn's own
 	By        string
 	Workflows []Applying
 }
 
-// Applying is one workflow to be registered.
+// Applying is one workflow to be registered, under the namespace and the name of its definition.
 type Applying struct {
 	Definition *workflow.Definition
 	// Expect is the version that it has to be at, 0 = none; nil = whatever it is at.
@@ -92,7 +91,7 @@ func (s *Scheduler) Apply(ctx context.Context, a Application) ([]Applied, error)
 	err := s.change(ctx, func(ctx context.Context, t *term) (changes []workflow.Registration, used []Definition, err error) {
 		out = nil
 		for i, w := range a.Workflows {
-			r, err := s.cfg.Catalog.Registration(ctx, a.Namespace, w.Definition.Name)
+			r, err := s.cfg.Catalog.Registration(ctx, w.Definition.Namespace, w.Definition.Name)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -112,7 +111,7 @@ func (s *Scheduler) Apply(ctx context.Context, a Application) ([]Applied, error)
 	}
 	for _, w := range out {
 		if now, _ := w.Current(); w.Changed {
-			s.log.Info("workflow applied", "namespace", a.Namespace, "workflow", w.Name, "version", now.Number, "by", a.By)
+			s.log.Info("workflow applied", "namespace", w.Namespace, "workflow", w.Name, "version", now.Number, "by", a.By)
 		}
 	}
 	return out, nil

@@ -91,11 +91,11 @@ func cataloguing(t *testing.T) (*process, *fakeCatalog) {
 }
 
 func applying(name, hash string) Applying {
-	return Applying{Definition: &workflow.Definition{Name: name, Hash: hash}}
+	return Applying{Definition: &workflow.Definition{Name: name, Namespace: "default", Hash: hash}}
 }
 
 func application(workflows ...Applying) Application {
-	return Application{Namespace: "default", By: "ada", Workflows: workflows}
+	return Application{By: "ada", Workflows: workflows}
 }
 
 // outcome says what Apply did, in a word for each workflow.

@@ -161,7 +161,7 @@ func (a *Agent) openDev() error {
 	a.shut = append(a.shut, executor.Close)
 	sc := a.schedulerConfig()
 	sc.MaxInflight = localInflight()
-	sc.Store, sc.Executor, sc.Elector = store, executor, local.NewElector(a.cfg.DataDir)
+	sc.Store, sc.Catalog, sc.Executor, sc.Elector = store, store, executor, local.NewElector(a.cfg.DataDir)
 	// Whoever starts a server by hand for a try may call everybody without it as well.
 	sc.Caller = &httpcall.Caller{Policy: httpcall.Policy{Everything: true}}
 	if a.scheduler, err = scheduler.New(sc); err != nil {
@@ -171,8 +171,8 @@ func (a *Agent) openDev() error {
 	watches := httpapi.NewWatches(a.cfg.Limits.MaxWatches)
 	a.metrics.ask(sources{scheduler: a.scheduler.Stats, watches: watches})
 	a.handler = a.metrics.counting(httpapi.New(httpapi.Config{
-		Runs: explaining{a.scheduler}, Servers: only, Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version,
-		Logger: a.log.Named("http"),
+		Runs: explaining{a.scheduler}, Workflows: a.scheduler, Servers: only, Metrics: a.metrics.handler(), Watches: watches,
+		Version: a.cfg.Version, Logger: a.log.Named("http"),
 	}))
 	return nil
 }
@@ -213,7 +213,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		return err
 	}
 	sc := a.schedulerConfig()
-	sc.Store, sc.Executor, sc.Elector = store, k.nomad, elector
+	sc.Store, sc.Catalog, sc.Executor, sc.Elector = store, store, k.nomad, elector
 	policy := httpcall.Policy{Hosts: a.cfg.Calls.Allow, Own: a.own()}
 	if err := policy.Validate(); err != nil {
 		return fmt.Errorf("http_calls.allow: %w", err)
@@ -240,8 +240,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	watches, passing := httpapi.NewWatches(a.cfg.Limits.MaxWatches), httpapi.NewWatches(a.cfg.Limits.MaxWatches)
 	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, watches: watches, passing: passing})
 	served := httpapi.Config{
-		Runs: a.scheduler, Nomad: away.trouble, Servers: g, Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version,
-		Logger:         a.log.Named("http"),
+		Runs: a.scheduler, Workflows: a.scheduler, Nomad: away.trouble, Servers: g, Metrics: a.metrics.handler(), Watches: watches,
+		Version: a.cfg.Version, Logger: a.log.Named("http"),
 		OperatorPolicy: a.cfg.Access.OperatorPolicy, Audit: auditBook{consul.NewAudit(store)},
 	}
 	if a.cfg.Access.Mode == config.AccessNomad {
