@@ -46,8 +46,9 @@ type App struct {
 	// Signals are the interrupts and terminations that this process gets; nil = those of the system.
 	Signals <-chan os.Signal
 
-	out    *output       // what Stdout is while a command runs
-	server client.Server // what the options of a command say of one
+	out      *output       // what Stdout is while a command runs
+	server   client.Server // what the options of a command say of one
+	patience time.Duration // of a completion that asks a server; 0 = completePatience
 }
 
 // New returns the App of the process itself.
@@ -135,6 +136,13 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"task skip":          taskSkipCommand,
 		"task succeed":       taskSucceedCommand,
 		"task cancel":        taskCancelCommand,
+		"workflow":           workflowCommand,
+		"workflow apply":     workflowApplyCommand,
+		"workflow list":      workflowListCommand,
+		"workflow show":      workflowShowCommand,
+		"workflow versions":  workflowVersionsCommand,
+		"workflow delete":    workflowDeleteCommand,
+		"workflow run":       workflowRunCommand,
 		"agent":              agentCommand,
 		"operator":           operatorCommand,
 		"operator leader":    operatorLeaderCommand,

@@ -184,7 +184,9 @@ func TestHelpOfEveryCommand(t *testing.T) {
 		{"runs", "list", "-h"}, {"runs", "show", "-h"}, {"runs", "logs", "-h"}, {"runs", "watch", "-h"}, {"runs", "stop", "-h"},
 		{"runs", "terminate", "-h"}, {"runs", "pause", "-h"}, {"runs", "resume", "-h"}, {"runs", "retry", "-h"}, {"runs", "rerun", "-h"},
 		{"runs", "approve", "-h"}, {"runs", "reject", "-h"}, {"task", "-h"}, {"task", "retry", "-h"}, {"task", "skip", "-h"},
-		{"task", "succeed", "-h"}, {"task", "cancel", "-h"}, {"version", "-h"},
+		{"task", "succeed", "-h"}, {"task", "cancel", "-h"}, {"workflow", "-h"}, {"workflow", "apply", "-h"},
+		{"workflow", "list", "-h"}, {"workflow", "show", "-h"}, {"workflow", "versions", "-h"}, {"workflow", "delete", "-h"},
+		{"workflow", "run", "-h"}, {"version", "-h"},
 	} {
 		r := c.run(args...)
 		if r.code != 0 || r.stderr != "" {
@@ -254,6 +256,18 @@ func TestBadArgumentsSaySo(t *testing.T) {
 		{"task", "retry", "abcdefghijklmnopqrst"},
 		{"task", "skip", "abcdefghijklmnopqrst", "load", "extract"},
 		{"task", "cancel", "abcdefghijklmnopqrst"},
+		{"workflow"},
+		{"workflow", "aply", "x"},
+		{"workflow", "apply"},
+		{"workflow", "apply", "-json", "testdata/flow.hcl"},
+		{"workflow", "apply", "testdata/flow.hcl"},
+		{"workflow", "list", "extra"},
+		{"workflow", "list"},
+		{"workflow", "show", "-version", "0", "flow"},
+		{"workflow", "show", "-version", "two", "flow"},
+		{"workflow", "run", "-key", "", "flow"},
+		{"workflow", "run", "-param-file", "testdata/params-bad.hcl", "flow"},
+		{"workflow", "delete"},
 		{"version", "extra"},
 	} {
 		r := c.run(args...)
@@ -268,7 +282,10 @@ func TestBadArgumentsSaySo(t *testing.T) {
 func TestAServerThatDoesNotAnswerIsNamed(t *testing.T) {
 	c := newConsole(t)
 	c.env["CAIRN_ADDR"] = "http://127.0.0.1:1"
-	for _, args := range [][]string{{"run", "testdata/flow.hcl"}, {"runs", "list"}, {"runs", "show", "abcdefghijklmnopqrst"}} {
+	for _, args := range [][]string{
+		{"run", "testdata/flow.hcl"}, {"runs", "list"}, {"runs", "show", "abcdefghijklmnopqrst"}, {"workflow", "list"},
+		{"workflow", "apply", "-auto-approve", "testdata/flow.hcl"}, {"workflow", "run", "flow"}, {"workflow", "delete", "-yes", "flow"},
+	} {
 		r := c.run(args...)
 		if want := "No Cairn answers at http://127.0.0.1:1: the connection was refused"; r.code != 4 || !strings.Contains(r.stderr, want) {
 			t.Errorf("%v: exit %d, stderr %q, want %q", args, r.code, r.stderr, want)

@@ -4,6 +4,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/cairnflow/cairn/internal/nomad"
@@ -24,6 +25,9 @@ instances each has as far as that is known, and what only a run can tell. Every 
 given to the Nomad that NOMAD_ADDR names for a dry run, and its verdict is printed. Nothing is registered
 and nothing runs.
 
+Where CAIRN_ADDR names a server, the plan begins with what the files would change of the version that is
+registered there.
+
 Where NOMAD_ADDR is not set, or nobody answers there, the plan is printed without verdicts; with -nomad
 that is an error. Sensitive values read "(sensitive)", in what Nomad is given, too.
 
@@ -33,7 +37,7 @@ rendered, 2 the file or the params are invalid, 4 Nomad cannot be reached and -n
 		options: append(p.options(a),
 			predicted(textOption(&name, "workflow", "NAME", "The workflow to plan, where FILE holds several."), a.predictWorkflowNames()),
 			switchOption(&insist, "nomad", "Fail when Nomad does not answer. Without NOMAD_ADDR, ask the one on this machine."),
-			switchOption(&leave, "local", "Do not ask Nomad."),
+			switchOption(&leave, "local", "Ask neither Nomad nor the server."),
 			switchOption(&asJSON, "json", "Print the plan as JSON."),
 		),
 		predict: predictWorkflow,
@@ -42,7 +46,11 @@ rendered, 2 the file or the params are invalid, 4 Nomad cannot be reached and -n
 		if insist && leave {
 			return c.usageError("-local and -nomad exclude each other")
 		}
-		code := a.plan(args[0], name, &p, asJSON, func() asking {
+		compare := a.compareRegistered
+		if leave || cmp.Or(a.server.Address, a.Getenv(addressEnv)) == "" {
+			compare = nil
+		}
+		code := a.plan(args[0], name, &p, asJSON, compare, func() asking {
 			switch {
 			case leave:
 				return asking{}
@@ -82,8 +90,10 @@ func (a *App) askNomad(insist bool) asking {
 	return asking{placer: planner, address: cfg.Address, insist: insist, close: planner.Close}
 }
 
-// plan prints what a run would do.
-func (a *App) plan(path, name string, p *params, asJSON bool, ask func() asking) int {
+// plan prints what a run would do. compare tells what the files would change at the server; nil = there is none.
+func (a *App) plan(
+	path, name string, p *params, asJSON bool, compare func(*workflow.Definition) planRegistered, ask func() asking,
+) int {
 	def, r, code := a.prepare(path, name, p, asJSON, placeholder)
 	if r == nil {
 		return code
@@ -102,10 +112,17 @@ func (a *App) plan(path, name string, p *params, asJSON bool, ask func() asking)
 	}
 	pl := &planner{def: def, graph: g, one: r, other: other, asking: how}
 	doc := pl.document(context.Background())
+	if compare != nil {
+		registered := compare(def)
+		doc.Registered = &registered
+	}
 	if asJSON {
 		a.printJSON(doc)
 	} else {
 		a.print(planText(def, doc, a.screenOf(a.Stdout)))
+	}
+	if doc.Registered != nil && doc.Registered.Problem != "" {
+		a.warnf("%s", doc.Registered.Problem)
 	}
 	switch {
 	case doc.Nomad.Problem != "" && how.insist:
@@ -126,6 +143,8 @@ type planDocument struct {
 	Definition string     `json:"definition"`
 	Tasks      []planTask `json:"tasks"` // in the order they can begin, finally tasks last
 	Nomad      planNomad  `json:"nomad"`
+	// Registered is what the files would change at a server; absent where none is named.
+	Registered *planRegistered `json:"registered,omitempty"`
 }
 
 // planNomad says whom the verdicts are from.

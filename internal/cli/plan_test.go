@@ -37,7 +37,7 @@ func planning(t *testing.T, v *verdicts, insist, asJSON bool) (code int, stdout,
 	a := &App{Stdout: &out, Stderr: &talk, Getenv: func(string) string { return "" }, Now: func() time.Time { return second(0) }}
 	a.out = &output{to: &out}
 	a.Stdout = a.out
-	code = a.plan("testdata/kinds", "kinds", &params{}, asJSON, func() asking {
+	code = a.plan("testdata/kinds", "kinds", &params{}, asJSON, nil, func() asking {
 		return asking{placer: v, address: "http://nomad", insist: insist}
 	})
 	return code, out.String(), talk.String()

@@ -105,7 +105,7 @@ func planText(def *workflow.Definition, doc planDocument, out screen) string {
 	if finally > 0 {
 		b.WriteString(" and " + count(finally, "finally task"))
 	}
-	b.WriteString("\n\n" + columns(rows))
+	b.WriteString("\n\n" + columns(rows) + doc.Registered.text(out))
 	section := func(title string, lines func(planTask) []string) {
 		rows = nil
 		for _, t := range doc.Tasks {

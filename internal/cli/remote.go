@@ -29,7 +29,8 @@ const (
 // asksServer reports whether a command may talk to a server.
 func asksServer(name string) bool {
 	group, verb, _ := strings.Cut(name, " ")
-	return name == "run" || verb != "" && (group == "runs" || group == "task" || group == "operator")
+	return name == "run" || name == "plan" ||
+		verb != "" && (group == "runs" || group == "task" || group == "workflow" || group == "operator")
 }
 
 // serverOptions are those of every command that may talk to a server.

@@ -66,14 +66,7 @@ was skipped, 6 it was left before its end, or it succeeded and standard output c
 				name: "resume", value: "ID", usage: "Go on with a run whose process has ended, instead of starting one.",
 				bind: textOption(&f.resume, "resume", "ID", "").bind, predict: a.predictRuns(),
 			},
-			funcOption("key", "KEY", `Start only one run for this key: a second call with the same key and the same params follows the first
-one's run, with other params it is refused.`, func(text string) error {
-				if text == "" {
-					return errors.New("-key is empty: give it a text, or leave it away to start a run in any case")
-				}
-				f.key = text
-				return nil
-			}),
+			f.keyOption(),
 			switchOption(&f.json, "json", "Print the run document on standard output when the run has ended, and everything else on standard error."),
 			switchOption(&f.detach, "detach", "Return once the run is started. Needs a server."),
 		),

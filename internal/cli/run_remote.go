@@ -5,7 +5,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"time"
 
@@ -35,18 +34,10 @@ func (a *App) submitRun(f *runFlags, cfg server.Config, def *workflow.Definition
 		return a.unanswered(err)
 	}
 	defer r.Close()
-	req := api.SubmitRequest{
-		Workflow: def.Name, By: a.user(), Key: a.keyOr(f.key), Params: map[string]json.RawMessage{}, ParamTexts: map[string]string{},
-	}
+	req := api.SubmitRequest{Workflow: def.Name, By: a.user(), Key: a.keyOr(f.key)}
+	req.Params, req.ParamTexts = sent(given)
 	for _, file := range def.Files {
 		req.Files = append(req.Files, api.File{Path: file.Path, Bytes: file.Bytes, Named: file.Named})
-	}
-	for name, v := range given {
-		if v.JSON != nil {
-			req.Params[name] = v.JSON
-		} else {
-			req.ParamTexts[name] = v.Text
-		}
 	}
 	var entry api.RunEntry
 	err = a.patiently(func() (err error) {
