@@ -18,4 +18,5 @@
 // workflow. decode.go, task.go, bodies.go and policy.go turn syntax into a flow: which expression stands where and what it may read. They know
 // no values. check.go evaluates a flow with unknown values of the declared types; evaluate.go evaluates it with real ones. Both
 // use the same conversions (kind.go), so that what is refused at run time is refused before it wherever it can be known.
+// diff.go tells two definitions apart by their syntax alone.
 package hcl

@@ -123,12 +123,11 @@ func (l *changeLines) change(c api.Change) {
 
 // value is an attribute that is new or gone, or a file.
 func (l *changeLines) value(depth int, sign, name, text string, with style) {
-	switch {
-	case strings.HasPrefix(name, "file "):
+	if strings.HasPrefix(name, "file ") {
 		l.line(depth, sign, name, with)
-	default:
-		l.lines(depth, sign, strings.Split(name+" = "+text, "\n"), with)
+		return
 	}
+	l.lines(depth, sign, strings.Split(name+" = "+text, "\n"), with)
 }
 
 // maxChangedLines bounds the lines of one text: who wants all of them has the files.
@@ -166,5 +165,6 @@ func (a applied) outcome() string {
 	for _, w := range a.Workflows {
 		counts[w.Action]++
 	}
-	return fmt.Sprintf("Applied: %d new, %d changed, %d as they were.", counts[api.ActionCreate], counts[api.ActionUpdate], counts[api.ActionNone])
+	return fmt.Sprintf("Applied: %d new, %d changed, %d as they were.",
+		counts[api.ActionCreate], counts[api.ActionUpdate], counts[api.ActionNone])
 }

@@ -291,6 +291,15 @@ func TestAServerThatDoesNotAnswerIsNamed(t *testing.T) {
 			t.Errorf("%v: exit %d, stderr %q, want %q", args, r.code, r.stderr, want)
 		}
 	}
+	// A plan is one without it.
+	r := c.run("plan", "-param", "who=x", "testdata/flow.hcl")
+	want := "What would change at the server is not known: no Cairn answers at http://127.0.0.1:1"
+	if r.code != 0 || !strings.Contains(r.stderr, want) || strings.Contains(r.stdout, "At the server") {
+		t.Errorf("plan: exit %d, stderr %q, want %q", r.code, r.stderr, want)
+	}
+	if r := c.run("plan", "-local", "-param", "who=x", "testdata/flow.hcl"); r.code != 0 || r.stderr != "" {
+		t.Errorf("plan -local: exit %d, stderr %q", r.code, r.stderr)
+	}
 	if r := c.run("run", "-resume", "abcdefghijklmnopqrst"); r.code != 2 || !strings.Contains(r.stderr, "need no process of yours") {
 		t.Errorf("resume: exit %d, stderr %q", r.code, r.stderr)
 	}

@@ -47,7 +47,8 @@ func (a *App) deleteWorkflow(namespace, name string, yes, asJSON bool) int {
 		if err != nil {
 			return a.denied(err, asJSON)
 		}
-		text := fmt.Sprintf("Delete workflow %s, version %d, at the server at %s?%s [y/N] ", w.Name, w.Version, r.Where(), goOn(w.ActiveRuns))
+		text := fmt.Sprintf("Delete workflow %s, version %d, at the server at %s?%s [y/N] ",
+			w.Name, w.Version, r.Where(), goOn(w.ActiveRuns))
 		if answer := a.question(text); !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
 			a.say("Nothing was deleted.")
 			return exitUsage

@@ -115,7 +115,7 @@ files that it was applied from, as they were.`,
 		options: []option{
 			namespaceOption(&q.Namespace),
 			versionOption(&q.Version, "This version instead of the newest."),
-			switchOption(&q.Source, "source", "Print the files: of one just its text, several each below its name. With -json they are added."),
+			switchOption(&q.Source, "source", "Print the files: of one its text, of several each below its name. With -json they are added."),
 			switchOption(&asJSON, "json", "Print it as JSON."),
 		},
 		predict: a.predictRegistered(),
