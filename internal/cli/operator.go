@@ -112,17 +112,9 @@ Another server takes over; where none is healthy, the same one leads again.`,
 
 // operate asks a server for something that no store on this machine knows.
 func (a *App) operate(ctx context.Context, do func(*server.Reader) (int, error)) int {
-	cfg, err := a.serverConfig()
-	if err != nil {
-		return a.broken(err)
-	}
-	if cfg.Server.Address == "" {
-		a.errorf("This asks a server, and neither -address nor %s names one: export %s=http://127.0.0.1:4680, or where one is.", addressEnv, addressEnv)
-		return exitUsage
-	}
-	r, err := server.Remote(ctx, cfg)
-	if err != nil {
-		return a.unanswered(err)
+	r, code := a.asked(ctx)
+	if r == nil {
+		return code
 	}
 	defer r.Close()
 	code, err := do(r)

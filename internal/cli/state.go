@@ -95,6 +95,22 @@ func (a *App) open(text string) (r *server.Reader, id workflow.RunID, code int) 
 	return r, id, exitOK
 }
 
+// asked is the server of a command that needs one. On failure it has said why, and the code is what to exit with.
+func (a *App) asked(ctx context.Context) (r *server.Reader, code int) {
+	cfg, err := a.serverConfig()
+	if err != nil {
+		return nil, a.broken(err)
+	}
+	if cfg.Server.Address == "" {
+		a.errorf("This asks a server, and neither -address nor %s names one: export %s=http://127.0.0.1:4680, or where one is.", addressEnv, addressEnv)
+		return nil, exitUsage
+	}
+	if r, err = server.Remote(ctx, cfg); err != nil {
+		return nil, a.unanswered(err)
+	}
+	return r, exitOK
+}
+
 // unanswered says that a command did not get done: because nobody answers, or because of what was answered.
 func (a *App) unanswered(err error) int {
 	code := a.broken(err)

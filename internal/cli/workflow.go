@@ -17,7 +17,6 @@ import (
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/client"
-	"github.com/cairnflow/cairn/internal/server"
 )
 
 func workflowCommand(*App) *command {
@@ -25,22 +24,6 @@ func workflowCommand(*App) *command {
 		`Commands for the workflows that are registered at the server that CAIRN_ADDR names, each under its name
 and with the versions it has had. A run keeps the definition that it was started with, whatever becomes
 of the workflow.`)
-}
-
-// registry is the server that keeps the workflows. On failure it has said why, and the code is what to exit with.
-func (a *App) registry() (r *server.Reader, code int) {
-	cfg, err := a.serverConfig()
-	if err != nil {
-		return nil, a.broken(err)
-	}
-	if cfg.Server.Address == "" {
-		a.errorf("Workflows are kept by servers, and %s names none: set it, or begin with \"cairn agent -dev\".", addressEnv)
-		return nil, exitUsage
-	}
-	if r, err = server.Remote(context.Background(), cfg); err != nil {
-		return nil, a.unanswered(err)
-	}
-	return r, exitOK
 }
 
 // denied says that a server has refused something, or does not answer.

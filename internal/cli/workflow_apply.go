@@ -51,7 +51,7 @@ func (a *App) applyWorkflows(path string, approved, asJSON bool) int {
 	if code != exitOK {
 		return code
 	}
-	r, code := a.registry()
+	r, code := a.asked(context.Background())
 	if r == nil {
 		return code
 	}

@@ -33,7 +33,7 @@ Its runs go on, and stay as they are. In a terminal it is done after a "y".`,
 }
 
 func (a *App) deleteWorkflow(namespace, name string, yes, asJSON bool) int {
-	r, code := a.registry()
+	r, code := a.asked(context.Background())
 	if r == nil {
 		return code
 	}

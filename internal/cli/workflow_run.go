@@ -48,7 +48,7 @@ func (a *App) runRegistered(f *runFlags, namespace, name string, version int) in
 		a.report(s, diags, f.json)
 		return exitUsage
 	}
-	r, code := a.registry()
+	r, code := a.asked(context.Background())
 	if r == nil {
 		return code
 	}

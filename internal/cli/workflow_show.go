@@ -31,7 +31,7 @@ version.`,
 }
 
 func (a *App) listWorkflows(namespace string, asJSON bool) int {
-	r, code := a.registry()
+	r, code := a.asked(context.Background())
 	if r == nil {
 		return code
 	}
@@ -80,7 +80,7 @@ used twice, not even after the workflow was deleted and applied again.`,
 }
 
 func (a *App) listVersions(namespace, name string, asJSON bool) int {
-	r, code := a.registry()
+	r, code := a.asked(context.Background())
 	if r == nil {
 		return code
 	}
@@ -140,7 +140,7 @@ func versionOption(target *int, usage string) option {
 }
 
 func (a *App) showWorkflow(q client.WorkflowQuery, asJSON bool) int {
-	r, code := a.registry()
+	r, code := a.asked(context.Background())
 	if r == nil {
 		return code
 	}
