@@ -84,12 +84,10 @@ func folderWith(ctx context.Context, cfg Config, id workflow.RunID) (folder, run
 }
 
 // findChildren looks for the child runs whose IDs begin with text, newest folders first, and returns the folder of the last
-// one. A child has the moment of its parent in its ID, so that no folder that was made later can hold it; what follows the
-// moment says nothing.
+// one. The ID of a child begins with the time of the run above it: no folder that was made later can hold it.
 func findChildren(ctx context.Context, cfg Config, folders []folder, text string) (found []string, holder folder, err error) {
 	for _, f := range folders {
-		name := filepath.Base(string(f))
-		if n := min(momentLength, len(name), len(text)); name[:n] > text[:n] {
+		if madeAfter(filepath.Base(string(f)), text) {
 			continue
 		}
 		entries, err := listFolder(ctx, cfg, f, Query{RunsQuery: client.RunsQuery{Children: true}})
@@ -112,8 +110,14 @@ func findChildren(ctx context.Context, cfg Config, folders []folder, text string
 	return found, holder, nil
 }
 
-// momentLength is how much of a run ID is made of nothing but the moment: 45 of its 48 bits, five to a character.
-const momentLength = 9
+// timeLength is how much of a run ID is nothing but the time: 48 bits, at 5 a character.
+const timeLength = 9
+
+// madeAfter reports whether a run was certainly submitted after the one whose ID begins with text.
+func madeAfter(id, text string) bool {
+	n := min(timeLength, len(id), len(text))
+	return id[:n] > text[:n]
+}
 
 // runIDLength is the length of a whole run ID: there is only one run with it.
 var runIDLength = len(workflow.NewRunID(time.Time{}, [6]byte{}))
