@@ -21,6 +21,7 @@ import (
 	"github.com/cairnflow/cairn/internal/access"
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/httpapi"
+	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
 // rights are what tokens may do: "run default read default".
@@ -346,6 +347,39 @@ func TestWithoutAccessControlEverybodyMayDoEverything(t *testing.T) {
 	for _, got := range b.records {
 		if got.Who != "ada" || got.Run != string(runID) {
 			t.Errorf("noted %+v", got)
+		}
+	}
+}
+
+// Neither a list nor a stream tells of runs in namespaces that its reader may not read.
+func TestWhatMayNotBeReadIsNeitherListedNorStreamed(t *testing.T) {
+	c := newControlled(t, rights{"look": look, "other": "read other "})
+	c.runs.news = []scheduler.News{
+		{Run: runID, Workflow: "w", Namespace: "default", Status: "running"}, {Run: runID, Workflow: "w", Namespace: "other", Status: "failed"},
+	}
+	for token, want := range map[string]struct{ letters, event, not string }{
+		"look": {"cba", `"namespace":"default"`, `"namespace":"other"`}, "other": {"", `"namespace":"other"`, `"namespace":"default"`},
+	} {
+		for _, query := range []string{"", "?per_page=1000&status=running&status=failed&status=succeeded"} {
+			status, body := c.ask(token, "GET", "/v1/runs"+query, "")
+			if got, next := listed(t, body); status != http.StatusOK || got != want.letters || next != "" {
+				t.Errorf("%s lists %d %q and %q is next, want %q", token, status, got, next, want.letters)
+			}
+		}
+		ctx, end := context.WithCancel(t.Context())
+		end() // the first piece of the stream will do
+		r := httptest.NewRequest("GET", "/v1/events", nil).WithContext(ctx)
+		r.Header.Set(api.TokenHeader, token)
+		r.Header.Set("Last-Event-ID", "3.1")
+		w := httptest.NewRecorder()
+		c.http.ServeHTTP(w, r)
+		if text := w.Body.String(); !strings.Contains(text, want.event) || strings.Contains(text, want.not) {
+			t.Errorf("%s hears %d %s", token, w.Code, text)
+		}
+	}
+	for _, path := range []string{"/v1/events", "/v1/runs"} {
+		if status, body := c.ask("", "GET", path, ""); status != http.StatusForbidden && status != http.StatusServiceUnavailable {
+			t.Errorf("%s without a token: %d %s", path, status, body)
 		}
 	}
 }

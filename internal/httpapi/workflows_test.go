@@ -183,7 +183,7 @@ func TestAVersionIsShown(t *testing.T) {
 	got.Files, got.Definition = nil, ""
 	want := api.Workflow{
 		WorkflowEntry: api.WorkflowEntry{Name: "w", Namespace: "default", Version: 1, AppliedAt: at(0).Time(), By: "ada"},
-		Newest:        2, ActiveRuns: 3, Labels: map[string]string{},
+		Newest:        2, ActiveRuns: 1, Labels: map[string]string{},
 		Params: []api.WorkflowParam{{Name: "day", Type: "string", Required: true}, {Name: "n", Type: "number"}},
 		Tasks:  []api.WorkflowTask{{Name: "t", Kind: "task", Body: "task", After: []string{}, TriggerRule: "all_success"}},
 	}
@@ -247,7 +247,7 @@ func TestARegisteredWorkflowIsRun(t *testing.T) {
 func TestADeletedWorkflowLeavesItsRuns(t *testing.T) {
 	h, _, _ := applied(t)
 	got := ask[api.DeletedWorkflow](t, h, "DELETE", "/v1/workflow/w", nil)
-	if d := cmp.Diff(api.DeletedWorkflow{Name: "w", Namespace: "default", Version: 2, ActiveRuns: 3}, got); d != "" {
+	if d := cmp.Diff(api.DeletedWorkflow{Name: "w", Namespace: "default", Version: 2, ActiveRuns: 1}, got); d != "" {
 		t.Errorf("answer (-want +got):\n%s", d)
 	}
 	if status, body := call(t, h, "DELETE", "/v1/workflow/w", ""); status != http.StatusNotFound {
