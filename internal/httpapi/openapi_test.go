@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/hashicorp/go-hclog"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/cairnflow/cairn/internal/api"
@@ -137,8 +138,9 @@ func TestEveryQueryParameterIsInTheDocumentAndTheOtherWayRound(t *testing.T) {
 				}
 			}
 			w := httptest.NewRecorder()
-			target := strings.ReplaceAll(path, "{id}", string(runID)) + "?no_such_parameter=1"
-			handlerOf(newRuns(nightly(t))).ServeHTTP(w, httptest.NewRequest(method, target, nil))
+			target := strings.NewReplacer("{id}", string(runID), "{name}", "w").Replace(path) + "?no_such_parameter=1"
+			h := httpapi.New(httpapi.Config{Runs: newRuns(nightly(t)), Workflows: newCatalog(), Logger: hclog.NewNullLogger()})
+			h.ServeHTTP(w, httptest.NewRequest(method, target, nil))
 			_, takes, ok := strings.Cut(w.Body.String(), `does not take \"no_such_parameter\"; it takes `)
 			if w.Code != http.StatusBadRequest || !ok {
 				t.Errorf("%s %s takes any parameter (%d): let its handler begin with unknown(r, …)", method, path, w.Code)
@@ -167,7 +169,10 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[api.VerbRequest](), reflect.TypeFor[api.Plan](), reflect.TypeFor[api.PlannedTask](), reflect.TypeFor[api.Event](),
 	reflect.TypeFor[api.Health](), reflect.TypeFor[api.Leader](), reflect.TypeFor[api.Members](), reflect.TypeFor[api.Member](),
 	reflect.TypeFor[api.SteppedDown](), reflect.TypeFor[api.StepDownRequest](), reflect.TypeFor[api.Error](), reflect.TypeFor[api.Diagnostic](),
-	reflect.TypeFor[api.Audit](), reflect.TypeFor[api.AuditRecord](),
+	reflect.TypeFor[api.Audit](), reflect.TypeFor[api.AuditRecord](), reflect.TypeFor[api.Workflows](), reflect.TypeFor[api.WorkflowEntry](),
+	reflect.TypeFor[api.Workflow](), reflect.TypeFor[api.WorkflowParam](), reflect.TypeFor[api.WorkflowTask](), reflect.TypeFor[api.WorkflowVersions](),
+	reflect.TypeFor[api.ApplyRequest](), reflect.TypeFor[api.Folder](), reflect.TypeFor[api.Applied](), reflect.TypeFor[api.AppliedWorkflow](),
+	reflect.TypeFor[api.Change](), reflect.TypeFor[api.DeletedWorkflow](), reflect.TypeFor[api.RunWorkflowRequest](),
 }
 
 func TestEverySchemaHasTheFieldsOfItsType(t *testing.T) {
@@ -175,8 +180,11 @@ func TestEverySchemaHasTheFieldsOfItsType(t *testing.T) {
 	left := maps.Clone(doc.Components.Schemas)
 	for _, of := range shapes {
 		var fields, always []string
-		for i := range of.NumField() {
-			name, options, _ := strings.Cut(of.Field(i).Tag.Get("json"), ",")
+		for _, field := range reflect.VisibleFields(of) {
+			if field.Anonymous {
+				continue // its fields stand for themselves
+			}
+			name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 			fields = append(fields, name)
 			if !strings.Contains(options, "omit") {
 				always = append(always, name)

@@ -90,7 +90,7 @@ func (c *catalog) DeleteWorkflow(_ context.Context, namespace, name string) (wor
 func shelf(t *testing.T) (http.Handler, *catalog, *runs) {
 	t.Helper()
 	c, r := newCatalog(), newRuns(nightly(t))
-	return httpapi.New(httpapi.Config{Runs: r, Workflows: c, Version: "1.2.3", Logger: hclog.NewNullLogger()}), c, r
+	return documented{httpapi.New(httpapi.Config{Runs: r, Workflows: c, Version: "1.2.3", Logger: hclog.NewNullLogger()})}, c, r
 }
 
 // ask decodes an answer that has to be a success.
