@@ -115,7 +115,9 @@ type Health struct {
 	Healthy bool `json:"healthy"`
 	Leader  bool `json:"leader"` // whether this process schedules
 	// Nomad says why Nomad does not answer this server; absent when it does, or where tasks run without it.
-	Nomad   string `json:"nomad,omitempty"`
+	Nomad string `json:"nomad,omitempty"`
+	// Overdue says why runs that are over cannot leave the store for the archive; absent when they can.
+	Overdue string `json:"overdue,omitempty"`
 	PID     int    `json:"pid"`
 	Version string `json:"version"`
 }

@@ -37,7 +37,9 @@ type Run struct {
 	// CopiedFrom is the run that this one is a rerun of, where it has results of it; empty otherwise.
 	CopiedFrom string     `json:"copied_from,omitempty"`
 	Verbs      []VerbUsed `json:"verbs,omitempty"` // the newest ones, oldest first
-	Tasks      []Task     `json:"tasks"`           // declaration order, finally tasks last
+	// Archived says that the run has left the store for the archive: it can be looked at, and takes no verbs.
+	Archived bool   `json:"archived,omitempty"`
+	Tasks    []Task `json:"tasks"` // declaration order, finally tasks last
 }
 
 // Parent is the attempt that started a run.
@@ -188,7 +190,8 @@ type RunEntry struct {
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
-	Parent    string    `json:"parent,omitempty"` // the run that started this one
+	Parent    string    `json:"parent,omitempty"`   // the run that started this one
+	Archived  bool      `json:"archived,omitempty"` // as in Run
 
 	Labels map[string]string `json:"labels,omitempty"`
 }
@@ -197,4 +200,6 @@ type RunEntry struct {
 type Runs struct {
 	Runs []RunEntry `json:"runs"`
 	Next string     `json:"next"`
+	// Notice says what is missing, and why; empty when nothing is.
+	Notice string `json:"notice,omitempty"`
 }

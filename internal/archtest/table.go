@@ -40,7 +40,8 @@ var packages = []row{
 	{folder: "internal/local", imports: append([]string{"internal/rawjson"}, shell...)},
 	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
 	{folder: "internal/rawjson"},
-	{folder: "internal/httpcall", imports: core}, // gives the engine's outcomes, for a port of the scheduler
+	{folder: "internal/archive", imports: append([]string{"internal/api"}, shell...)}, // documents, as the API gives them
+	{folder: "internal/httpcall", imports: core},                                      // gives the engine's outcomes, for a port of the scheduler
 
 	// What people and machines talk to.
 	{folder: "internal/access"}, // between whoever asks who a caller is and whoever knows
@@ -57,7 +58,7 @@ var packages = []row{
 	// The composition root: everything of the product but cli.
 	{folder: "internal/server", imports: append([]string{
 		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local", "internal/httpcall",
-		"internal/access", "internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
+		"internal/access", "internal/archive", "internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
 	}, shell...)},
 
 	// For tests and development only.
@@ -103,7 +104,7 @@ var modules = []module{
 	{"golang.org/x/sys", "BSD-3-Clause", []string{"internal/local", "internal/cli"}},
 	{"github.com/hashicorp/go-hclog", "MIT", []string{
 		"internal/scheduler", "internal/consul", "internal/nomad", "internal/local",
-		"internal/httpapi", "internal/server", "internal/backup", "internal/cli", "internal/porttest",
+		"internal/archive", "internal/httpapi", "internal/server", "internal/backup", "internal/cli", "internal/porttest",
 	}},
 
 	{"github.com/google/go-cmp", "BSD-3-Clause", nil},

@@ -28,7 +28,8 @@ func runsListCommand(a *App) *command {
 	c := &command{
 		synopsis: "List runs, the newest first",
 		about: `Lists the runs of the server that -address or CAIRN_ADDR names; without one those of this user on this machine, those
-on Nomad too. The newest come first. Runs that another run started are listed with -children only.`,
+on Nomad too. The newest come first. Runs that another run started are listed with -children only. What
+has left the server's store for its archive is listed too, and marked.`,
 		examples: []string{"cairn runs list", "cairn runs list -status failed -status cancelled -since 24h", "cairn runs list -label team=data"},
 		options: []option{
 			predicted(funcOption("status", "STATUS", "Only runs with this status: "+strings.Join(runStatuses, ", ")+". May be repeated: one of them.",
@@ -116,12 +117,19 @@ func (a *App) listRuns(q server.Query, asJSON bool) int {
 	return exitOK
 }
 
-// runTable lays runs out in columns; where there are child runs, with their parents.
+// runTable lays runs out in columns; where there are child runs, with their parents, and where there are archived ones, with
+// where each is kept.
 func runTable(runs []api.RunEntry, now time.Time, out screen) string {
-	nameWidth, parents := len("WORKFLOW"), false
+	nameWidth, parents, archived := len("WORKFLOW"), false, false
 	for _, r := range runs {
 		nameWidth = max(nameWidth, utf8.RuneCountInString(clean(r.Workflow)))
-		parents = parents || r.Parent != ""
+		parents, archived = parents || r.Parent != "", archived || r.Archived
+	}
+	kept := func(where string) string {
+		if !archived {
+			return ""
+		}
+		return pad(where, len("archive")) + "  "
 	}
 	startedBy := func(id string) string {
 		if !parents {
@@ -130,15 +138,19 @@ func runTable(runs []api.RunEntry, now time.Time, out screen) string {
 		return pad(id, 20) + "  "
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-20s  %s  %-9s  %-9s  %-7s  %s%s\n",
-		"ID", pad("WORKFLOW", nameWidth), "STATUS", "STARTED", "TOOK", startedBy("STARTED BY"), "REASON")
+	fmt.Fprintf(&b, "%-20s  %s  %-9s  %-9s  %-7s  %s%s%s\n",
+		"ID", pad("WORKFLOW", nameWidth), "STATUS", "STARTED", "TOOK", kept("KEPT IN"), startedBy("STARTED BY"), "REASON")
 	for _, r := range runs {
 		took := ""
 		if !r.StartedAt.IsZero() {
 			took = lasting(timeOr(r.EndedAt, now).Sub(r.StartedAt))
 		}
-		line := fmt.Sprintf("%-20s  %s  %s  %-9s  %-7s  %s%s", r.ID, pad(clean(r.Workflow), nameWidth),
-			out.paint(pad(r.Status, 9), statusStyle(r.Status)), lasting(now.Sub(r.CreatedAt))+" ago", took, startedBy(r.Parent), clean(r.Reason))
+		where := "store"
+		if r.Archived {
+			where = "archive"
+		}
+		line := fmt.Sprintf("%-20s  %s  %s  %-9s  %-7s  %s%s%s", r.ID, pad(clean(r.Workflow), nameWidth),
+			out.paint(pad(r.Status, 9), statusStyle(r.Status)), lasting(now.Sub(r.CreatedAt))+" ago", took, kept(where), startedBy(r.Parent), clean(r.Reason))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	return b.String()

@@ -68,6 +68,7 @@ prints the run document, the same that "cairn run -json" prints.`,
 		}
 		driver := ""
 		switch {
+		case run.Archived:
 		case r.PID != 0:
 			driver = fmt.Sprintf("process %d", r.PID)
 		case !run.Terminal():
@@ -128,6 +129,9 @@ func runText(run *api.Run, children nested, driver string, now time.Time, out sc
 	}
 	field("Status", status)
 	field("Driven by", driver)
+	if run.Archived {
+		field("Kept in", "the archive: it takes no verbs any more, and its logs are gone")
+	}
 	if run.Parent != nil {
 		field("Started by", "a task of run "+run.Parent.Run)
 	}

@@ -23,6 +23,7 @@ type RunsQuery struct {
 	Since     time.Time         // created then or later
 	Until     time.Time         // created before
 	Children  bool              // child runs too
+	Stored    bool              // without those that have left the store for the archive
 	Next      string            // of the page before
 	PerPage   int               // 0 = the server's choice
 }
@@ -45,6 +46,9 @@ func (q *RunsQuery) values() url.Values {
 	}
 	if q.Children {
 		query.Set("children", "true")
+	}
+	if q.Stored {
+		query.Set("archived", "false")
 	}
 	if q.PerPage > 0 {
 		query.Set("per_page", strconv.Itoa(q.PerPage))

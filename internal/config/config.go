@@ -7,6 +7,7 @@ package config
 import (
 	"cmp"
 	"os"
+	"time"
 )
 
 // Config is the configuration of a server.
@@ -21,6 +22,9 @@ type Config struct {
 	Consul   Consul
 	Limits   Limits
 	Calls    Calls
+	// Retention and Archive are about runs that are over.
+	Retention Retention
+	Archive   Archive
 }
 
 // HTTP says where the API is served.
@@ -86,6 +90,18 @@ type Calls struct {
 	Allow []string // hosts
 }
 
+// Retention says which runs that are over stay in the store: those that fit all of it.
+type Retention struct {
+	Runs  int
+	Age   time.Duration
+	Bytes int64
+}
+
+// Archive is where runs go that leave the store.
+type Archive struct {
+	Folder string // empty: archive in the data folder
+}
+
 // DefaultConfig returns the default of every setting.
 func DefaultConfig() Config {
 	host, err := os.Hostname()
@@ -102,5 +118,8 @@ func DefaultConfig() Config {
 			MaxInflight: 1000,   // Nomad's servers have fallen over at 30,000 pending jobs
 			MaxWatches:  20_000, // about 1 GB at the leader
 		},
+		// What Consul carries without being felt: it answers with what retention reads of so many runs in one read of 0.9 MB,
+		// measured, and its snapshots are taken and sent whole.
+		Retention: Retention{Runs: 2000, Age: 7 * 24 * time.Hour, Bytes: 256 << 20},
 	}
 }

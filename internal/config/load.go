@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/agext/levenshtein"
 	"github.com/hashicorp/hcl/v2"
@@ -234,13 +235,32 @@ func (c *Config) set(s *Setting, attr *hclsyntax.Attribute) []Problem {
 	}
 	if s.number != nil {
 		var n int
-		if err := gocty.FromCtyValue(converted, &n); err != nil || n < s.low || n > s.high {
+		if err := gocty.FromCtyValue(converted, &n); err != nil || int64(n) < s.low || int64(n) > s.high {
 			return wrong("want a whole number from %d to %d", s.low, s.high)
 		}
 		*s.number(c) = n
 		return nil
 	}
 	text := converted.AsString()
+	if s.duration != nil {
+		d, err := time.ParseDuration(text)
+		if err != nil || int64(d) < s.low || int64(d) > s.high {
+			return wrong("%q: want a duration from %s to %s, as in 168h", text, hours(s.low), hours(s.high))
+		}
+		*s.duration(c) = d
+		return nil
+	}
+	if s.size != nil {
+		n, err := parseSize(text)
+		switch {
+		case err != nil:
+			return wrong("%q: %s", text, err)
+		case n < s.low || n > s.high:
+			return wrong("%q: want a size from %s to %s", text, formatSize(s.low), formatSize(s.high))
+		}
+		*s.size(c) = n
+		return nil
+	}
 	if s.check != nil {
 		if err := s.check(text); err != nil {
 			return wrong("%q: %s", text, err)
@@ -248,6 +268,15 @@ func (c *Config) set(s *Setting, attr *hclsyntax.Attribute) []Problem {
 	}
 	*s.text(c) = text
 	return nil
+}
+
+// hours writes nanoseconds as a duration, without units that are zero.
+func hours(ns int64) string {
+	text := strings.TrimSuffix(time.Duration(ns).String(), "0s")
+	if trimmed := strings.TrimSuffix(text, "h0m"); trimmed != text {
+		return trimmed + "h"
+	}
+	return text
 }
 
 func kind(v cty.Value) string {

@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Setting is one setting of the configuration.
@@ -21,13 +23,15 @@ type Setting struct {
 	Name  string
 	About string // a sentence
 
-	text   func(*Config) *string // one of these is set
-	number func(*Config) *int
-	list   func(*Config) *[]string
-	yes    func(*Config) *bool
-	check  func(text string) error // of a text that is not empty; may be nil
-	low    int                     // of a number
-	high   int
+	text     func(*Config) *string // one of these is set
+	number   func(*Config) *int
+	list     func(*Config) *[]string
+	yes      func(*Config) *bool
+	duration func(*Config) *time.Duration
+	size     func(*Config) *int64    // in bytes
+	check    func(text string) error // of a text that is not empty; may be nil
+	low      int64                   // of a number, a duration or a size
+	high     int64
 }
 
 // Settings lists every setting, in the order in which people read them.
@@ -91,6 +95,15 @@ func Settings() []Setting {
 			number: func(c *Config) *int { return &c.Limits.MaxWatches }, low: 1, high: 1_000_000},
 		{Block: "http_calls", Name: "allow", About: "Destinations that http tasks may call: names, *.names, addresses and networks, with or without a port. None by default.",
 			list: func(c *Config) *[]string { return &c.Calls.Allow }},
+		{Block: "retention", Name: "runs", About: "Runs that are over and stay in the store: the newest so many. The others leave it for the archive.",
+			number: func(c *Config) *int { return &c.Retention.Runs }, low: 1, high: 20_000},
+		{Block: "retention", Name: "age", About: "How long after its end a run stays in the store at most.",
+			duration: func(c *Config) *time.Duration { return &c.Retention.Age }, low: int64(time.Minute), high: int64(10 * 365 * 24 * time.Hour)},
+		{Block: "retention", Name: "bytes", About: "What the runs that are over take up in the store together at most.",
+			size: func(c *Config) *int64 { return &c.Retention.Bytes }, low: 1 << 20, high: 4 << 30},
+		{Block: "archive", Name: "folder", About: "Folder of the runs that have left the store; archive in data_dir by default. The server that leads writes and reads " +
+			"its own: put it on storage that all servers share, or a new leader cannot show what another one has archived until that one leads again.",
+			text: func(c *Config) *string { return &c.Archive.Folder }, check: checkPath},
 	}
 }
 
@@ -185,4 +198,36 @@ func checkPrefix(text string) error {
 		return errors.New("want names with a slash after each, as in cairn/")
 	}
 	return nil
+}
+
+// units of sizes, the largest first.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"B", 1}}
+
+// parseSize reads a whole number of a unit.
+func parseSize(text string) (int64, error) {
+	for _, unit := range units {
+		number, found := strings.CutSuffix(text, unit.name)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > math.MaxInt64/unit.bytes {
+			break
+		}
+		return n * unit.bytes, nil
+	}
+	return 0, errors.New("want a whole number of B, KiB, MiB or GiB, as in 256MiB")
+}
+
+// formatSize writes a size as parseSize reads it.
+func formatSize(n int64) string {
+	for _, unit := range units {
+		if n%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", n/unit.bytes, unit.name)
+		}
+	}
+	return fmt.Sprintf("%dB", n)
 }

@@ -138,12 +138,19 @@ func (s *Store) register(
 		// It is the guard too: a write of before that had no answer in time may come between.
 		ops = append(ops, &consulapi.KVTxnOp{Verb: consulapi.KVCAS, Key: keys[i].Key, Index: was.index, Value: value})
 	}
+	leave, err := s.naming.enter(ctx)
+	if err != nil {
+		return err
+	}
 	for _, def := range definitions {
 		if err := s.define(ctx, o, d, def); err != nil {
+			leave()
 			return err
 		}
 	}
-	err = o.put(ctx, newWrite("", ops...))
+	w := newWrite("", ops...)
+	w.over = leave // not before: a write that had no answer in time may be done all the same
+	err = o.put(ctx, w)
 	if errors.Is(err, errGuard) {
 		return fmt.Errorf("%w: %w", scheduler.ErrConflict, err)
 	}

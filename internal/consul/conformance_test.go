@@ -76,6 +76,17 @@ func TestAgentStoreConforms(t *testing.T) {
 	})
 }
 
+func TestAgentStoreIsKeptInOrder(t *testing.T) {
+	porttest.Housekept(t, func(t testing.TB) porttest.HousekeptGround {
+		s := &serverSuccession{t: t, cfg: testConfig(t)}
+		s.restart()
+		return porttest.HousekeptGround{Store: s, Restart: func() (porttest.KeptStore, error) {
+			s.restart()
+			return s, nil
+		}}
+	})
+}
+
 // serverSuccession is a store to which server after server writes. The suite makes up epochs; the first write with one that
 // is new makes another server take office. A write with an older one comes from a server that was deposed and does not know.
 type serverSuccession struct {
@@ -89,7 +100,7 @@ type serverSuccession struct {
 	reader  *Store
 }
 
-var _ scheduler.Store = (*serverSuccession)(nil)
+var _ porttest.KeptStore = (*serverSuccession)(nil)
 
 // restart kills the leader: its session ends, and nothing else.
 func (s *serverSuccession) restart() {
@@ -156,6 +167,17 @@ func (s *serverSuccession) Load(ctx context.Context, id workflow.RunID) ([]sched
 
 func (s *serverSuccession) List(ctx context.Context, filter scheduler.Filter) ([]scheduler.Summary, error) {
 	return s.read().List(ctx, filter)
+}
+
+func (s *serverSuccession) Index(ctx context.Context) ([]scheduler.Stored, error) {
+	return s.read().Index(ctx)
+}
+
+func (s *serverSuccession) Sweep(
+	ctx context.Context, epoch uint64, named func(context.Context) ([]string, error),
+) (swept int, more bool, err error) {
+	store, epoch := s.server(epoch)
+	return store.Sweep(ctx, epoch, named)
 }
 
 func (s *serverSuccession) Cluster(ctx context.Context) (string, error) {

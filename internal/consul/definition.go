@@ -20,6 +20,7 @@ type definitions struct {
 	mu    sync.Mutex // guards what follows
 	bytes map[string][]byte
 	order []string // of their coming
+	swept int      // counts what may have taken definitions out of the store
 }
 
 // maxDefinitions bounds them; each has 1 MiB at most.
@@ -31,10 +32,18 @@ func (c *definitions) get(hash string) []byte {
 	return c.bytes[hash]
 }
 
-func (c *definitions) put(hash string, b []byte) {
+// sweeps is to be asked before a definition is read that is put afterwards.
+func (c *definitions) sweeps() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bytes[hash] != nil {
+	return c.swept
+}
+
+// put keeps a definition that was stored when sweeps was asked, unless it may have been deleted since.
+func (c *definitions) put(hash string, b []byte, swept int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bytes[hash] != nil || c.swept != swept {
 		return
 	}
 	if c.bytes == nil {
@@ -52,9 +61,11 @@ func (c *definitions) clear() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.bytes, c.order = nil, nil
+	c.swept++
 }
 
-// define stores a definition that is not stored yet, before the run that names it.
+// define stores a definition that is not stored yet, before what names it. The caller has entered naming, and leaves it
+// when that is written.
 func (s *Store) define(ctx context.Context, o *office, d data, def scheduler.Definition) error {
 	if def.Hash == "" || s.parts.get(def.Hash) != nil {
 		return nil
@@ -70,7 +81,7 @@ func (s *Store) define(ctx context.Context, o *office, d data, def scheduler.Def
 			return nil
 		}
 	}
-	b := bytes.Clone(def.Bytes)
+	b, swept := bytes.Clone(def.Bytes), s.parts.sweeps()
 	ops := []*consulapi.KVTxnOp{removeTree(d.definition(def.Hash))}
 	for n, value := range split(b) {
 		ops = append(ops, set(part(d.definition(def.Hash), n), value))
@@ -78,7 +89,7 @@ func (s *Store) define(ctx context.Context, o *office, d data, def scheduler.Def
 	if err := s.putAhead(ctx, o, "", ops); err != nil {
 		return fmt.Errorf("definition %s: %w", def.Hash, err)
 	}
-	s.parts.put(def.Hash, b)
+	s.parts.put(def.Hash, b, swept)
 	return nil
 }
 

@@ -22,7 +22,7 @@
 //
 // and under the data prefix:
 //
-//	ix/<run>                     what List tells of a run, its head aside
+//	ix/<run>                     what List and Index tell of a run, its head aside
 //	hot/<shard>/<run>/<record>   what changes of a run, while it is active
 //	run/<shard>/<run>/r/<record> what never changes of a run: its input, its expansions, its packs
 //	run/<shard>/<run>/h          its head, once it is over
@@ -35,6 +35,19 @@
 // before where all is too much for one, and is garbage until something names it. Where what it changes is too much by itself,
 // it is written packed, the transaction makes the entry of the run name the pack, and the pack is then carried over to what is
 // hot, by this leader or the next one.
+//
+// # What leaves
+//
+// The order in which runs leave is that of their ends, which their entries hold, with the size that they had then: retention
+// reads the entries in one request, and only where a run has ended or grown too old since. That costs no write of its own
+// at the end of a run, and cannot disagree with the runs that are there.
+//
+// A run with many keys is not deleted in one transaction. Its entry is marked first, with which it is gone for everybody, and
+// deleted last, so that whoever reads the entries finds what is left to be done.
+//
+// Definitions, and what was written ahead of a create that never came, are found by what nobody names. Whoever names a
+// definition does so between naming.enter and its end, and the sweep deletes while nobody is there. Both are in the process
+// that leads; what another one had on its way is fenced.
 //
 // # Limits
 //

@@ -32,6 +32,12 @@ type entry struct {
 	// together with them. 0: nothing is staged. Stages is the last generation used.
 	Staged int `json:"staged,omitempty"`
 	Stages int `json:"stages,omitempty"`
+	// EndedAt and Bytes are for retention: when a run that is done ended, and what its keys hold, before Consul's own
+	// overhead. Both are 0 where an earlier Cairn saved its end.
+	EndedAt workflow.Time `json:"ended_at,omitempty"`
+	Bytes   int64         `json:"bytes,omitempty"`
+	// Cut says that the run is being deleted: what is left of it is garbage, which this entry leads to.
+	Cut bool `json:"cut,omitempty"`
 
 	index uint64 // of its key
 }

@@ -94,9 +94,11 @@ func (d data) head(id workflow.RunID, done bool) string {
 	return d.record(id, scheduler.HeadKey)
 }
 
+func (d data) definitions() string { return d.prefix + "def/" }
+
 // definition is the prefix of the parts of a definition. Its hash reads "sha256:…".
 func (d data) definition(hash string) string {
-	return d.prefix + "def/" + strings.ReplaceAll(hash, ":", "-") + "/"
+	return d.definitions() + strings.ReplaceAll(hash, ":", "-") + "/"
 }
 
 // workflows is the prefix of what is registered, and workflow the key of one; namespaces and names hold no slashes.

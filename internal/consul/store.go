@@ -30,6 +30,7 @@ type Store struct {
 
 	known   known
 	parts   definitions
+	naming  naming
 	formats formats
 
 	mu    sync.Mutex // guards what follows
@@ -67,6 +68,11 @@ func (s *Store) create(ctx context.Context, epoch uint64, run scheduler.NewRun) 
 	if taken, err := s.taken(ctx, d, run); taken != "" || err != nil {
 		return taken, err
 	}
+	leave, err := s.naming.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
 	if err := s.define(ctx, o, d, run.Definition); err != nil {
 		return "", err
 	}
@@ -151,6 +157,7 @@ func (s *Store) load(ctx context.Context, id workflow.RunID) ([]scheduler.Record
 	if err != nil {
 		return nil, scheduler.Definition{}, err
 	}
+	swept := s.parts.sweeps()
 	e, records, err := s.readRun(ctx, d, id)
 	if err != nil {
 		return nil, scheduler.Definition{}, err
@@ -158,7 +165,7 @@ func (s *Store) load(ctx context.Context, id workflow.RunID) ([]scheduler.Record
 	def := scheduler.Definition{Hash: e.Definition}
 	if def.Hash != "" {
 		if def.Bytes, err = s.definition(ctx, d, def.Hash); err == nil && len(def.Bytes) > 0 {
-			s.parts.put(def.Hash, def.Bytes) // a run names only what was stored whole
+			s.parts.put(def.Hash, def.Bytes, swept) // a run names only what was stored whole
 			def.Bytes = bytes.Clone(def.Bytes)
 		}
 	}
@@ -188,6 +195,7 @@ func (s *Store) loadAll(ctx context.Context, ids []workflow.RunID) (map[workflow
 		ops = append(ops, get(d.indexOf(id)), tree(d.hot(id)), tree(d.run(id)))
 		owner[d.indexOf(id)], owner[d.hot(id)], owner[d.run(id)] = id, id, id
 	}
+	swept := s.parts.sweeps()
 	pairs, err := s.client.read(ctx, ops...)
 	if err != nil {
 		return nil, err
@@ -216,7 +224,7 @@ func (s *Store) loadAll(ctx context.Context, ids []workflow.RunID) (map[workflow
 				return nil, err
 			}
 			if definitions[e.Definition] = b; len(b) > 0 {
-				s.parts.put(e.Definition, b)
+				s.parts.put(e.Definition, b, swept)
 			}
 		}
 		loaded[id] = scheduler.Loaded{Records: records, Definition: scheduler.Definition{Hash: e.Definition, Bytes: definitions[e.Definition]}}
@@ -239,6 +247,9 @@ func (s *Store) readRun(ctx context.Context, d data, id workflow.RunID) (entry, 
 // assemble makes the records of a run, sorted by key, of its entry and everything else that is stored of it.
 func assemble(d data, id workflow.RunID, pairs []*consulapi.KVPair) (entry, []scheduler.Record, error) {
 	e, err := decodeEntry(id, pairs[0].Value, pairs[0].ModifyIndex)
+	if err == nil && e.Cut {
+		err = scheduler.ErrNotFound
+	}
 	if err != nil {
 		return e, nil, err
 	}
@@ -349,12 +360,16 @@ func (s *Store) entryOf(ctx context.Context, d data, id workflow.RunID) (entry, 
 		return e, nil
 	}
 	e, err := s.readEntry(ctx, d, id)
+	if err == nil && e.Cut {
+		err = scheduler.ErrNotFound
+	}
 	if err == nil {
 		s.known.put(id, e)
 	}
 	return e, err
 }
 
+// readEntry reads the entry of a run, even of one that is being deleted.
 func (s *Store) readEntry(ctx context.Context, d data, id workflow.RunID) (entry, error) {
 	pairs, err := s.client.read(ctx, get(d.indexOf(id)))
 	if err != nil {
@@ -396,7 +411,7 @@ func (s *Store) list(ctx context.Context, filter scheduler.Filter) ([]scheduler.
 		sum := scheduler.Summary{
 			ID: id, Workflow: e.Workflow, Namespace: e.Namespace, Parent: e.Parent, Labels: e.Labels, CreatedAt: e.CreatedAt, Done: e.Done,
 		}
-		if !filter.Matches(&sum) {
+		if e.Cut || !filter.Matches(&sum) {
 			continue
 		}
 		if e.Staged != 0 {
@@ -461,41 +476,6 @@ func (s *Store) heads(ctx context.Context, d data, list []scheduler.Summary, sta
 		kept = append(kept, sum)
 	}
 	return kept, nil
-}
-
-// Delete implements scheduler.Store.
-func (s *Store) Delete(ctx context.Context, epoch uint64, id workflow.RunID) error {
-	if err := s.remove(ctx, epoch, id); err != nil {
-		return fmt.Errorf("delete run %s: %w", id, err)
-	}
-	return nil
-}
-
-func (s *Store) remove(ctx context.Context, epoch uint64, id workflow.RunID) error {
-	o, err := s.officeOf(epoch)
-	if err != nil {
-		return err
-	}
-	d, err := s.data(ctx)
-	if err != nil {
-		return err
-	}
-	e, err := s.readEntry(ctx, d, id)
-	switch {
-	case err != nil:
-		return err
-	case !e.Done:
-		return fmt.Errorf("%w: the run has not ended", scheduler.ErrConflict)
-	}
-	ops := []*consulapi.KVTxnOp{unchanged(d, id, e), remove(d.indexOf(id)), removeTree(d.run(id)), removeTree(d.hot(id))}
-	if e.Key != "" {
-		ops = append(ops, remove(d.idempotency(e.Namespace, e.Workflow, e.Key)))
-	}
-	err = s.put(ctx, o, id, newWrite("", ops...))
-	if errors.Is(err, errGuard) {
-		return fmt.Errorf("%w: %w", scheduler.ErrConflict, err)
-	}
-	return err
 }
 
 // Cluster implements scheduler.Store. Whoever asks first makes the UUID, without leading: it is needed before anybody can.

@@ -32,7 +32,11 @@ func (s *Store) put(ctx context.Context, o *office, id workflow.RunID, w *write)
 	}
 	p.writes++
 	s.mu.Unlock()
+	also := w.over
 	w.over = func() {
+		if also != nil {
+			also()
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if p.writes--; p.writes == 0 {
@@ -113,7 +117,7 @@ func (s *Store) turn(ctx context.Context, o *office, d data, id workflow.RunID, 
 	}
 	next := e
 	next.Done = done
-	next.Staged = 0
+	next.Staged, next.EndedAt, next.Bytes = 0, 0, 0
 	hot, fixed := merge(records, changes)
 	var ahead, ops []*consulapi.KVTxnOp
 	for _, r := range fixed {
@@ -124,6 +128,7 @@ func (s *Store) turn(ctx context.Context, o *office, d data, id workflow.RunID, 
 		hot = slices.DeleteFunc(hot, func(r scheduler.Record) bool {
 			if r.Key == scheduler.HeadKey {
 				ops = append(ops, set(d.head(id, true), r.Value))
+				next.EndedAt = scheduler.EndOf(r.Value)
 			}
 			return r.Key == scheduler.HeadKey
 		})
@@ -131,6 +136,7 @@ func (s *Store) turn(ctx context.Context, o *office, d data, id workflow.RunID, 
 		if err != nil {
 			return err
 		}
+		next.Bytes = fixedBytes(d, id, records, fixed) + int64(sizes(packed)+sizes(ops))
 		ahead = append(ahead, packed...)
 		ops = append(ops, removeTree(d.hot(id)))
 	} else {
@@ -163,6 +169,23 @@ func (s *Store) turn(ctx context.Context, o *office, d data, id workflow.RunID, 
 	next.index = w.index
 	s.known.put(id, next)
 	return nil
+}
+
+// fixedBytes is what the records that never change take up, after changes to them.
+func fixedBytes(d data, id workflow.RunID, records, changes []scheduler.Record) (n int64) {
+	now := map[string]int{}
+	for _, r := range slices.Concat(records, changes) {
+		if isFixed(r.Key) {
+			now[r.Key] = size(change(d, id, r))
+		}
+		if r.Value == nil {
+			delete(now, r.Key)
+		}
+	}
+	for _, bytes := range now {
+		n += int64(bytes)
+	}
+	return n
 }
 
 // packAt is what writes records as packs below a prefix, after what a try before this one has left there.

@@ -14,6 +14,7 @@ import (
 	"github.com/cairnflow/cairn/internal/access"
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -197,15 +198,15 @@ func (h *handler) mayUse(r *http.Request, a *asker, right access.Right) error {
 	defer cancel()
 	var namespaces []string
 	err = h.Runs.View(ctx, id, func(m *engine.Machine, s *engine.State) error {
-		namespaces = m.Definition().AllNamespaces()
-		if len(s.Input.Namespaces) > 0 {
-			namespaces = s.Input.Namespaces
-		}
+		namespaces = Namespaces(m, s)
 		if a.note != nil {
 			a.note.Workflow = s.Input.Workflow
 		}
 		return nil
 	})
+	if errors.Is(err, scheduler.ErrNotFound) && h.Archive != nil {
+		namespaces, err = h.Archive.Namespaces(ctx, id)
+	}
 	if err != nil {
 		return err
 	}
@@ -222,6 +223,14 @@ func (h *handler) mayUse(r *http.Request, a *asker, right access.Right) error {
 		}
 	}
 	return notFound("there is no run %s", id)
+}
+
+// Namespaces are those that a run uses: what it is held to, or else what its definition names.
+func Namespaces(m *engine.Machine, s *engine.State) []string {
+	if len(s.Input.Namespaces) > 0 {
+		return s.Input.Namespaces
+	}
+	return m.Definition().AllNamespaces()
 }
 
 // lacks names a namespace in which an asker has not the right; empty: there is none.

@@ -60,6 +60,10 @@ type Config struct {
 	Runs Runs
 	// Workflows keeps the registered workflows; nil = this process keeps none.
 	Workflows Workflows
+	// Archive has the runs that have left the store; nil = none ever does. Overdue says why runs that are over cannot leave it,
+	// empty when they can; nil where they do not.
+	Archive Archive
+	Overdue func() string
 	// Nomad says why Nomad does not answer, empty when it does; nil where there is none.
 	Nomad   func() string
 	Servers Servers      // nil where this process is no server
@@ -131,15 +135,20 @@ func (h *handler) routes() map[string]methods {
 		auditPath:                {"GET": operators(h.audit)},
 		"/v1/runs":               {"GET": listing(h.list), "POST": submits(h.submit)},
 		eventsPath:               {"GET": listing(h.events)},
-		"/v1/run/{id}":           {"GET": readers(h.show)},
-		"/v1/run/{id}/instances": {"GET": readers(h.instances)},
-		"/v1/run/{id}/logs":      {"GET": readers(h.logs)},
-		"/v1/run/{id}/rerun":     {"POST": runners(h.rerun)},
+		"/v1/run/{id}":           {"GET": readers(h.orArchived(h.show, h.showArchived))},
+		"/v1/run/{id}/instances": {"GET": readers(h.orArchived(h.instances, h.archivedInstances))},
+		"/v1/run/{id}/logs": {"GET": readers(h.orArchived(h.logs, h.refuseArchived(http.StatusGone, api.CodeGone,
+			"logs are not kept there; \"cairn runs show\" says where each task ran, which may have them still")))},
+		"/v1/run/{id}/rerun": {"POST": runners(h.orArchived(h.rerun, h.refuseArchived(http.StatusConflict, api.CodeConflict,
+			"nothing can go on from its results; run its workflow anew")))},
 	}
 	for _, verb := range api.Verbs() {
-		on := methods{"POST": runners(func(w http.ResponseWriter, r *http.Request) error { return h.verb(w, r, verb) })}
+		refuse := h.refuseArchived(http.StatusConflict, api.CodeConflict,
+			fmt.Sprintf("%s is for runs that are stored; it can be shown, and its workflow can be run anew", verb))
+		use := func(w http.ResponseWriter, r *http.Request) error { return h.verb(w, r, verb) }
+		on := methods{"POST": runners(h.orArchived(use, refuse))}
 		if verb == api.VerbRetry {
-			on["GET"] = readers(h.retryPlan)
+			on["GET"] = readers(h.orArchived(h.retryPlan, refuse))
 		}
 		all["/v1/run/{id}/"+string(verb)] = on
 	}
@@ -235,6 +244,9 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) error {
 	if h.Nomad != nil {
 		health.Nomad = h.Nomad()
 	}
+	if h.Overdue != nil {
+		health.Overdue = h.Overdue()
+	}
 	h.reply(w, r, http.StatusOK, health)
 	return nil
 }
@@ -270,10 +282,10 @@ func number(r *http.Request, name string, otherwise, low, high int64) (int64, er
 }
 
 // flag reads an optional boolean query parameter; the bare name counts as true.
-func flag(r *http.Request, name string) (bool, error) {
+func flag(r *http.Request, name string, otherwise bool) (bool, error) {
 	values, ok := r.URL.Query()[name]
 	if !ok {
-		return false, nil
+		return otherwise, nil
 	}
 	if values[0] == "" {
 		return true, nil

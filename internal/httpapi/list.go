@@ -26,13 +26,14 @@ const scanned = 500
 type runsQuery struct {
 	filter   scheduler.Filter
 	statuses []string // empty = all
+	archived bool     // those that have left the store too
 	size     int      // of a page
 }
 
 // list answers /v1/runs: newest first, a page at a time. With index it blocks until something has changed about runs of that
 // workflow and namespace, or wait has passed.
 func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "workflow", "namespace", "status", "label", "since", "until", "children", "next", "per_page", "index", "wait"); err != nil {
+	if err := unknown(r, "workflow", "namespace", "status", "label", "since", "until", "children", "archived", "next", "per_page", "index", "wait"); err != nil {
 		return err
 	}
 	l, err := runsQueryOf(r, time.Now())
@@ -57,7 +58,10 @@ func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
 func runsQueryOf(r *http.Request, now time.Time) (l runsQuery, err error) {
 	query := r.URL.Query()
 	l.filter = scheduler.Filter{Workflow: query.Get("workflow"), Namespace: query.Get("namespace")}
-	if l.filter.Children, err = flag(r, "children"); err != nil {
+	if l.filter.Children, err = flag(r, "children", false); err != nil {
+		return l, err
+	}
+	if l.archived, err = flag(r, "archived", true); err != nil {
 		return l, err
 	}
 	size, err := number(r, "per_page", defaultPage, 1, maxPage)
@@ -151,18 +155,21 @@ func (h *handler) page(ctx context.Context, r *http.Request, l runsQuery) (api.R
 		l.filter.Limit = max(l.filter.Limit, scanned)
 	}
 	for {
-		list, err := h.Runs.List(ctx, l.filter)
+		list, more, err := h.listed(ctx, l, &page.Notice)
 		if err != nil {
 			return page, err
 		}
-		for _, s := range list {
+		for s, archived := range list {
 			l.filter.Before = s.ID
 			if visible, err := h.mayList(ctx, r, s.Namespace); err != nil {
 				return page, err
 			} else if !visible {
 				continue
 			}
-			e, err := summary(s)
+			e, err := archived, error(nil)
+			if e == nil {
+				e, err = summary(s)
+			}
 			if err != nil {
 				return page, err
 			}
@@ -173,21 +180,22 @@ func (h *handler) page(ctx context.Context, r *http.Request, l runsQuery) (api.R
 				page.Next = page.Runs[l.size-1].ID
 				return page, nil
 			}
-			page.Runs = append(page.Runs, e)
+			page.Runs = append(page.Runs, *e)
 		}
-		if len(list) < l.filter.Limit {
+		if !more {
 			return page, nil
 		}
 	}
 }
 
-func summary(s scheduler.Summary) (api.RunEntry, error) {
+func summary(s scheduler.Summary) (*api.RunEntry, error) {
 	var head engine.Head
 	if err := json.Unmarshal(s.Head, &head); err != nil {
-		return api.RunEntry{}, fmt.Errorf("read the head of run %s: %w", s.ID, err)
+		return nil, fmt.Errorf("read the head of run %s: %w", s.ID, err)
 	}
 	in := engine.Input{
 		Run: s.ID, Workflow: s.Workflow, Namespace: s.Namespace, Parent: s.Parent, Labels: s.Labels, CreatedAt: s.CreatedAt,
 	}
-	return entry(&in, &head), nil
+	e := entry(&in, &head)
+	return &e, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
@@ -114,7 +115,7 @@ func logQuery(r *http.Request) (api.LogQuery, error) {
 	if out.Tail, err = number(r, "tail", 0, 0, math.MaxInt64); err != nil {
 		return out, err
 	}
-	out.Follow, err = flag(r, "follow")
+	out.Follow, err = flag(r, "follow", false)
 	return out, err
 }
 
@@ -288,21 +289,26 @@ func (d document) someKeys() string {
 }
 
 func taskNumber(m *engine.Machine, s *engine.State, name string) (int, error) {
-	if name == "" {
-		return 0, badRequest("name a task: task=NAME")
+	if n, ok := m.Graph().Number(name); ok {
+		return n, nil
 	}
-	n, ok := m.Graph().Number(name)
-	if !ok {
-		var names []string
-		const few = 10
-		for i := range m.Definition().Tasks {
-			if i == few {
-				names = append(names, fmt.Sprintf("%d more", len(m.Definition().Tasks)-few))
-				break
-			}
-			names = append(names, m.Definition().Tasks[i].Name)
-		}
-		return 0, notFound("run %s has no task %q; it has %s", s.Input.Run, name, listed(names))
+	var names []string
+	for i := range m.Definition().Tasks {
+		names = append(names, m.Definition().Tasks[i].Name)
 	}
-	return n, nil
+	return 0, knownTask(string(s.Input.Run), name, names)
+}
+
+// knownTask refuses the name of a task that is not among those of a run.
+func knownTask(run, name string, names []string) error {
+	const few = 10
+	switch {
+	case name == "":
+		return badRequest("name a task: task=NAME")
+	case slices.Contains(names, name):
+		return nil
+	case len(names) > few:
+		names = append(slices.Clone(names[:few]), fmt.Sprintf("%d more", len(names)-few))
+	}
+	return notFound("run %s has no task %q; it has %s", run, name, listed(names))
 }

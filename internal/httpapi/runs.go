@@ -108,39 +108,28 @@ func (h *handler) block(r *http.Request, id workflow.RunID) (uint64, error) {
 
 // instances answers /v1/run/ID/instances: those of one task, by status, a page at a time.
 func (h *handler) instances(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "task", "status", "next", "per_page"); err != nil {
-		return err
-	}
 	id, err := runID(r)
 	if err != nil {
 		return err
 	}
-	size, err := number(r, "per_page", defaultPage, 1, maxPage)
+	q, err := instancesQuery(r)
 	if err != nil {
 		return err
-	}
-	first, err := number(r, "next", 0, 0, workflow.MaxInstances)
-	if err != nil {
-		return err
-	}
-	task, status := r.URL.Query().Get("task"), r.URL.Query().Get("status")
-	if status != "" && !slices.Contains(instanceStatuses, workflow.Status(status)) {
-		return badRequest("status=%s: there is no such status of an instance", status)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
 	defer cancel()
 	page := api.Instances{Instances: []api.Instance{}}
 	err = h.Runs.View(ctx, id, func(m *engine.Machine, s *engine.State) error {
-		n, err := taskNumber(m, s, task)
+		n, err := taskNumber(m, s, q.task)
 		if err != nil {
 			return err
 		}
 		d := document{m, s, n}
-		for i, count := int(first), d.size(); i < count; i++ {
-			if status != "" && string(d.status(i)) != status {
+		for i, count := q.first, d.size(); i < count; i++ {
+			if q.status != "" && string(d.status(i)) != q.status {
 				continue
 			}
-			if len(page.Instances) == int(size) {
+			if len(page.Instances) == q.size {
 				page.Next = strconv.Itoa(i)
 				return nil
 			}
@@ -153,4 +142,29 @@ func (h *handler) instances(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.reply(w, r, http.StatusOK, page)
 	return nil
+}
+
+// pageQuery asks for a page of the instances of a task.
+type pageQuery struct {
+	task, status string
+	first, size  int
+}
+
+func instancesQuery(r *http.Request) (q pageQuery, err error) {
+	if err := unknown(r, "task", "status", "next", "per_page"); err != nil {
+		return q, err
+	}
+	size, err := number(r, "per_page", defaultPage, 1, maxPage)
+	if err != nil {
+		return q, err
+	}
+	first, err := number(r, "next", 0, 0, workflow.MaxInstances)
+	if err != nil {
+		return q, err
+	}
+	q = pageQuery{r.URL.Query().Get("task"), r.URL.Query().Get("status"), int(first), int(size)}
+	if q.status != "" && !slices.Contains(instanceStatuses, workflow.Status(q.status)) {
+		return q, badRequest("status=%s: there is no such status of an instance", q.status)
+	}
+	return q, nil
 }

@@ -197,7 +197,7 @@ func (h *handler) showWorkflow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	source, err := flag(r, "source")
+	source, err := flag(r, "source", false)
 	if err != nil {
 		return err
 	}

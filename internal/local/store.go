@@ -89,6 +89,10 @@ type runEntry struct {
 	Parent workflow.AttemptID `json:"parent,omitempty"`
 	// Labels are here to be filtered by; a store of before they were has none.
 	Labels map[string]string `json:"labels,omitempty"`
+	// EndedAt and Bytes are for retention: when a run that is done ended, and what its records hold. Both are 0 where an
+	// earlier Cairn saved its end.
+	EndedAt workflow.Time `json:"ended_at,omitempty"`
+	Bytes   int64         `json:"bytes,omitempty"`
 }
 
 // OpenStore opens the file, and makes it unless ReadOnly or Existing is set: ErrNotFound then. Its errors name the file and
@@ -290,17 +294,23 @@ func (s *Store) Save(ctx context.Context, epoch uint64, id workflow.RunID, recor
 		if err := raiseEpoch(tx, epoch); err != nil {
 			return nil, err
 		}
-		if entry.Done != done {
-			entry.Done = done
-			b, err := json.Marshal(entry)
-			if err != nil {
-				return nil, err
-			}
-			if err := tx.Bucket(runsBucket).Put([]byte(id), seal(b)); err != nil {
+		if err := putRecords(tx, id, records); err != nil {
+			return nil, err
+		}
+		if !entry.Done && !done {
+			return nil, nil
+		}
+		entry.Done, entry.EndedAt, entry.Bytes = done, 0, 0
+		if done {
+			if entry.EndedAt, entry.Bytes, err = weigh(tx, id); err != nil {
 				return nil, err
 			}
 		}
-		return nil, putRecords(tx, id, records)
+		b, err := json.Marshal(entry)
+		if err != nil {
+			return nil, err
+		}
+		return nil, tx.Bucket(runsBucket).Put([]byte(id), seal(b))
 	})
 	if err != nil {
 		return fmt.Errorf("save run %s: %w", id, err)
@@ -380,7 +390,7 @@ func (s *Store) Delete(ctx context.Context, epoch uint64, id workflow.RunID) err
 				return nil, err
 			}
 		}
-		return nil, dropDefinitions(tx, entry.Definition)
+		return nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("delete run %s: %w", id, err)

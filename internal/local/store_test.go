@@ -32,6 +32,20 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
+func TestStoreIsKeptInOrder(t *testing.T) {
+	porttest.Housekept(t, func(t testing.TB) porttest.HousekeptGround {
+		path := filepath.Join(t.TempDir(), StoreFile)
+		s := openStore(t, path)
+		return porttest.HousekeptGround{Store: s, Restart: func() (porttest.KeptStore, error) {
+			if err := s.Close(); err != nil {
+				return nil, err
+			}
+			s = openStore(t, path)
+			return s, nil
+		}}
+	})
+}
+
 func openStore(t testing.TB, path string) *Store {
 	t.Helper()
 	s, err := OpenStore(StoreConfig{Path: path})

@@ -30,7 +30,9 @@ type Config struct {
 	Children func(parent *workflow.Definition, body workflow.ChildBody, run workflow.RunValues) (ChildRun, error)
 	// Caller makes the calls of http tasks; nil = they are refused.
 	Caller Caller
-	Logger hclog.Logger
+	// Housekeeping lets runs that are over leave the store; nil = they stay.
+	Housekeeping *Housekeeping
+	Logger       hclog.Logger
 
 	// MaxInflight bounds the attempts that are with the executor at once, over all runs.
 	MaxInflight int
@@ -49,7 +51,8 @@ type Config struct {
 	Random func() float64
 	// Saved is told of every save, and how long it took; nil = nobody wants to know.
 	Saved func(took time.Duration, err error)
-	// Fault is called at every point between deciding, saving and acting (FaultPoints); nil outside tests.
+	// Fault is called at every point between deciding, saving and acting (FaultPoints, HousekeepingFaultPoints); nil outside
+	// tests.
 	Fault func(point string)
 }
 
@@ -81,6 +84,11 @@ func (c *Config) Validate() error {
 	case c.Linger < 0 || c.CallTimeout <= 0:
 		return fmt.Errorf("linger %s and call timeout %s must not be negative", c.Linger, c.CallTimeout)
 	}
+	if c.Housekeeping != nil {
+		if err := c.Housekeeping.validate(); err != nil {
+			return err
+		}
+	}
 	return c.Backoff.Validate()
 }
 
@@ -101,12 +109,24 @@ const (
 	FaultAfterChild   = "after child"  // stored, and its parent does not know
 )
 
-// FaultPoints lists every point that Config.Fault is called at.
+// FaultPoints lists every point that Config.Fault is called at while runs are driven.
 func FaultPoints() []string {
 	return []string{
 		FaultBeforeCreate, FaultAfterCreate, FaultBeforeSave, FaultAfterSave, FaultMidway, FaultBeforeStart, FaultAfterStart,
 		FaultBeforeKill, FaultAfterKill, FaultBeforeSettle, FaultAfterSettle, FaultBeforeChild, FaultAfterChild,
 	}
+}
+
+// The fault points of housekeeping, in the order in which a run that leaves the store meets them.
+const (
+	FaultBeforeArchive = "before archive"
+	FaultAfterArchive  = "after archive" // and read back; the store has the run as well
+	FaultAfterLeave    = "after leave"
+)
+
+// HousekeepingFaultPoints lists every point that Config.Fault is called at when a run leaves the store.
+func HousekeepingFaultPoints() []string {
+	return []string{FaultBeforeArchive, FaultAfterArchive, FaultAfterLeave}
 }
 
 func (c *Config) fault(point string) {

@@ -36,6 +36,7 @@ type world struct {
 	running  int
 	peak     int      // most attempts that ran at once
 	called   []string // every call that was made, by its key
+	archive  map[workflow.RunID]engine.Head
 }
 
 type storedRun struct {
@@ -53,7 +54,9 @@ type attempt struct {
 }
 
 func newWorld() *world {
-	return &world{runs: map[workflow.RunID]*storedRun{}, attempts: map[workflow.AttemptID]*attempt{}}
+	return &world{
+		runs: map[workflow.RunID]*storedRun{}, attempts: map[workflow.AttemptID]*attempt{}, archive: map[workflow.RunID]engine.Head{},
+	}
 }
 
 // process is one process with its ends of the ports. Once it is dead none of them does anything any more.
@@ -295,7 +298,8 @@ func (f *fakeStore) Delete(_ context.Context, epoch uint64, id workflow.RunID) e
 	w := f.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch run := w.runs[id]; {
+	run := w.runs[id]
+	switch {
 	case f.dead.Load():
 		return errDead
 	case epoch < w.written:
@@ -304,6 +308,9 @@ func (f *fakeStore) Delete(_ context.Context, epoch uint64, id workflow.RunID) e
 		return ErrNotFound
 	case !run.done:
 		return ErrConflict
+	}
+	if _, archived := w.archive[id]; !archived && f.cfg.Housekeeping != nil {
+		f.t.Errorf("run %s of %s is deleted, and was not archived", id, run.created.Workflow)
 	}
 	delete(w.runs, id)
 	return nil

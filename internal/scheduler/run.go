@@ -31,6 +31,8 @@ type run struct {
 	over  chan struct{} // closed when the goroutine has left
 	known chan struct{} // closed when the store is known to have the run
 
+	claimed bool // it is not driven, but kept from that: see claim; never changes
+
 	// What follows belongs to the goroutine.
 	machine  *engine.Machine
 	state    *engine.State

@@ -40,6 +40,9 @@ func (r *run) save(ctx context.Context) error {
 			return err // says itself what was being done
 		}
 		r.t.wrote.Store(true)
+		if done {
+			r.t.ended.Add(1)
+		}
 		cfg.fault(FaultAfterSave)
 	}
 	r.publish()

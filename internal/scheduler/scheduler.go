@@ -10,7 +10,7 @@
 //
 // What a run decides goes where its body belongs: to the executor (attempts), to a child run (children), to somebody on the
 // net (calls). Before any of that a run may have to wait for other runs of its workflow (gates), and its attempts for a place
-// (admission).
+// (admission). Runs that are over stay in the store for a while, and then leave it for an archive (housekeeping).
 package scheduler
 
 import (
@@ -38,6 +38,7 @@ type Scheduler struct {
 	changed  chan struct{}
 	machines map[string]*compiled // by definition hash, see machine
 	recent   []string             // hashes in machines, oldest first
+	overdue  string               // why runs that are over cannot leave the store, for people
 }
 
 // New returns a scheduler that does nothing before Run.
@@ -72,6 +73,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	t.group.Go(t.renew)
 	t.group.Go(t.watch)
 	t.group.Go(t.takeOver)
+	if s.cfg.Housekeeping != nil {
+		t.group.Go(t.keepHouse)
+	}
 	<-t.ctx.Done()
 	s.setTerm(nil)
 	t.wait()
@@ -140,6 +144,7 @@ func (s *Scheduler) setTerm(t *term) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.term = t
+	s.overdue = ""
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

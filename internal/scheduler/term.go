@@ -38,6 +38,7 @@ type term struct {
 	recovers  bool // the store was restored before it
 	feed      *feed
 	wrote     atomic.Bool    // this leadership has written: the older ones are fenced
+	ended     atomic.Int64   // runs that have ended in it, for housekeeping
 	loads     chan struct{}  // a place for every load under way
 	ready     chan struct{}  // closed when every active run is in runs, or the term is over
 	group     sync.WaitGroup // every goroutine of the term
@@ -274,10 +275,31 @@ func (t *term) wait() {
 	t.feed.close()
 }
 
+// run is the owner of a run, nil when nobody drives it.
 func (t *term) run(id workflow.RunID) *run {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.runs[id]
+	if r := t.runs[id]; r != nil && !r.claimed {
+		return r
+	}
+	return nil
+}
+
+// claim keeps a run from being driven until it is released; whoever wants to drive it waits as for one that is about to
+// leave. It is not ok when somebody drives it.
+func (t *term) claim(id workflow.RunID) (release func(), ok bool) {
+	r := newRun(t, id)
+	r.claimed = true
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.runs[id] != nil {
+		return nil, false
+	}
+	t.runs[id] = r
+	return func() {
+		t.forget(r)
+		close(r.over)
+	}, true
 }
 
 func (t *term) forget(r *run) {

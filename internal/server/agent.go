@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/access"
+	"github.com/cairnflow/cairn/internal/archive"
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/engine"
@@ -56,6 +57,7 @@ type Agent struct {
 	certs     *certificates
 	scheduler *scheduler.Scheduler
 	metrics   *metrics
+	archive   *archive.Folder
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
 	// yield waits, after the leadership of an epoch was given up, until this server may stand again.
@@ -162,6 +164,7 @@ func (a *Agent) openDev() error {
 	sc := a.schedulerConfig()
 	sc.MaxInflight = localInflight()
 	sc.Store, sc.Catalog, sc.Executor, sc.Elector = store, store, executor, local.NewElector(a.cfg.DataDir)
+	a.openArchive(&sc, store)
 	// Whoever starts a server by hand for a try may call everybody without it as well.
 	sc.Caller = &httpcall.Caller{Policy: httpcall.Policy{Everything: true}}
 	if a.scheduler, err = scheduler.New(sc); err != nil {
@@ -171,8 +174,8 @@ func (a *Agent) openDev() error {
 	watches := httpapi.NewWatches(a.cfg.Limits.MaxWatches)
 	a.metrics.ask(sources{scheduler: a.scheduler.Stats, watches: watches})
 	a.handler = a.metrics.counting(httpapi.New(httpapi.Config{
-		Runs: explaining{a.scheduler}, Workflows: a.scheduler, Servers: only, Metrics: a.metrics.handler(), Watches: watches,
-		Version: a.cfg.Version, Logger: a.log.Named("http"),
+		Runs: explaining{a.scheduler}, Workflows: a.scheduler, Archive: a.archive, Overdue: a.scheduler.Overdue, Servers: only,
+		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Logger: a.log.Named("http"),
 	}))
 	return nil
 }
@@ -214,6 +217,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	}
 	sc := a.schedulerConfig()
 	sc.Store, sc.Catalog, sc.Executor, sc.Elector = store, store, k.nomad, elector
+	a.openArchive(&sc, store)
+	k.archive = a.archive
 	policy := httpcall.Policy{Hosts: a.cfg.Calls.Allow, Own: a.own()}
 	if err := policy.Validate(); err != nil {
 		return fmt.Errorf("http_calls.allow: %w", err)
@@ -240,8 +245,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	watches, passing := httpapi.NewWatches(a.cfg.Limits.MaxWatches), httpapi.NewWatches(a.cfg.Limits.MaxWatches)
 	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, watches: watches, passing: passing})
 	served := httpapi.Config{
-		Runs: a.scheduler, Workflows: a.scheduler, Nomad: away.trouble, Servers: g, Metrics: a.metrics.handler(), Watches: watches,
-		Version: a.cfg.Version, Logger: a.log.Named("http"),
+		Runs: a.scheduler, Workflows: a.scheduler, Archive: a.archive, Overdue: a.scheduler.Overdue, Nomad: away.trouble, Servers: g,
+		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Logger: a.log.Named("http"),
 		OperatorPolicy: a.cfg.Access.OperatorPolicy, Audit: auditBook{consul.NewAudit(store)},
 	}
 	if a.cfg.Access.Mode == config.AccessNomad {

@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/archive"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/local"
 	"github.com/cairnflow/cairn/internal/nomad"
@@ -72,6 +73,7 @@ type keeper struct {
 	log       hclog.Logger
 	nomad     *nomad.Executor
 	scheduler func() *scheduler.Scheduler
+	archive   *archive.Folder    // nil where runs do not leave their store
 	surpassed func(epoch uint64) // tells the elector of an epoch above its own; nil where nobody else could have led
 
 	orphans int // met last
@@ -128,7 +130,32 @@ func (k *keeper) sweep(ctx context.Context) {
 }
 
 func (k *keeper) fate(ctx context.Context) func(workflow.AttemptID) nomad.Fate {
-	return func(id workflow.AttemptID) nomad.Fate { return fateOf(ctx, k.scheduler(), id) }
+	return func(id workflow.AttemptID) nomad.Fate {
+		fate := fateOf(ctx, k.scheduler(), id)
+		if fate == nomad.FateUnknown && k.archive != nil {
+			return k.fateOfArchived(ctx, id)
+		}
+		return fate
+	}
+}
+
+// fateOfArchived says what the archive knows of an attempt whose run the store does not know: it is over with its run.
+func (k *keeper) fateOfArchived(ctx context.Context, id workflow.AttemptID) nomad.Fate {
+	run, _, _, _, err := id.Parse()
+	if err != nil {
+		return nomad.FateUnknown
+	}
+	lastAt, err := k.archive.LastAt(ctx, run)
+	switch {
+	case errors.Is(err, scheduler.ErrNotFound):
+		return nomad.FateUnknown
+	case err != nil:
+		k.log.Debug("the archive cannot be asked about a run", "run", run, "error", err)
+		return nomad.FateActive // what cannot be read is left alone
+	case time.Since(lastAt) > overFor:
+		return nomad.FateOver
+	}
+	return nomad.FateActive
 }
 
 // overFor is how long an attempt must be over before its job is looked after: until then Nomad ends it by itself.

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,16 +127,17 @@ var runIDLength = len(workflow.NewRunID(time.Time{}, [6]byte{}))
 const mostPerPage = 1000
 
 // listAll reads every page of a list of runs; with a limit, no more than that.
-func listAll(ctx context.Context, c *client.Client, q Query) ([]api.RunEntry, error) {
-	var out []api.RunEntry
+func listAll(ctx context.Context, c *client.Client, q Query) (api.Runs, error) {
+	var out api.Runs
 	q.PerPage = min(q.Limit, mostPerPage)
 	for {
 		page, err := c.Runs(ctx, q.RunsQuery)
 		if err != nil {
-			return nil, err
+			return api.Runs{}, err
 		}
-		out = append(out, page.Runs...)
-		if q.Next = page.Next; q.Next == "" || q.Limit > 0 && len(out) >= q.Limit {
+		out.Runs = append(out.Runs, page.Runs...)
+		out.Notice = cmp.Or(out.Notice, page.Notice)
+		if q.Next = page.Next; q.Next == "" || q.Limit > 0 && len(out.Runs) >= q.Limit {
 			return out, nil
 		}
 	}

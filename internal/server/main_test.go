@@ -31,7 +31,7 @@ import (
 
 var cluster testcluster.Shared
 
-// TestMain is also the programs that tests start and kill: the supervisor, and a process that drives a run.
+// TestMain is also the programs that tests start and kill: the supervisor, a process that drives a run, and a server.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 			exitOn(Supervise(context.Background(), os.Args[2:]))
 		case "drive":
 			exitOn(driveProgram(os.Args[2:]))
+		case "retain":
+			exitOn(retainProgram(os.Args[2:]))
 		}
 	}
 	os.Exit(cluster.Run(m))
@@ -80,18 +82,7 @@ func driveProgram(args []string) error {
 		if err != nil {
 			return err
 		}
-		var mu sync.Mutex
-		cfg.Fault = func(at string) {
-			mu.Lock()
-			defer mu.Unlock()
-			if at != point {
-				return
-			}
-			if left--; left == 0 {
-				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-				select {}
-			}
-		}
+		cfg.Fault = suicide(point, left)
 	}
 	s, err := startOrResume(ctx, cfg, Kind(args[1]), args[2], id)
 	var over *OverError
@@ -109,6 +100,22 @@ func driveProgram(args []string) error {
 	}
 	fmt.Println(run.Status)
 	return s.Close()
+}
+
+// suicide kills this process at the nth time it comes by a point.
+func suicide(point string, n int) func(string) {
+	var mu sync.Mutex
+	return func(at string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if at != point {
+			return
+		}
+		if n--; n == 0 {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
 }
 
 func startOrResume(ctx context.Context, cfg Config, kind Kind, file string, id workflow.RunID) (*Session, error) {

@@ -219,8 +219,7 @@ type Query struct {
 // List returns the runs of the state folder, newest first. What cannot be read is left out, and told in problems.
 func List(ctx context.Context, cfg Config, q Query) (runs []api.RunEntry, problems []error, err error) {
 	if cfg.Server.Address != "" {
-		runs, err = listRemote(ctx, cfg, q)
-		return runs, nil, err
+		return listRemote(ctx, cfg, q)
 	}
 	folders, err := runFolders(cfg.StateDir, time.Now())
 	if err != nil {
@@ -256,9 +255,9 @@ func listFolder(ctx context.Context, cfg Config, f folder, q Query) ([]api.RunEn
 		return nil, err
 	}
 	defer r.Close()
-	entries, err := listAll(ctx, r.Client, q)
+	page, err := listAll(ctx, r.Client, q)
 	if err != nil {
 		return nil, fmt.Errorf("list run %s: %w", run.Run, err)
 	}
-	return entries, nil
+	return page.Runs, nil
 }

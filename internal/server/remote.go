@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
@@ -26,7 +27,8 @@ func Remote(ctx context.Context, cfg Config) (*Reader, error) {
 	return &Reader{Client: c, PID: health.PID, release: func() {}}, nil
 }
 
-// findRemote is Find for the runs of a server.
+// findRemote is Find for the runs of a server. Those that have left its store, which may be very many, are looked at only where
+// none of the others fits.
 func findRemote(ctx context.Context, cfg Config, text string) (workflow.RunID, error) {
 	if id, err := workflow.ParseRunID(text); err == nil {
 		return id, nil
@@ -36,29 +38,40 @@ func findRemote(ctx context.Context, cfg Config, text string) (workflow.RunID, e
 		return "", err
 	}
 	defer r.Close()
-	runs, err := listAll(ctx, r.Client, Query{RunsQuery: client.RunsQuery{Children: true}})
-	if err != nil {
-		return "", err
-	}
 	var found []string
-	for _, run := range runs {
-		if text != "" && strings.HasPrefix(run.ID, text) {
-			found = append(found, run.ID)
+	for _, stored := range []bool{true, false} {
+		page, err := listAll(ctx, r.Client, Query{RunsQuery: client.RunsQuery{Children: true, Stored: stored}})
+		if err != nil {
+			return "", err
+		}
+		for _, run := range page.Runs {
+			if text != "" && strings.HasPrefix(run.ID, text) {
+				found = append(found, run.ID)
+			}
+		}
+		if text == "" || len(found) > 0 {
+			break
 		}
 	}
 	return only(found, text, "on the server at "+cfg.Server.Address)
 }
 
 // listRemote is List for the runs of a server.
-func listRemote(ctx context.Context, cfg Config, q Query) ([]api.RunEntry, error) {
+func listRemote(ctx context.Context, cfg Config, q Query) (runs []api.RunEntry, problems []error, err error) {
 	r, err := Remote(ctx, cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer r.Close()
-	runs, err := listAll(ctx, r.Client, q)
-	if err == nil && q.Limit > 0 {
-		runs = runs[:min(len(runs), q.Limit)]
+	page, err := listAll(ctx, r.Client, q)
+	if err != nil {
+		return nil, nil, err
 	}
-	return runs, err
+	if page.Notice != "" {
+		problems = append(problems, errors.New(page.Notice))
+	}
+	if q.Limit > 0 {
+		page.Runs = page.Runs[:min(len(page.Runs), q.Limit)]
+	}
+	return page.Runs, problems, nil
 }

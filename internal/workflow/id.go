@@ -31,6 +31,17 @@ func NewRunID(at time.Time, random [6]byte) RunID {
 	return RunID(runIDEncoding.EncodeToString(b[:]))
 }
 
+// Time is the moment of submission that the ID was made from, to the millisecond; the zero time for what is no run ID.
+func (id RunID) Time() time.Time {
+	b, err := runIDEncoding.DecodeString(string(id))
+	if err != nil || len(b) != 12 {
+		return time.Time{}
+	}
+	var ms [8]byte
+	copy(ms[2:], b[:6])
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(ms[:])))
+}
+
 // ParseRunID checks that s has the form of a run ID.
 func ParseRunID(s string) (RunID, error) {
 	if len(s) != runIDLen {

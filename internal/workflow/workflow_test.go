@@ -40,6 +40,12 @@ func TestRunIDsSortByTime(t *testing.T) {
 	if first >= second {
 		t.Errorf("%s does not come before %s", first, second)
 	}
+	if got := second.Time(); !got.Equal(at.Add(time.Millisecond)) {
+		t.Errorf("%s was made at %s, want %s", second, got, at.Add(time.Millisecond))
+	}
+	if got := workflow.RunID("short").Time(); !got.IsZero() {
+		t.Errorf("what is no run ID was made at %s", got)
+	}
 }
 
 func TestChildRunsAreKnownByTheirAttempts(t *testing.T) {
