@@ -238,6 +238,42 @@ func TestAgentASweepWaitsForACreateWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// So it does for a registration. And what registrations name stays.
+func TestAgentASweepWaitsForARegistrationWithoutAnAnswer(t *testing.T) {
+	cfg := testConfig(t)
+	link := newLink(t, cfg.Address)
+	cfg.Address = link.server.URL
+	s, epoch := leading(t, cfg)
+	if err := s.Delete(t.Context(), epoch, heavy(t, s, epoch, 1, 1)); err != nil {
+		t.Fatal(err)
+	}
+	def := scheduler.Definition{Hash: "sha256:abc", Bytes: []byte("definition")} // stored, and named by nobody
+	r, _ := workflow.Registration{Namespace: "default", Name: "w"}.Apply(def.Hash, 1, "ada")
+	link.set(always(lose))
+	short, cancel := within(t, time.Second)
+	defer cancel()
+	if err := s.Register(short, epoch, []workflow.Registration{r}, []scheduler.Definition{def}); err == nil {
+		t.Fatal("the registration was answered")
+	}
+	asked := 0
+	named := func(ctx context.Context) ([]string, error) {
+		asked++
+		return s.Named(ctx)
+	}
+	short, cancel = within(t, time.Second)
+	defer cancel()
+	if _, _, err := s.Sweep(short, epoch, named); err == nil || asked > 1 {
+		t.Errorf("a sweep that asked %d times what is named: %v; want it to wait before the second time", asked, err)
+	}
+	link.set(always(deliver))
+	if swept, _, err := s.Sweep(t.Context(), epoch, named); err != nil || swept != 0 {
+		t.Errorf("%d definitions were swept, %v, want none", swept, err)
+	}
+	if got, err := s.Definition(t.Context(), def.Hash); err != nil || string(got.Bytes) != "definition" {
+		t.Errorf("the definition reads %q, %v", got.Bytes, err)
+	}
+}
+
 func TestNamingAndSweepingKeepApart(t *testing.T) {
 	var n naming
 	leave, err := n.enter(t.Context())

@@ -46,6 +46,21 @@ func TestStoreIsKeptInOrder(t *testing.T) {
 	})
 }
 
+func TestASweepKeepsWhatRegistrationsName(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), StoreFile))
+	def := scheduler.Definition{Hash: "sha256:abc", Bytes: []byte("definition")}
+	r, _ := workflow.Registration{Namespace: "default", Name: "w"}.Apply(def.Hash, 1, "ada")
+	if err := s.Register(t.Context(), 1, []workflow.Registration{r}, []scheduler.Definition{def}); err != nil {
+		t.Fatal(err)
+	}
+	if swept, more, err := s.Sweep(t.Context(), 1, s.Named); swept != 0 || more || err != nil {
+		t.Errorf("%d definitions were swept, %t, %v, want none", swept, more, err)
+	}
+	if got, err := s.Definition(t.Context(), def.Hash); err != nil || string(got.Bytes) != "definition" {
+		t.Errorf("the definition reads %q, %v", got.Bytes, err)
+	}
+}
+
 func openStore(t testing.TB, path string) *Store {
 	t.Helper()
 	s, err := OpenStore(StoreConfig{Path: path})
