@@ -74,6 +74,12 @@ variable "tls" {
   description = "Folder on every machine with ca.pem, cert.pem and key.pem, to serve the API over TLS. Empty: not over TLS."
 }
 
+variable "archive" {
+  type        = string
+  default     = ""
+  description = "Folder for runs that have left Consul. On storage that all servers share, whichever leads shows all of them. Empty: each keeps what it archived, on its sticky disk."
+}
+
 variable "log_level" {
   type        = string
   default     = "INFO"
@@ -190,6 +196,11 @@ consul {
   token_file = "{{ env "NOMAD_SECRETS_DIR" }}/consul_token"
 %{endif~}
 }
+%{if var.archive != ""~}
+archive {
+  folder = "${var.archive}"
+}
+%{endif~}
 %{if var.tls != ""~}
 tls {
   http      = true
