@@ -442,7 +442,7 @@ func TestServersUnderFaultsOfEveryKind(t *testing.T) {
 	if c.wall != nil {
 		faults = append(faults, networkFaults()...)
 	}
-	lasts := duration(t, 45*time.Second)
+	lasts := duration(t, 20*time.Second)
 	count := c.strikes(faults, lasts)
 	attempts := c.end()
 	total := 0
