@@ -168,7 +168,7 @@ func (v *visitor) Load(ctx context.Context, id workflow.RunID) (records []schedu
 func (v *visitor) List(ctx context.Context, filter scheduler.Filter) (list []scheduler.Summary, err error) {
 	err = v.visit(func(s *local.Store) (err error) {
 		list, err = s.List(ctx, filter)
-		if err != nil || len(list) > 0 || filter.Active {
+		if err != nil || len(list) > 0 {
 			return err
 		}
 		if all, err := s.List(ctx, scheduler.Filter{Children: true}); err != nil || len(all) > 0 {
