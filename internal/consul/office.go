@@ -185,7 +185,7 @@ func (o *office) commit(group []*write) {
 			return
 		case err == nil && r.errors[0].OpIndex >= opFirst:
 			// A guard moved no counter, and one like it that is late will meet the same guard, or another counter.
-			group, sent = o.refuse(group, r.errors[0]), false
+			group, sent, failures = o.refuse(group, r.errors[0]), false, 0
 			continue
 		case err == nil && r.errors[0].OpIndex == opSession:
 			o.lose(fmt.Errorf("%w: the session does not hold the leader's key any more: %s", scheduler.ErrFenced, r.errors[0].What))
@@ -249,14 +249,21 @@ func (o *office) settle(group []*write, next seq, pairs []*consulapi.KVPair) {
 	}
 }
 
-// refuse ends the write whose guard made Consul refuse the transaction, and returns the others.
+// refuse deals with the write whose guard made Consul refuse the transaction, and returns those that are still to be
+// committed. A guard that met what is stored ends its write. One that may have met a write ahead of it in the transaction,
+// of which nothing is stored yet, is judged again after that one: only then does whoever is refused find what refused it.
 func (o *office) refuse(group []*write, why *consulapi.TxnError) []*write {
 	at := opFirst
 	for i, w := range group {
-		if at += len(w.ops); why.OpIndex < at {
-			w.end(fmt.Errorf("%w: %s", errGuard, why.What), 0)
-			return append(group[:i:i], group[i+1:]...)
+		if at += len(w.ops); why.OpIndex >= at {
+			continue
 		}
+		if i > 0 {
+			o.commit(group[:i])
+			return group[i:]
+		}
+		w.end(fmt.Errorf("%w: %s", errGuard, why.What), 0)
+		return group[1:]
 	}
 	o.lose(fmt.Errorf("%w: Consul refuses operation %d of %d: %s", scheduler.ErrFenced, why.OpIndex, at, why.What))
 	return group

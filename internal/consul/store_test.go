@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	consulapi "github.com/hashicorp/consul/api"
 	"pgregory.net/rapid"
 
 	"github.com/cairnflow/cairn/internal/engine"
@@ -351,6 +352,39 @@ func TestAgentARefusedWriteIsAlone(t *testing.T) {
 	list, err := s.List(t.Context(), scheduler.Filter{})
 	if err != nil || len(list) != 2*runs {
 		t.Errorf("%d runs, %v; want %d", len(list), err, 2*runs)
+	}
+}
+
+// Of two writes in one transaction that exclude each other, the second is told no only when the first is stored: it looks then
+// for what was in its way.
+func TestAgentARefusedWriteFindsWhatRefusedIt(t *testing.T) {
+	s, _ := leading(t, testConfig(t))
+	o := s.elector.current()
+	key := func(name string) string { return s.keys.prefix + "test/" + name }
+	once := func(name string) *write {
+		return newWrite(key(name), &consulapi.KVTxnOp{Verb: consulapi.KVCheckNotExists, Key: key(name)}, set(key(name), []byte("x")))
+	}
+	stored := func(name string) bool {
+		pairs, err := s.client.read(t.Context(), get(key(name)))
+		if err != nil {
+			t.Error(err)
+		}
+		return len(pairs) == 1
+	}
+	group := []*write{once("other"), once("one"), once("one"), once("another"), once("one")}
+	for i, w := range group {
+		w.over = func() {
+			if !stored([]string{"other", "one", "one", "another", "one"}[i]) {
+				t.Errorf("write %d of the transaction is over, and what it is about is not stored", i)
+			}
+		}
+	}
+	o.commit(group) // the lane has nothing to do meanwhile
+	for i, w := range group {
+		<-w.done
+		if refused := i == 2 || i == 4; errors.Is(w.err, errGuard) != refused || !refused && w.err != nil {
+			t.Errorf("write %d: %v", i, w.err)
+		}
 	}
 }
 
