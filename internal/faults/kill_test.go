@@ -18,7 +18,8 @@ import (
 
 // blow is one kill of a round.
 type blow struct {
-	at      time.Duration // since the start of the first life of the run's process
+	lines   int           // it is struck when the ledger has so many
+	later   time.Duration // and this time has passed since
 	what    string        // who is killed
 	resumed time.Duration // pause between kill and -resume
 }
@@ -64,8 +65,8 @@ func (s *siege) play(blows []blow) *ledger.Run {
 	begin := time.Now()
 	p := s.live()
 	for _, b := range blows {
-		if !p.runsFor(b.at - time.Since(begin)) {
-			s.report = append(s.report, fmt.Sprintf("kill of the %s at %s: the run had ended", b.what, brief(b.at)))
+		if !s.writes(p, b.lines) || !p.runsFor(b.later) {
+			s.report = append(s.report, fmt.Sprintf("kill of the %s after %d lines: the run had ended", b.what, b.lines))
 			continue
 		}
 		at := time.Since(begin)
@@ -82,7 +83,7 @@ func (s *siege) play(blows []blow) *ledger.Run {
 	}
 	p.wants(0)
 	for _, k := range s.struck {
-		s.report = append(s.report, fmt.Sprintf("kill of the %s at %s, resumed after %s: %s", k.what, brief(k.at), brief(k.resumed), s.gap(k.killed)))
+		s.report = append(s.report, fmt.Sprintf("kill of the %s at %s after %d lines, resumed after %s: %s", k.what, brief(k.at), k.lines, brief(k.resumed), s.gap(k.killed)))
 	}
 	s.report = append(s.report, fmt.Sprintf("ended after %s and %d processes", brief(time.Since(begin)), s.lives))
 	s.stdout = p.stdout()
@@ -141,6 +142,17 @@ func (s *siege) gap(killed time.Time) string {
 	return fmt.Sprintf("next line after %s, next begin after %s", brief(line), brief(begin))
 }
 
+// writes waits until the ledger has so many lines, and is false if the process ends before.
+func (s *siege) writes(p *process, lines int) bool {
+	s.g.t.Helper()
+	for len(s.g.lines()) < lines {
+		if !p.runsFor(10 * time.Millisecond) {
+			return false
+		}
+	}
+	return true
+}
+
 // runsFor waits for a time, and is false if the process ends before.
 func (p *process) runsFor(d time.Duration) bool {
 	p.g.t.Helper()
@@ -189,60 +201,63 @@ func (s *siege) check(run *ledger.Run) {
 	}
 }
 
-// lengths holds how long runs of each kind take that nobody kills.
+// lengths holds how many lines a run of each kind leaves in the ledger that nobody kills.
 var lengths = struct {
-	mu   sync.Mutex // guards took, and is held while one is measured
-	took map[string]time.Duration
-}{took: map[string]time.Duration{}}
+	mu    sync.Mutex // guards lines, and is held while they are counted
+	lines map[string]int
+}{lines: map[string]int{}}
 
-// length measures a run that nobody kills, once: the time over which the moments of kills are drawn.
-func length(t *testing.T, kind string, env ...string) time.Duration {
+// length counts the lines of a run that nobody kills, once: the moments of kills are drawn over them. How long a run takes
+// depends on what else the machine does; how far it is does not.
+func length(t *testing.T, kind string, env ...string) int {
 	t.Helper()
 	lengths.mu.Lock()
 	defer lengths.mu.Unlock()
-	if took := lengths.took[kind]; took > 0 {
-		return took
+	if lines := lengths.lines[kind]; lines > 0 {
+		return lines
 	}
 	s := newGround(t, env...).siege(kind)
-	begin := time.Now()
-	run := s.play(nil)
-	took := time.Since(begin)
-	s.check(run)
-	lengths.took[kind] = took
-	return took
+	s.check(s.play(nil))
+	lengths.lines[kind] = len(s.g.lines())
+	return lengths.lines[kind]
 }
 
-// draw chooses the blows of a round, uniformly over the time that a run takes.
-func draw(r *rand.Rand, number int, over time.Duration, what ...string) []blow {
+// draw chooses the blows of a round: one in the first half of the run, so that there is something to hit, the others
+// anywhere from its start to its end.
+func draw(r *rand.Rand, number, lines int, what ...string) []blow {
 	blows := make([]blow, number)
 	for i := range blows {
-		blows[i] = blow{at: time.Duration(r.Int64N(int64(over))), what: what[r.IntN(len(what))]}
+		at := r.IntN(lines + 1)
+		if i == 0 {
+			at = 1 + r.IntN(lines/2)
+		}
+		blows[i] = blow{lines: at, later: time.Duration(r.Int64N(int64(300 * time.Millisecond))), what: what[r.IntN(len(what))]}
 		if r.IntN(2) == 0 { // else at once
 			blows[i].resumed = time.Duration(r.Int64N(int64(1500 * time.Millisecond)))
 		}
 	}
-	slices.SortFunc(blows, func(a, b blow) int { return int(a.at - b.at) })
+	slices.SortFunc(blows, func(a, b blow) int { return a.lines - b.lines })
 	return blows
 }
 
 // besiege plays rounds of a kind and prints how many kills there were.
 func besiege(t *testing.T, kind string, lost bool, kills int, what []string, env ...string) {
-	over := length(t, kind, env...)
-	t.Logf("an undisturbed run takes %s", brief(over))
+	lines := length(t, kind, env...)
+	t.Logf("an undisturbed run leaves %d lines", lines)
 	landed := 0
 	for n := range rounds(t) {
 		t.Run(fmt.Sprintf("round %d", n+1), func(t *testing.T) {
 			s := newGround(t, env...).siege(kind)
 			s.plan.expect.Lost, s.plan.expect.Severed = lost, slices.ContainsFunc(what, func(w string) bool { return w != supervisor })
-			run := s.play(draw(chance(t, n+1), kills, over, what...))
+			run := s.play(draw(chance(t, n+1), kills, lines, what...))
 			s.check(run)
+			if len(s.struck) == 0 {
+				t.Error("no kill landed")
+			}
 			landed += len(s.struck)
 		})
 	}
 	t.Logf("%d rounds, %d kills landed", rounds(t), landed)
-	if landed == 0 {
-		t.Error("no kill landed")
-	}
 }
 
 func TestALocalRunSurvivesTheKillOfItsProcess(t *testing.T) {
