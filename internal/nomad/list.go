@@ -101,11 +101,14 @@ func (e *Executor) list(ctx context.Context, r realm, all bool) error {
 	if len(ids) == 0 {
 		return nil
 	}
+	e.mu.Lock()
+	before := e.regions[r.region] // a job that is accepted while Nomad is asked has an index above the answer
+	e.mu.Unlock()
 	index, _, _, err := e.probe(ctx, r, jobPrefix(e.cfg.Cluster))
 	if err != nil {
 		return err
 	}
-	if e.wentBack(r, index) {
+	if e.wentBack(r, before, index) {
 		e.log.Warn("Nomad's index went backwards: it was restored from a snapshot; reconciling", "realm", r, "index", index)
 		if e.cfg.OnRestore != nil {
 			e.cfg.OnRestore(ctx)
@@ -156,13 +159,13 @@ func (e *Executor) probe(ctx context.Context, r realm, prefix string) (index uin
 // seen notes an index of Nomad. The caller holds mu.
 func (e *Executor) seen(r realm, index uint64) { e.regions[r.region] = max(e.regions[r.region], index) }
 
-// wentBack notes an index and reports whether it is below one that was seen before. Then all that was accepted later
-// counts as accepted now, so that it is found missing.
-func (e *Executor) wentBack(r realm, index uint64) bool {
+// wentBack notes an index and reports whether it is below the one that had been seen before it was asked for. Then all that
+// was accepted later counts as accepted now, so that it is found missing.
+func (e *Executor) wentBack(r realm, before, index uint64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if index >= e.regions[r.region] {
-		e.regions[r.region] = index
+	if index >= before {
+		e.seen(r, index)
 		return false
 	}
 	e.regions[r.region] = index

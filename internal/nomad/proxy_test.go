@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -39,7 +40,11 @@ type fault struct {
 	cut    bool          // break the connection instead of answering
 	after  bool          // cut only when Nomad has done what was asked
 	before chan struct{} // wait for this to be closed, first
+	answer *answer       // hold back what Nomad answers
 }
+
+// answer is one of Nomad's that has been given, and does not arrive yet.
+type answer struct{ given, arrives chan struct{} }
 
 func newProxy(t *testing.T, to string) *proxy {
 	t.Helper()
@@ -105,6 +110,20 @@ func (p *proxy) serve(w http.ResponseWriter, req *http.Request) {
 		panic(http.ErrAbortHandler)
 	case f.code != 0:
 		http.Error(w, f.text, f.code)
+	case f.answer != nil:
+		held := httptest.NewRecorder()
+		p.forward.ServeHTTP(held, req)
+		close(f.answer.given)
+		select {
+		case <-f.answer.arrives:
+		case <-req.Context().Done():
+			return
+		}
+		maps.Copy(w.Header(), held.Header())
+		w.WriteHeader(held.Code)
+		if _, err := w.Write(held.Body.Bytes()); err != nil {
+			panic(http.ErrAbortHandler)
+		}
 	default:
 		p.forward.ServeHTTP(w, req)
 	}
@@ -127,6 +146,7 @@ const (
 	reqRegister = "PUT /v1/jobs"
 	reqValidate = "PUT /v1/validate/job"
 	reqStream   = "GET /v1/event/stream"
+	reqJobs     = "GET /v1/jobs"
 	reqStatuses = "POST /v1/jobs/statuses"
 	reqOutput   = "GET /v1/client/fs/stream/"
 	reqStop     = "DELETE /v1/job/"

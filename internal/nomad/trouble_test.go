@@ -4,6 +4,7 @@
 package nomad
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,6 +243,56 @@ func TestAgentPurgedJobIsLostAfterTwoLists(t *testing.T) {
 	ofKind(t, r.ended(s.Attempt), engine.OutcomeLost)
 	if took := time.Since(purged); took < apart {
 		t.Errorf("it was lost after %s, with two lists at least %s apart", took, apart)
+	}
+}
+
+// Nomad's index is asked for while jobs are accepted: what was accepted in between is above the answer.
+func TestAgentJobsAcceptedDuringAListAreNoRestore(t *testing.T) {
+	var restored atomic.Int32
+	p := newProxy(t, cluster.Nomad(t).Address())
+	r := newRig(t, p.through, func(c *Config) {
+		c.ListEvery = 200 * time.Millisecond
+		c.OnRestore = func(context.Context) { restored.Add(1) }
+	})
+	first := r.shell("sleep 300")
+	r.begin(first)
+	r.kind(first.Attempt, engine.Started)
+	probe, compared := &answer{make(chan struct{}), make(chan struct{})}, make(chan struct{})
+	var mu sync.Mutex
+	asked, listed := false, false
+	p.set(func(req *http.Request) fault {
+		mu.Lock()
+		defer mu.Unlock()
+		switch name := requestName(req); {
+		case name == reqJobs && !asked:
+			asked = true
+			return fault{answer: probe}
+		case name == reqStatuses && asked && !listed:
+			listed = true
+			close(compared)
+		}
+		return fault{}
+	})
+	wait := func(c chan struct{}) {
+		t.Helper()
+		select {
+		case <-c:
+		case <-r.ctx().Done():
+			t.Fatal("no list")
+		}
+	}
+	wait(probe.given)
+	second := r.shell("sleep 300")
+	r.begin(second)
+	r.kind(second.Attempt, engine.Started)
+	close(probe.arrives)
+	wait(compared)
+	if restored.Load() != 0 {
+		t.Error("Nomad was taken for restored")
+	}
+	for _, s := range []engine.Start{first, second} {
+		r.kill(s)
+		ofKind(t, r.ended(s.Attempt), engine.OutcomeKilled)
 	}
 }
 
