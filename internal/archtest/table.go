@@ -101,6 +101,7 @@ var modules = []module{
 	{"github.com/hashicorp/cli", "MPL-2.0", []string{"internal/cli"}},
 	{"github.com/posener/complete", "MIT", []string{"internal/cli"}}, // the completion that hashicorp/cli speaks
 	{"golang.org/x/term", "BSD-3-Clause", []string{"internal/cli"}},
+	{"golang.org/x/sync", "BSD-3-Clause", []string{"internal/consul"}},
 	{"golang.org/x/sys", "BSD-3-Clause", []string{"internal/local", "internal/cli"}},
 	{"github.com/hashicorp/go-hclog", "MIT", []string{
 		"internal/scheduler", "internal/consul", "internal/nomad", "internal/local",

@@ -99,15 +99,21 @@ func (s *servers) begin(m *member) {
 	}
 }
 
-// kill ends a server at once, and returns when that was.
-func (s *servers) kill(m *member) time.Time {
+// end sends a server a signal that ends it, and returns when that was.
+func (s *servers) end(m *member, how syscall.Signal) time.Time {
 	s.b.Helper()
-	if err := m.Process.Signal(syscall.SIGKILL); err != nil {
+	if err := m.Process.Signal(how); err != nil {
 		s.b.Fatal(err)
 	}
-	at := time.Now()
-	_ = m.Wait() // it was killed
-	return at
+	return time.Now()
+}
+
+// again starts a server again that was told to end, and waits until it may lead.
+func (s *servers) again(m *member) {
+	s.b.Helper()
+	_ = m.Wait() // it may have been killed
+	s.begin(m)
+	s.await("the server to be back", func() bool { return m.health().Healthy })
 }
 
 // health asks a server for itself; one that does not answer does not lead.
@@ -269,15 +275,14 @@ func BenchmarkTakeover(b *testing.B) {
 			for _, m := range s.all {
 				told[m] = bytes.Count(must(os.ReadFile(m.log)), []byte(known))
 			}
-			killed := s.kill(old)
+			killed := s.end(old, syscall.SIGKILL)
 			next := s.leader(old)
 			led = append(led, time.Since(killed).Seconds())
 			line := s.says(next, known, told[next]+1)
 			acted = append(acted, time.Since(killed).Seconds())
 			b.Logf("%s", strings.TrimSpace(line))
 			peak = max(peak, peakOf(next.Process.Pid, s.cairn))
-			s.begin(old)
-			s.await("the killed server to be back", func() bool { return old.health().Healthy })
+			s.again(old)
 		}
 		report(b, fmt.Sprintf("from the kill of the leader of %d runs to the next leader", n), "s", sorted(led), 2)
 		report(b, fmt.Sprintf("from the kill of the leader of %d runs until all that was under way is known", n), "s", sorted(acted), 5)

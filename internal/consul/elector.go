@@ -99,7 +99,13 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 // another one was faster.
 func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, err error) {
 	sent := time.Now()
+	var now seq
+	var index uint64
+	var counted error
+	var counter sync.WaitGroup
+	counter.Go(func() { now, index, counted = e.client.counter(ctx, e.keys) }) // whoever comes between makes it another one
 	session, err := e.createSession(ctx)
+	counter.Wait()
 	if err != nil {
 		return l, false, err
 	}
@@ -108,9 +114,8 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 			err = errors.Join(err, e.destroySession(session))
 		}
 	}()
-	now, index, err := e.client.counter(ctx, e.keys)
-	if err != nil {
-		return l, false, err
+	if counted != nil {
+		return l, false, counted
 	}
 	mine, restored := e.next(now, session)
 	ops := []*consulapi.KVTxnOp{
@@ -247,10 +252,10 @@ func (e *Elector) Release(ctx context.Context, l scheduler.Leadership) error {
 	e.office = nil
 	e.mu.Unlock()
 	o.close(fmt.Errorf("epoch %d was given up: %w", o.epoch, scheduler.ErrFenced))
-	e.seen.store()
 	// Unlocked by its holder, the key is free at once; the session's end alone would free it after the lock delay.
 	_, err := e.client.txn(ctx, []*consulapi.KVTxnOp{
 		{Verb: consulapi.KVUnlock, Key: e.keys.leader(), Value: encode(e.self()), Session: o.session}})
+	e.seen.store()
 	if err := errors.Join(err, e.destroySession(o.session)); err != nil {
 		return fmt.Errorf("release epoch %d: %w", l.Epoch, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	consulapi "github.com/hashicorp/consul/api"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -447,14 +448,19 @@ func (s *Store) heads(ctx context.Context, d data, list []scheduler.Summary, sta
 		at[op.Key] = i
 		ops = append(ops, op)
 	}
+	reads, shared := errgroup.WithContext(ctx)
+	reads.SetLimit(readsAtOnce)
 	for chunk := range slices.Chunk(ops, maxOps) {
-		pairs, err := s.client.read(ctx, chunk...)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range pairs {
-			list[at[p.Key]].Head = whole(p.Value)
-		}
+		reads.Go(func() error {
+			pairs, err := s.client.read(shared, chunk...)
+			for _, p := range pairs {
+				list[at[p.Key]].Head = whole(p.Value)
+			}
+			return err
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
 	}
 	kept := list[:0]
 	for _, sum := range list {
@@ -477,6 +483,9 @@ func (s *Store) heads(ctx context.Context, d data, list []scheduler.Summary, sta
 	}
 	return kept, nil
 }
+
+// readsAtOnce is how many transactions one call has Consul read at the same time.
+const readsAtOnce = 8
 
 // Cluster implements scheduler.Store. Whoever asks first makes the UUID, without leading: it is needed before anybody can.
 func (s *Store) Cluster(ctx context.Context) (string, error) {

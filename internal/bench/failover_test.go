@@ -1,0 +1,113 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	nomadapi "github.com/hashicorp/nomad/api"
+
+	"github.com/cairnflow/cairn/internal/client"
+)
+
+const (
+	alarmRuns = 200 // active
+	alarms    = 24  // of each
+	between   = 20 * time.Second
+	failovers = 30 // of each kind
+)
+
+// BenchmarkFailover: the leader of two hundred runs is killed, or told to end, thirty times each. Every run waits again and again
+// for a while and has a short task then, so that ten tasks are due each second, leader or not. What is measured begins when
+// kill(2) has returned. It ends when another server says that it leads, after SIGTERM within 300 ms, and with the first job that
+// Nomad takes from that one, by Nomad's clock: two seconds in the middle and five at worst.
+func BenchmarkFailover(b *testing.B) {
+	for b.Loop() {
+		s := newServers(b, 3)
+		var text strings.Builder
+		text.WriteString("workflow \"alarms\" {\n  param \"first\" {\n    type = number\n  }\n")
+		for i := range alarms {
+			after, waits := "", `"${param.first}ms"`
+			if i > 0 {
+				after, waits = fmt.Sprintf("    depends_on = [task.m%d]\n", i-1), strconv.Quote(between.String())
+			}
+			fmt.Fprintf(&text, "  task \"w%d\" {\n%s    wait {\n      duration = %s\n    }\n  }\n", i, after, waits)
+			text.WriteString(mock(fmt.Sprintf("m%d", i), fmt.Sprintf("depends_on = [task.w%d]", i), 0))
+		}
+		text.WriteString("}\n")
+		s.submit(s.leader(nil), "alarms", text.String(), alarmRuns, func(i int) map[string]json.RawMessage {
+			first := between * time.Duration(i+1) / alarmRuns
+			return map[string]json.RawMessage{"first": json.RawMessage(strconv.FormatInt(first.Milliseconds(), 10))}
+		})
+		led, gaps := map[syscall.Signal][]float64{}, map[syscall.Signal][]float64{}
+		for range failovers {
+			for _, how := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+				old := s.leader(nil)
+				s.pass(time.Second + rand.N(time.Second))
+				epoch := s.epoch(old)
+				at := s.end(old, how)
+				s.leader(old)
+				led[how] = append(led[how], float64(time.Since(at).Milliseconds()))
+				gap := s.submittedAfter(epoch).Sub(at)
+				gaps[how] = append(gaps[how], float64(gap.Milliseconds()))
+				s.again(old)
+			}
+		}
+		for how, goal := range map[syscall.Signal]float64{syscall.SIGKILL: 2000, syscall.SIGTERM: 300} {
+			slices.Sort(led[how])
+			slices.Sort(gaps[how])
+			report(b, "from the signal \""+how.String()+"\" until another server leads", "ms", led[how], goal)
+			report(b, "from the signal \""+how.String()+"\" to its first job", "ms", gaps[how], 2000)
+		}
+		worst := gaps[syscall.SIGKILL]
+		report(b, "the same at worst", "ms", worst[len(worst)-1:], 5000)
+	}
+}
+
+// epoch is that of the leadership that a server knows of.
+func (s *servers) epoch(m *member) uint64 {
+	s.b.Helper()
+	c, err := client.TCP(client.Server{Address: m.address})
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	defer c.Close()
+	leader, err := c.Leader(s.b.Context())
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	return leader.Epoch
+}
+
+// submittedAfter waits for the first job that was submitted with an epoch above the one given, and returns when Nomad took it.
+func (s *servers) submittedAfter(epoch uint64) (at time.Time) {
+	s.b.Helper()
+	nomad := s.nomad.Client()
+	defer nomad.Close()
+	s.await("a job of the next leader", func() bool {
+		jobs, _, err := nomad.Jobs().ListOptions(&nomadapi.JobListOptions{Fields: &nomadapi.JobListFields{Meta: true}}, nil)
+		if err != nil {
+			s.b.Fatal(err)
+		}
+		for _, job := range jobs {
+			of, err := strconv.ParseUint(job.Meta["cairn_epoch"], 10, 64)
+			if err != nil {
+				s.b.Fatalf("job %s: epoch: %v", job.ID, err)
+			}
+			if submitted := time.Unix(0, job.SubmitTime); of > epoch && (at.IsZero() || submitted.Before(at)) {
+				at = submitted
+			}
+		}
+		return !at.IsZero()
+	})
+	return at
+}
