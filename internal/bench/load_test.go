@@ -74,8 +74,9 @@ func BenchmarkLoad(b *testing.B) {
 		for _, kind := range []string{"write", "read"} {
 			transactions := per(fmt.Sprintf("cairn_consul_transaction_seconds_count{kind=%q}", kind))
 			operations, bytes := per(fmt.Sprintf("cairn_consul_operations_total{kind=%q}", kind)), per(fmt.Sprintf("cairn_consul_bytes_total{kind=%q}", kind))
-			b.Logf("Consul, %s: %.1f transactions a second; a task takes %.2f, with %.1f operations and %.0f bytes",
-				kind, transactions/seconds, transactions/float64(ended), operations/float64(ended), bytes/float64(ended))
+			took := per(fmt.Sprintf("cairn_consul_transaction_seconds_sum{kind=%q}", kind))
+			b.Logf("Consul, %s: %.1f transactions a second of %.1f ms; a task takes %.2f, with %.1f operations and %.0f bytes", kind,
+				transactions/seconds, 1000*took/transactions, transactions/float64(ended), operations/float64(ended), bytes/float64(ended))
 		}
 		b.Logf("leader: %.1f%% of a processor, %.0f MiB at most", 100*used.Seconds()/seconds, peakOf(leader.Process.Pid, s.cairn))
 		p99 := latencies[len(latencies)*99/100]
