@@ -229,6 +229,9 @@ func mock(name, other string, runs time.Duration) string {
       cpu    = 1
       memory = 10
     }
+    ephemeral_disk {
+      size = 10
+    }
   }
 `, name, other, runs)
 }

@@ -35,7 +35,8 @@ type campaign struct {
 	r      *rand.Rand
 	consul *testcluster.ConsulCluster
 	nomad  *testcluster.NomadCluster
-	wall   *firewall // nil where the network is not the test's own
+	wall   *firewall                        // nil where the network is not the test's own
+	wires  [3]struct{ consul, nomad *wire } // of each server
 	plan   *plan
 	files  []api.File
 
@@ -55,15 +56,18 @@ func newCampaign(t *testing.T, r *rand.Rand) *campaign {
 	c := &campaign{t: t, r: r, stop: make(chan struct{})}
 	c.consul = testcluster.Consul(t, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
 	c.nomad = testcluster.Nomad(t, testcluster.NomadConfig{Clients: 2, ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`})
-	var addresses []string
-	for _, a := range c.consul.Servers {
-		addresses = append(addresses, strings.TrimPrefix(a.Address, "http://"))
-	}
-	c.servers = newServers(t, c.nomad.Address(), addresses...)
+	g := newGround(t)
+	g.cairn = stepped(t)
+	c.servers = startServers(g, func(i int, m *member) {
+		w := &c.wires[i]
+		w.consul, w.nomad = newWire(t, c.consul.Servers[i].Address), newWire(t, c.nomad.Address())
+		m.consul, m.nomad = w.consul.address(), "http://"+w.nomad.address()
+	})
 	if shaped() {
 		c.wall = newFirewall(t)
 	}
 	c.plan = c.g.shared()
+	timeless(c.plan.expect)
 	file := c.plan.file()
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
@@ -80,6 +84,16 @@ func newCampaign(t *testing.T, r *rand.Rand) *campaign {
 		c.load.Go(func() { c.keepBusy(slot) })
 	}
 	return c
+}
+
+// timeless takes out of an expectation how long tasks take: a clock that steps between two leaders makes timers short or long.
+func timeless(e ledger.Expect) {
+	clear(e.Takes)
+	for _, children := range e.Children {
+		for _, child := range children {
+			timeless(child)
+		}
+	}
 }
 
 // halt begins no more runs, and returns when those that go on have ended, or the test has.
@@ -343,7 +357,7 @@ func consulMajority(c *campaign) []*testcluster.Agent {
 
 func nomadServer(c *campaign) []*testcluster.Agent { return c.nomad.Servers }
 
-// processFaults need nothing but signals.
+// processFaults need no network of the test's own.
 func processFaults() []fault {
 	kill, start := (*testcluster.Agent).Kill, (*testcluster.Agent).Start
 	pause, resume := (*testcluster.Agent).Pause, (*testcluster.Agent).Resume
@@ -359,7 +373,61 @@ func processFaults() []fault {
 		agentFault("Consul has no quorum", 10*time.Second, consulMajority, pause, resume),
 		agentFault("Nomad's server is killed", 6*time.Second, nomadServer, kill, start),
 		agentFault("Nomad's server is frozen", 5*time.Second, nomadServer, pause, resume), // less than its workers' time to live
+		delayed("a server's Consul is slow", func(c *campaign, i int) *wire { return c.wires[i].consul }),
+		delayed("a server's Nomad is slow", func(c *campaign, i int) *wire { return c.wires[i].nomad }),
+		clockFault(),
 	}
+}
+
+// delayed makes everything between a server and its Consul, or Nomad, take longer by up to a second each way.
+func delayed(name string, which func(*campaign, int) *wire) fault {
+	return fault{name, 15 * time.Second, func(c *campaign) func() {
+		w := which(c, c.r.IntN(len(c.wires)))
+		w.delay.Store(c.r.Int64N(int64(time.Second)))
+		return func() { w.delay.Store(0) }
+	}}
+}
+
+// stepped builds this tree with a clock of the scheduler that a file beside the server's configuration puts forward or back.
+func stepped(t *testing.T) string {
+	t.Helper()
+	return builtOtherwise(t, map[string][2]string{"internal/scheduler/config.go": {"Now:         time.Now,", "Now:         steppedNow,"}},
+		map[string]string{"internal/scheduler/stepped.go": `package scheduler
+
+import (
+	"os"
+	"time"
+)
+
+func steppedNow() time.Time {
+	text, _ := os.ReadFile(os.Args[len(os.Args)-1] + ".clock") // none: it goes right
+	step, _ := time.ParseDuration(string(text))
+	return time.Now().Add(step)
+}
+`})
+}
+
+// clockFault puts the clock of every server forward or back by up to ten minutes, each by another step, and kills the leader: the
+// next one begins with a clock that went wrong, and goes on when it is put right again.
+func clockFault() fault {
+	return fault{"clocks step and the leader is killed", 15 * time.Second, func(c *campaign) func() {
+		for _, m := range c.all {
+			step := time.Duration(c.r.Int64N(int64(20*time.Minute))) - 10*time.Minute
+			if err := os.WriteFile(m.config+".clock", []byte(step.String()), 0o600); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+		m := c.leader()
+		killed(c, m)
+		return func() {
+			for _, m := range c.all {
+				if err := os.Remove(m.config + ".clock"); err != nil {
+					c.t.Fatal(err)
+				}
+			}
+			started(c, m)
+		}
+	}}
 }
 
 // networkFault is traffic that is dropped.
@@ -389,11 +457,12 @@ func networkFaults() []fault {
 			return []string{sentBy(m) + " " + to(c.t, m.consul)}
 		}),
 		networkFault("the leader is cut off from Nomad", 20*time.Second, func(c *campaign) []string {
-			return []string{sentBy(c.leader()) + " " + to(c.t, c.nomad.Address())}
+			m := c.leader()
+			return []string{sentBy(m) + " " + to(c.t, m.nomad)}
 		}),
 		networkFault("nobody reaches Nomad", 20*time.Second, func(c *campaign) (all []string) {
 			for _, m := range c.all {
-				all = append(all, sentBy(m)+" "+to(c.t, c.nomad.Address()))
+				all = append(all, sentBy(m)+" "+to(c.t, m.nomad))
 			}
 			return all
 		}),

@@ -22,10 +22,9 @@ import (
 
 // servers are three Cairn servers that share a Consul and a Nomad.
 type servers struct {
-	g     *ground
-	nomad string // its address
-	mine  string // marks what is theirs in the Consul that they share with others
-	all   [3]*member
+	g    *ground
+	mine string // marks what is theirs in the Consul that they share with others
+	all  [3]*member
 }
 
 // member is one of the servers, over all its lives.
@@ -35,7 +34,9 @@ type member struct {
 	dir     string
 	address string // host:port; the same in every life
 	consul  string // address of its agent
+	nomad   string // and of Nomad
 	cairn   string // the program
+	config  string // its file
 	group   uint32 // its processes are of this group, so that the firewall knows them
 }
 
@@ -43,12 +44,19 @@ type member struct {
 // same.
 func newServers(t *testing.T, nomad string, consul ...string) *servers {
 	t.Helper()
-	g := newGround(t)
-	s := &servers{g: g, nomad: nomad, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
+	return startServers(newGround(t), func(i int, m *member) { m.nomad, m.consul = nomad, consul[i%len(consul)] })
+}
+
+// startServers starts servers that each are set up, and returns when one of them leads.
+func startServers(g *ground, setUp func(i int, m *member)) *servers {
+	t := g.t
+	t.Helper()
+	s := &servers{g: g, mine: fmt.Sprintf("%x", time.Now().UnixNano())}
 	for i := range s.all {
 		m := &member{
-			name: fmt.Sprintf("server-%d-%s", i+1, s.mine), cairn: g.cairn, address: freeAddress(t), consul: consul[i%len(consul)], group: firstGroup + uint32(i),
+			name: fmt.Sprintf("server-%d-%s", i+1, s.mine), cairn: g.cairn, address: freeAddress(t), group: firstGroup + uint32(i),
 		}
+		setUp(i, m)
 		m.dir = filepath.Join(g.dir, m.name)
 		if err := os.Mkdir(m.dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -80,7 +88,7 @@ func freeAddress(t *testing.T) string {
 // begin starts a server, for the first time or again.
 func (s *servers) begin(m *member) {
 	s.g.t.Helper()
-	config := s.g.write(m.name+".hcl", fmt.Sprintf(`
+	m.config = s.g.write(m.name+".hcl", fmt.Sprintf(`
 name      = %q
 data_dir  = %q
 log_level = "DEBUG"
@@ -94,8 +102,8 @@ consul {
   address = %q
   prefix  = "cairn-%s/"
 }
-`, m.name, m.dir, m.address, s.nomad, m.consul, s.mine))
-	cmd := exec.Command(m.cairn, "agent", "-config", config)
+`, m.name, m.dir, m.address, m.nomad, m.consul, s.mine))
+	cmd := exec.Command(m.cairn, "agent", "-config", m.config)
 	if shaped() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Gid: m.group}}
 	}

@@ -17,39 +17,51 @@ import (
 // upgraded builds this tree with other numbers: as a later version, with a later format of what it stores.
 func upgraded(t *testing.T) string {
 	t.Helper()
-	dir := t.TempDir()
-	replaced := map[string]string{}
-	for path, change := range map[string][2]string{
+	return builtOtherwise(t, map[string][2]string{
 		"internal/cli/version.go":  {`const Version = "0.1.0-dev"`, `const Version = "0.2.0"`},
 		"internal/consul/entry.go": {"const entryVersion = 1", "const entryVersion = 2"},
-	} {
+	}, nil)
+}
+
+// builtOtherwise builds this tree with a change in some of its files, and with files that it does not have.
+func builtOtherwise(t *testing.T, changes map[string][2]string, added map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	replaced := map[string]string{}
+	overlay := func(path string, text []byte) {
 		from, err := filepath.Abs(filepath.Join("..", "..", path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := os.ReadFile(from)
+		to := filepath.Join(dir, filepath.Base(path))
+		if err := os.WriteFile(to, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replaced[from] = to
+	}
+	for path, change := range changes {
+		text, err := os.ReadFile(filepath.Join("..", "..", path))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if bytes.Count(text, []byte(change[0])) != 1 {
 			t.Fatalf("%s does not say %q: change this test with it", path, change[0])
 		}
-		to := filepath.Join(dir, filepath.Base(path))
-		if err := os.WriteFile(to, bytes.Replace(text, []byte(change[0]), []byte(change[1]), 1), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replaced[from] = to
+		overlay(path, bytes.Replace(text, []byte(change[0]), []byte(change[1]), 1))
 	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
+	for path, text := range added {
+		overlay(path, []byte(text))
+	}
+	list, err := json.Marshal(map[string]any{"Replace": replaced})
 	if err != nil {
 		t.Fatal(err)
 	}
 	file, program := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "cairn")
-	if err := os.WriteFile(file, overlay, 0o600); err != nil {
+	if err := os.WriteFile(file, list, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("go", "build", "-overlay", file, "-o", program, "github.com/cairnflow/cairn").CombinedOutput(); err != nil {
-		t.Fatalf("build the next version: %v\n%s", err, out)
+		t.Fatalf("build this tree otherwise: %v\n%s", err, out)
 	}
 	return program
 }
