@@ -8,6 +8,9 @@ import (
 	"fmt"
 )
 
+// StaleHeader is on answers that another server than the leader has read by itself, because that was asked for with `stale`.
+const StaleHeader = "X-Cairn-Stale"
+
 // IndexHeader carries the index of a document: given back as `index` with `wait`, the next read blocks until something
 // has changed. An index that went down means that the server began anew: start over from 0.
 const IndexHeader = "X-Cairn-Index"

@@ -50,6 +50,12 @@ func (a *App) serverOptions() []option {
 	}
 }
 
+// staleOption is that of commands which only read.
+func (a *App) staleOption() option {
+	return switchOption(&a.server.Stale, "stale",
+		"Be content with what the server asked can read by itself: it may be behind, and is there when nobody leads.")
+}
+
 // remote is the server that options and variables mean; without an address there is none.
 func (a *App) remote() (client.Server, error) {
 	s := a.server
@@ -64,6 +70,9 @@ func (a *App) remote() (client.Server, error) {
 			return s, fmt.Errorf("%s is %q; want true or false", skipVerifyEnv, text)
 		}
 		s.SkipVerify = skip
+	}
+	if s.Stale && s.Address == "" {
+		return s, fmt.Errorf("-stale is about a server: name it with -address or %s", addressEnv)
 	}
 	return s, nil
 }

@@ -69,6 +69,7 @@ has left the server's store for its archive is listed too, and marked.`,
 			switchOption(&q.Children, "children", "Child runs too: those that a task of another run started."),
 			numberOption(&q.Limit, "limit", "NUMBER", "At most so many runs; 0 lists all. The default is 20."),
 			switchOption(&asJSON, "json", "Print the list as JSON."),
+			a.staleOption(),
 		},
 	}
 	c.run = func([]string) int {

@@ -40,6 +40,7 @@ prints the run document, the same that "cairn run -json" prints.`,
 				bind: textOption(&status, "status", "", "").bind, predict: complete.PredictSet(instanceStatuses...),
 			},
 			switchOption(&asJSON, "json", "Print it as JSON."),
+			a.staleOption(),
 		},
 		predict: a.predictRuns(),
 	}

@@ -25,7 +25,7 @@ func workflowListCommand(a *App) *command {
 		about: `Lists the workflows of a namespace that are registered at the server, by name, each with its newest
 version.`,
 		examples: []string{"cairn workflow list"},
-		options:  []option{namespaceOption(&namespace), switchOption(&asJSON, "json", "Print the list as JSON.")},
+		options:  []option{namespaceOption(&namespace), switchOption(&asJSON, "json", "Print the list as JSON."), a.staleOption()},
 		run:      func([]string) int { return a.listWorkflows(namespace, asJSON) },
 	}
 }
@@ -73,7 +73,7 @@ func workflowVersionsCommand(a *App) *command {
 		about: `Lists the versions of a workflow that the server keeps, the newest first: the last 50. Numbers are never
 used twice, not even after the workflow was deleted and applied again.`,
 		examples: []string{"cairn workflow versions etl"},
-		options:  []option{namespaceOption(&namespace), switchOption(&asJSON, "json", "Print the list as JSON.")},
+		options:  []option{namespaceOption(&namespace), switchOption(&asJSON, "json", "Print the list as JSON."), a.staleOption()},
 		predict:  a.predictRegistered(),
 		run:      func(args []string) int { return a.listVersions(namespace, args[0], asJSON) },
 	}
@@ -117,6 +117,7 @@ files that it was applied from, as they were.`,
 			versionOption(&q.Version, "This version instead of the newest."),
 			switchOption(&q.Source, "source", "Print the files: of one its text, of several each below its name. With -json they are added."),
 			switchOption(&asJSON, "json", "Print it as JSON."),
+			a.staleOption(),
 		},
 		predict: a.predictRegistered(),
 	}

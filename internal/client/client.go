@@ -72,6 +72,7 @@ type Client struct {
 	where string
 	base  string
 	token string // presented with every request; may be empty
+	stale bool   // see Server
 	http  *http.Client
 }
 
@@ -124,7 +125,7 @@ func (c *Client) Wait(ctx context.Context, id string, index uint64, wait time.Du
 		query.Set("wait", wait.String())
 	}
 	run := &api.Run{}
-	header, err := c.call(ctx, max(callTimeout, wait+grace), http.MethodGet, runPath(id, ""), query, nil, run)
+	header, err := c.call(ctx, max(callTimeout, wait+grace), http.MethodGet, runPath(id, ""), c.content(query), nil, run)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -153,7 +154,7 @@ func (c *Client) Instances(ctx context.Context, id string, q InstancesQuery) (ap
 		query.Set("per_page", strconv.Itoa(q.PerPage))
 	}
 	var out api.Instances
-	_, err := c.call(ctx, callTimeout, http.MethodGet, runPath(id, "/instances"), query, nil, &out)
+	_, err := c.call(ctx, callTimeout, http.MethodGet, runPath(id, "/instances"), c.content(query), nil, &out)
 	return out, err
 }
 
@@ -215,6 +216,14 @@ func (c *Client) Logs(ctx context.Context, id string, q api.LogQuery) (io.ReadCl
 }
 
 func runPath(id, rest string) string { return "/v1/run/" + url.PathEscape(id) + rest }
+
+// content asks for no more than the server knows by itself, if that is enough.
+func (c *Client) content(query url.Values) url.Values {
+	if c.stale {
+		query.Set("stale", "true")
+	}
+	return query
+}
 
 func set(query url.Values, name, value string) {
 	if value != "" {

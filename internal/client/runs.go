@@ -71,7 +71,7 @@ func (c *Client) WaitRuns(ctx context.Context, q RunsQuery, index uint64, wait t
 		query.Set("wait", wait.String())
 	}
 	var out api.Runs
-	header, err := c.call(ctx, max(callTimeout, wait+grace), http.MethodGet, "/v1/runs", query, nil, &out)
+	header, err := c.call(ctx, max(callTimeout, wait+grace), http.MethodGet, "/v1/runs", c.content(query), nil, &out)
 	if err != nil {
 		return out, 0, err
 	}

@@ -25,6 +25,7 @@ type Server struct {
 	ClientKey  string
 	TLSName    string // that its certificate is for; empty: the host of the address
 	SkipVerify bool   // takes any certificate
+	Stale      bool   // reads are content with what that server knows by itself, and do not wait for changes
 }
 
 // TCP returns a client of a server. It makes no call. A token is refused where everybody on the way could read it.
@@ -51,6 +52,7 @@ func TCP(s Server) (*Client, error) {
 		where: u.Scheme + "://" + u.Host,
 		base:  u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/"),
 		token: s.Token,
+		stale: s.Stale,
 		http: &http.Client{
 			Transport: &http.Transport{
 				Proxy:               http.ProxyFromEnvironment,

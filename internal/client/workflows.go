@@ -28,7 +28,7 @@ func (c *Client) Workflows(ctx context.Context, q WorkflowsQuery) (api.Workflows
 		query.Set("per_page", strconv.Itoa(q.PerPage))
 	}
 	var out api.Workflows
-	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/workflows", query, nil, &out)
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/workflows", c.content(query), nil, &out)
 	return out, err
 }
 
@@ -51,7 +51,7 @@ func (c *Client) Workflow(ctx context.Context, q WorkflowQuery) (api.Workflow, e
 		query.Set("source", "true")
 	}
 	var out api.Workflow
-	_, err := c.call(ctx, callTimeout, http.MethodGet, workflowPath(q.Name, ""), query, nil, &out)
+	_, err := c.call(ctx, callTimeout, http.MethodGet, workflowPath(q.Name, ""), c.content(query), nil, &out)
 	return out, err
 }
 
@@ -60,7 +60,7 @@ func (c *Client) WorkflowVersions(ctx context.Context, namespace, name string) (
 	query := url.Values{}
 	set(query, "namespace", namespace)
 	var out api.WorkflowVersions
-	_, err := c.call(ctx, callTimeout, http.MethodGet, workflowPath(name, "/versions"), query, nil, &out)
+	_, err := c.call(ctx, callTimeout, http.MethodGet, workflowPath(name, "/versions"), c.content(query), nil, &out)
 	return out, err
 }
 

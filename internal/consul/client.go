@@ -12,6 +12,8 @@ import (
 	"time"
 
 	consulapi "github.com/hashicorp/consul/api"
+
+	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
 // client makes the calls, each with its own timeout.
@@ -100,8 +102,8 @@ func (c *client) write(ctx context.Context, ops []*consulapi.KVTxnOp) (txnResult
 	return r, nil
 }
 
-// read reads keys and trees as of one moment, through a leader that has proven to lead. Keys that are not there are left
-// out.
+// read reads keys and trees as of one moment, through a leader that has proven to lead; where the context is content with less
+// (scheduler.Stale), from the nearest server. Keys that are not there are left out.
 func (c *client) read(ctx context.Context, ops ...*consulapi.KVTxnOp) ([]*consulapi.KVPair, error) {
 	began := time.Now()
 	select {
@@ -126,7 +128,7 @@ func (c *client) readAll(ctx context.Context, ops []*consulapi.KVTxnOp) ([]*cons
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	ok, out, _, err := c.api.Txn().Txn(wrapped, (&consulapi.QueryOptions{RequireConsistent: true}).WithContext(ctx))
+	ok, out, _, err := c.api.Txn().Txn(wrapped, consistency(ctx).WithContext(ctx))
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read: %w", err)
@@ -140,6 +142,11 @@ func (c *client) readAll(ctx context.Context, ops []*consulapi.KVTxnOp) ([]*cons
 		}
 	}
 	return pairs, nil
+}
+
+func consistency(ctx context.Context) *consulapi.QueryOptions {
+	stale := scheduler.IsStale(ctx)
+	return &consulapi.QueryOptions{RequireConsistent: !stale, AllowStale: stale}
 }
 
 // names lists the keys below a prefix; with a separator, the parts of them up to it.

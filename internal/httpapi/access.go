@@ -71,7 +71,10 @@ func (h *handler) answering(path string, rt route) http.HandlerFunc {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && rt.need != needNothing {
 			a.note = newNote(path, r)
 		}
-		err := h.admit(r, rt, a)
+		r, err := h.stale(w, r)
+		if err == nil {
+			err = h.admit(r, rt, a)
+		}
 		if err == nil {
 			err = rt.do(w, r)
 		}

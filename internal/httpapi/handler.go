@@ -297,6 +297,25 @@ func flag(r *http.Request, name string, otherwise bool) (bool, error) {
 	return on, nil
 }
 
+// WantsStale reports whether a request is content with what the server that gets it can read by itself.
+func WantsStale(r *http.Request) bool {
+	stale, err := flag(r, "stale", false)
+	return r.Method == http.MethodGet && (stale || err != nil)
+}
+
+// stale makes a request that wants it one for what is stored nearby, if another server leads.
+func (h *handler) stale(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
+	stale, err := flag(r, "stale", false)
+	switch {
+	case err != nil || !stale || h.Runs.Leading():
+		return r, err
+	case r.URL.Query().Has("index"):
+		return r, badRequest("stale and index exclude each other: only the leader knows of changes when they happen")
+	}
+	w.Header().Set(api.StaleHeader, "true")
+	return r.WithContext(scheduler.Stale(r.Context())), nil
+}
+
 // unknown refuses query parameters that the path does not have: a mistyped filter must not read as "everything".
 func unknown(r *http.Request, known ...string) error {
 	for name := range r.URL.Query() {

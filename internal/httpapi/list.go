@@ -33,7 +33,7 @@ type runsQuery struct {
 // list answers /v1/runs: newest first, a page at a time. With index it blocks until something has changed about runs of that
 // workflow and namespace, or wait has passed.
 func (h *handler) list(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "workflow", "namespace", "status", "label", "since", "until", "children", "archived", "next", "per_page", "index", "wait"); err != nil {
+	if err := unknown(r, "workflow", "namespace", "status", "label", "since", "until", "children", "archived", "next", "per_page", "index", "wait", "stale"); err != nil {
 		return err
 	}
 	l, err := runsQueryOf(r, time.Now())

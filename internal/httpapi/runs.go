@@ -27,7 +27,7 @@ var runStatuses = []workflow.RunStatus{
 
 // show answers /v1/run/ID. With index it blocks until the run has changed, is over, or wait has passed.
 func (h *handler) show(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "index", "wait"); err != nil {
+	if err := unknown(r, "index", "wait", "stale"); err != nil {
 		return err
 	}
 	id, err := runID(r)
@@ -151,7 +151,7 @@ type pageQuery struct {
 }
 
 func instancesQuery(r *http.Request) (q pageQuery, err error) {
-	if err := unknown(r, "task", "status", "next", "per_page"); err != nil {
+	if err := unknown(r, "task", "status", "next", "per_page", "stale"); err != nil {
 		return q, err
 	}
 	size, err := number(r, "per_page", defaultPage, 1, maxPage)

@@ -72,7 +72,7 @@ func namespaceOf(r *http.Request) (string, error) {
 
 // listWorkflows answers GET /v1/workflows: by name, a page at a time.
 func (h *handler) listWorkflows(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "namespace", "next", "per_page"); err != nil {
+	if err := unknown(r, "namespace", "next", "per_page", "stale"); err != nil {
 		return err
 	}
 	namespace, err := namespaceOf(r)
@@ -186,7 +186,7 @@ func (h *handler) definition(ctx context.Context, r *workflow.Registration, v wo
 
 // showWorkflow answers GET /v1/workflow/NAME: the newest version, or another one.
 func (h *handler) showWorkflow(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "namespace", "version", "source"); err != nil {
+	if err := unknown(r, "namespace", "version", "source", "stale"); err != nil {
 		return err
 	}
 	namespace, err := namespaceOf(r)
@@ -282,7 +282,7 @@ func (h *handler) activeRuns(ctx context.Context, namespace, name string) (n int
 
 // workflowVersions answers GET /v1/workflow/NAME/versions.
 func (h *handler) workflowVersions(w http.ResponseWriter, r *http.Request) error {
-	if err := unknown(r, "namespace"); err != nil {
+	if err := unknown(r, "namespace", "stale"); err != nil {
 		return err
 	}
 	namespace, err := namespaceOf(r)

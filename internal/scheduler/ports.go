@@ -76,6 +76,15 @@ type Summary struct {
 // HeadKey is the record that List carries along; engine.EncodeDirty writes it with every change.
 const HeadKey = engine.HeadKey
 
+type staleKey struct{}
+
+// Stale makes the reads of a context content with what the store nearby has heard, which may be behind, and is there even when
+// nobody can vouch for it. Only what is shown to people is read so.
+func Stale(ctx context.Context) context.Context { return context.WithValue(ctx, staleKey{}, true) }
+
+// IsStale reports whether a read is content with that.
+func IsStale(ctx context.Context) bool { return ctx.Value(staleKey{}) != nil }
+
 // Store keeps runs and definitions. Every write is fenced by the epoch of the leadership that makes it. Any error other
 // than the named ones leaves the outcome of a write unknown: the caller throws its state away and loads again.
 type Store interface {

@@ -67,7 +67,7 @@ func (s *Scheduler) View(ctx context.Context, id workflow.RunID, read func(*engi
 			return fmt.Errorf("view run %s: %w", id, ctx.Err())
 		}
 	}
-	d, err := s.loads.do(ctx, string(id), func() (*dormant, error) {
+	d, err := s.loads.do(ctx, fmt.Sprint(id, IsStale(ctx)), func() (*dormant, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
 		defer cancel()
 		m, state, err := s.load(ctx, id)
@@ -221,7 +221,7 @@ func (s *Scheduler) lookup(id workflow.RunID) (r *run, again <-chan struct{}) {
 
 // List returns the runs that match, newest first. Nobody may change the list: others may have the same.
 func (s *Scheduler) List(ctx context.Context, filter Filter) ([]Summary, error) {
-	return s.lists.do(ctx, fmt.Sprintf("%#v", filter), func() ([]Summary, error) {
+	return s.lists.do(ctx, fmt.Sprintf("%#v %t", filter, IsStale(ctx)), func() ([]Summary, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.CallTimeout)
 		defer cancel()
 		return s.cfg.Store.List(ctx, filter)

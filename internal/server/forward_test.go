@@ -122,6 +122,14 @@ func TestAFollowerPassesRequestsOnToTheLeader(t *testing.T) {
 	if _, _, body := asked(t, "GET", follower(t, 0, is).URL+httpapi.HealthPath, ""); !strings.HasPrefix(body, "follower: ") {
 		t.Errorf("health was answered by %q", body)
 	}
+	for query, by := range map[string]string{"?stale": "follower", "?stale=true": "follower", "?stale=maybe": "follower", "?stale=false": "leader"} {
+		if _, _, body := asked(t, "GET", follower(t, 0, is).URL+"/v1/runs"+query, ""); !strings.HasPrefix(body, by+": ") {
+			t.Errorf("%s was answered by %q, want the %s", query, body, by)
+		}
+	}
+	if _, _, body := asked(t, "POST", follower(t, 0, is).URL+"/v1/runs?stale", ""); !strings.HasPrefix(body, "leader: ") {
+		t.Errorf("what changes something was answered by %q", body)
+	}
 	status, header, body := asked(t, "POST", former.URL+"/v1/runs", "", forwardedHeader, "somebody")
 	if status != http.StatusServiceUnavailable || header.Get(notLeadingHeader) == "" || !strings.Contains(body, "somebody takes former for the leader") {
 		t.Errorf("a request that was passed on to a follower: %d %v %s", status, header, body)

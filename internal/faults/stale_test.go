@@ -1,0 +1,68 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package faults
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/testcluster"
+)
+
+// Without a quorum of Consul nobody leads. What a server's own Consul knows can be shown all the same, and says what it is.
+func TestServersShowWhatTheirConsulKnowsWithoutAQuorum(t *testing.T) {
+	t.Parallel()
+	consul := testcluster.Consul(t, testcluster.ConsulConfig{Servers: 3})
+	var addresses []string
+	for _, a := range consul.Servers {
+		addresses = append(addresses, strings.TrimPrefix(a.Address, "http://"))
+	}
+	s := newServers(t, cluster.Nomad(t).Address(), addresses...)
+	g, spared := s.g, s.all[2]
+	g.env = append(g.env, "CAIRN_ADDR=http://"+spared.address)
+	file := g.write("calm.hcl", "workflow \"calm\" {\n  task \"rest\" {\n    wait { duration = \"24h\" }\n  }\n}\n")
+	var entry struct{ ID string }
+	if err := json.Unmarshal([]byte(g.call(0, "run", "-detach", "-json", file).stdout()), &entry); err != nil {
+		t.Fatal(err)
+	}
+	g.await("the task to begin", soon(), func() bool {
+		return strings.Contains(g.call(0, "runs", "show", "-stale", entry.ID).stdout(), "waiting")
+	})
+	for _, a := range consul.Servers[:2] {
+		if err := a.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := a.Resume(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	g.await("nobody to lead", soon(), func() bool {
+		leading := false
+		for _, m := range s.all {
+			leading = leading || m.leads()
+		}
+		return !leading
+	})
+	contains(t, g.call(0, "runs", "show", "-stale", entry.ID).stdout(), entry.ID, "calm", "rest", "waiting")
+	contains(t, g.call(0, "runs", "list", "-stale").stdout(), entry.ID, "running")
+	g.call(0, "workflow", "list", "-stale")
+	for query, want := range map[string]int{"?stale": http.StatusOK, "?stale&index=1": http.StatusBadRequest} {
+		answer, err := http.Get("http://" + spared.address + "/v1/run/" + entry.ID + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := answer.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if marked := answer.Header.Get(api.StaleHeader) == "true"; answer.StatusCode != want || marked != (want == http.StatusOK) {
+			t.Errorf("%s: status %d, want %d; marked as stale: %t", query, answer.StatusCode, want, marked)
+		}
+	}
+	contains(t, g.call(1, "runs", "show", entry.ID).stderr(), "No leader answers", "or ask for what this server knows by itself (stale)")
+}
