@@ -190,6 +190,11 @@ func (o *office) commit(group []*write) {
 		case err == nil && r.errors[0].OpIndex == opSession:
 			o.lose(fmt.Errorf("%w: the session does not hold the leader's key any more: %s", scheduler.ErrFenced, r.errors[0].What))
 			continue
+		case errors.Is(err, errRefused) && !sent && len(group) > 1:
+			for i := range group { // it may be about one of them
+				o.commit(group[i : i+1])
+			}
+			return
 		case errors.Is(err, errRefused) && !sent:
 			endAll(group, err)
 			return
