@@ -35,6 +35,7 @@ type campaign struct {
 	r      *rand.Rand
 	consul *testcluster.ConsulCluster
 	nomad  *testcluster.NomadCluster
+	disk   *disk                            // of Consul's servers; nil where it cannot be made slow
 	wall   *firewall                        // nil where the network is not the test's own
 	wires  [3]struct{ consul, nomad *wire } // of each server
 	plan   *plan
@@ -54,7 +55,13 @@ const loadRuns = 4
 func newCampaign(t *testing.T, r *rand.Rand) *campaign {
 	t.Helper()
 	c := &campaign{t: t, r: r, stop: make(chan struct{})}
-	c.consul = testcluster.Consul(t, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
+	on := testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`}
+	if shaped() {
+		if c.disk = newDisk(t); c.disk != nil {
+			on.Dir = c.disk.dir
+		}
+	}
+	c.consul = testcluster.Consul(t, on)
 	c.nomad = testcluster.Nomad(t, testcluster.NomadConfig{Clients: 2, ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`})
 	g := newGround(t)
 	g.cairn = stepped(t)
@@ -513,6 +520,9 @@ func TestServersUnderFaultsOfEveryKind(t *testing.T) {
 	faults := processFaults()
 	if c.wall != nil {
 		faults = append(faults, networkFaults()...)
+	}
+	if c.disk != nil {
+		faults = append(faults, slowDisk())
 	}
 	lasts := duration(t, 20*time.Second)
 	count := c.strikes(faults, lasts)

@@ -31,6 +31,7 @@ type ConsulConfig struct {
 	Clients int    // agents without a vote, as on the machines of services
 	ACL     bool   // bootstrap access control; the management token is ConsulCluster.Token
 	Extra   string // more agent configuration in HCL, merged over ours, for every agent
+	Dir     string // where the cluster makes its folder; empty: among temporary files
 }
 
 // ConsulCluster is a running Consul.
@@ -64,7 +65,7 @@ func StartConsul(config ConsulConfig) (*ConsulCluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGround()
+	g, err := newGround(config.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -32,8 +32,8 @@ type ground struct {
 	agents  []*Agent
 }
 
-func newGround() (*ground, error) {
-	dir, err := os.MkdirTemp("", "cairn-testcluster-")
+func newGround(parent string) (*ground, error) {
+	dir, err := os.MkdirTemp(parent, "cairn-testcluster-")
 	if err != nil {
 		return nil, fmt.Errorf("make the cluster's folder: %w", err)
 	}

@@ -80,7 +80,7 @@ func StartNomad(config NomadConfig) (*NomadCluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := newGround()
+	g, err := newGround("")
 	if err != nil {
 		return nil, err
 	}
