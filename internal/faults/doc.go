@@ -5,6 +5,10 @@
 // its disk, and presses Ctrl-C, and holds what the tasks themselves wrote (package ledger) against what Cairn says. It also
 // takes everything that needs a Nomad there and back, from a file to what Nomad says of the jobs.
 //
+// Servers live on three servers of Consul and two workers of Nomad, and go on while all of them are killed and frozen, their
+// connections cut, lossy and slow, their clocks stepped and Consul's disk slow: `make test-faults`, as root, in a network of
+// its own. Without one the part runs that needs none, for twenty seconds.
+//
 // It also has many wait for one change at once: CAIRN_FAULTS_WATCHES says how many (300 by default).
 //
 // CAIRN_FAULTS_ROUNDS says how many rounds of every kind to play (1 by default; a release is judged by 20), and
