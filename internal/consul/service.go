@@ -103,6 +103,21 @@ func (s *Service) Register(ctx context.Context) error {
 	return nil
 }
 
+// Rival is the address of another living server of the same name, as far as Consul knows; empty where there is none. One that
+// was started again at another address meets itself, until the checks of the one before have failed.
+func (s *Service) Rival(ctx context.Context) (address string, err error) {
+	list, err := s.Members(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, m := range list {
+		if m.Name == s.cfg.Name && m.Address != s.cfg.Address && m.Problem == "" {
+			return m.Address, nil
+		}
+	}
+	return "", nil
+}
+
 // Registered reports whether the local agent still knows this server: one that was started anew on empty data does not.
 func (s *Service) Registered(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)

@@ -217,6 +217,23 @@ func tryLock(path string) (*os.File, error) {
 	return f, nil
 }
 
+// LockFile locks a file for this process, and writes its number into it. Closing the file unlocks it. An error says who has it.
+func LockFile(path string) (*os.File, error) {
+	f, err := tryLock(path)
+	if errors.Is(err, errLocked) {
+		if _, pid, readErr := lockedBy(path); readErr == nil && pid != 0 {
+			err = fmt.Errorf("process %d holds it", pid)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if err := writePID(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
 func sameFile(f *os.File, path string) (bool, error) {
 	a, err := f.Stat()
 	if err != nil {

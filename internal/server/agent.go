@@ -61,9 +61,10 @@ type Agent struct {
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
 	// yield waits, after the leadership of an epoch was given up, until this server may stand again.
-	yield func(ctx context.Context, epoch uint64)
-	leave func()         // after the leadership was handed over; may be nil
-	shut  []func() error // in turn, after everything has ended
+	yield  func(ctx context.Context, epoch uint64)
+	leave  func()          // after the leadership was handed over; may be nil
+	stands <-chan struct{} // closed when this server may lead; nil: it may at once
+	shut   []func() error  // in turn, after everything has ended
 }
 
 // NewAgent opens what a server needs and listens, but serves nobody yet. Consul and Nomad need not be reachable, but for the
@@ -86,6 +87,11 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make data_dir: %w", err)
 	}
+	lock, err := local.LockFile(filepath.Join(cfg.DataDir, lockFile))
+	if err != nil {
+		return nil, fmt.Errorf("data_dir %s is that of another server, or cannot be used: %w", cfg.DataDir, err)
+	}
+	a.shut = append(a.shut, lock.Close)
 	if err := a.certs.read(cfg.TLS); err != nil {
 		return nil, err
 	}
@@ -115,6 +121,9 @@ func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
 	}
 	return a, nil
 }
+
+// lockFile is locked by the server whose data_dir it is in.
+const lockFile = "server.lock"
 
 // Address is where the API is served: host:port.
 func (a *Agent) Address() string { return a.listener.Addr().String() }
@@ -258,7 +267,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
 		transport: a.certs.transport, passing: passing, counted: a.metrics.forwarded,
 	}
-	r := registered{service, a.log.Named("consul")}
+	r := &registered{service: service, log: a.log.Named("consul"), ready: make(chan struct{})}
+	a.stands = r.ready
 	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
 	return nil
 }
@@ -348,6 +358,13 @@ func (a *Agent) newNomad(cluster string, onRestore func(context.Context)) (*noma
 
 // lead drives runs whenever this server leads, until ctx ends or what it leads with is broken for good.
 func (a *Agent) lead(ctx context.Context) error {
+	if a.stands != nil {
+		select {
+		case <-a.stands:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	for {
 		err := a.scheduler.Run(ctx)
 		var stepped *scheduler.SteppedDownError
@@ -483,13 +500,34 @@ func (a *Agent) Close() error {
 type registered struct {
 	service *consul.Service
 	log     hclog.Logger
+	once    bool          // it has been registered
+	ready   chan struct{} // closed then
 }
 
 // lookEvery is how often the agent is asked whether it still knows this server.
 const lookEvery = 10 * time.Second
 
+// register registers this server, unless there is another one of its name: requests for one of them would go to the other.
+func (r *registered) register(ctx context.Context) error {
+	rival, err := r.service.Rival(ctx)
+	if err != nil {
+		return err
+	}
+	if rival != "" {
+		return fmt.Errorf("another server of this name answers at %s: unless it is about to end, set name to one of its own for each", rival)
+	}
+	if err := r.service.Register(ctx); err != nil {
+		return err
+	}
+	if !r.once {
+		r.once = true
+		close(r.ready)
+	}
+	return nil
+}
+
 // keep registers, and registers again where the agent has forgotten.
-func (r registered) keep(ctx context.Context) {
+func (r *registered) keep(ctx context.Context) {
 	backoff := scheduler.DefaultConfig().Backoff
 	known := false // what is there may be of a process before this one, at another address
 	for failures := 0; ctx.Err() == nil; {
@@ -498,7 +536,7 @@ func (r registered) keep(ctx context.Context) {
 			known, err = r.service.Registered(ctx)
 		}
 		if err == nil && !known {
-			err = r.service.Register(ctx)
+			err = r.register(ctx)
 			known = err == nil
 		}
 		if err != nil {
@@ -522,7 +560,10 @@ func (r registered) keep(ctx context.Context) {
 }
 
 // leave takes the server out.
-func (r registered) leave() {
+func (r *registered) leave() {
+	if !r.once {
+		return // what is registered there is another one of this name
+	}
 	if err := r.service.Deregister(context.Background()); err != nil {
 		r.log.Warn("this server stays registered; Consul's check will find it gone", "error", err)
 	}

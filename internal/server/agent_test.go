@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -107,11 +108,13 @@ func TestAServerSaysWhatItLacks(t *testing.T) {
 	}
 	defer a.Close()
 	for words, change := range map[string]func(*AgentConfig){
-		"data_dir is not set":     func(c *AgentConfig) { c.DataDir = "" },
-		"address already in use":  func(c *AgentConfig) { c.HTTP.Bind = a.Address() },
-		"consul.token_file":       func(c *AgentConfig) { c.Dev, c.Consul.TokenFile = false, "/no/such/token" },
-		"read the highest":        func(c *AgentConfig) { c.Dev = false; broken(t, c.DataDir+"/"+seenFile) },
-		"connect: connection ref": func(c *AgentConfig) { c.Dev, c.Consul.Address = false, "127.0.0.1:1" },
+		"data_dir is not set":                           func(c *AgentConfig) { c.DataDir = "" },
+		"that of another server":                        func(c *AgentConfig) { c.DataDir = taken.DataDir },
+		fmt.Sprintf("process %d holds it", os.Getpid()): func(c *AgentConfig) { c.DataDir = taken.DataDir },
+		"address already in use":                        func(c *AgentConfig) { c.HTTP.Bind = a.Address() },
+		"consul.token_file":                             func(c *AgentConfig) { c.Dev, c.Consul.TokenFile = false, "/no/such/token" },
+		"read the highest":                              func(c *AgentConfig) { c.Dev = false; broken(t, c.DataDir+"/"+seenFile) },
+		"connect: connection ref":                       func(c *AgentConfig) { c.Dev, c.Consul.Address = false, "127.0.0.1:1" },
 	} {
 		cfg := devConfig(t, t.TempDir())
 		change(&cfg)

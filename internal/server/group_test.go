@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +67,53 @@ const calm = `workflow "calm" {
   }
 }
 `
+
+// Of two servers of one name the second is of no use to anybody, and does no harm, until the first is gone.
+func TestAServerWaitsForAnotherOneOfItsName(t *testing.T) {
+	t.Parallel()
+	mine := fmt.Sprintf("%x", time.Now().UnixNano())
+	first, stop := serving(t, sharing(t, "cairn-"+mine+"/", "twin-"+mine))
+	if led(t, first, ""); t.Failed() {
+		return
+	}
+	address := strings.TrimPrefix(first.Where(), "http://")
+	said := &lockedText{}
+	cfg := sharing(t, "cairn-"+mine+"/", "twin-"+mine)
+	cfg.Logger = hclog.New(&hclog.LoggerOptions{Output: said})
+	second, _ := serving(t, cfg)
+	await(t, "the second to say what is wrong", func(context.Context) bool {
+		return strings.Contains(said.String(), "another server of this name answers at "+address)
+	})
+	registered := func(want string) func(ctx context.Context) bool {
+		return func(ctx context.Context) bool {
+			list, err := second.Members(ctx)
+			return err == nil && len(list.Members) == 1 && list.Members[0].Address == want && list.Members[0].Leader
+		}
+	}
+	if !registered(address)(within(t)) {
+		t.Error("the first is not registered, or does not lead")
+	}
+	stop()
+	await(t, "the second to be registered and to lead", registered(strings.TrimPrefix(second.Where(), "http://")))
+}
+
+// lockedText is a log that is written and read at the same time.
+type lockedText struct {
+	mu   sync.Mutex
+	text strings.Builder // guarded by mu
+}
+
+func (l *lockedText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
 
 func TestServersSayWhoLeadsAndHandOver(t *testing.T) {
 	t.Parallel()
