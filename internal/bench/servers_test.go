@@ -272,8 +272,9 @@ func BenchmarkTakeover(b *testing.B) {
 		var peak float64
 		for range pairs {
 			old := s.leader(nil)
-			told := map[*member]int{}
+			told, read := map[*member]int{}, map[*member]map[string]float64{}
 			for _, m := range s.all {
+				read[m] = m.metrics(b)
 				told[m] = bytes.Count(must(os.ReadFile(m.log)), []byte(known))
 			}
 			killed := s.end(old, syscall.SIGKILL)
@@ -281,7 +282,12 @@ func BenchmarkTakeover(b *testing.B) {
 			led = append(led, time.Since(killed).Seconds())
 			line := s.says(next, known, told[next]+1)
 			acted = append(acted, time.Since(killed).Seconds())
-			b.Logf("%s", strings.TrimSpace(line))
+			reads := func(of string) float64 {
+				name := "cairn_consul_" + of + `{kind="read"}`
+				return next.metrics(b)[name] - read[next][name]
+			}
+			b.Logf("epoch %s: Consul was read in %.0f transactions of %.0f operations, %.1f MB", strings.TrimSpace(strings.SplitAfterN(line, "epoch=", 2)[1]),
+				reads("transaction_seconds_count"), reads("operations_total"), reads("bytes_total")/1e6)
 			peak = max(peak, peakOf(next.Process.Pid, s.cairn))
 			s.again(old)
 		}
