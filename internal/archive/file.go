@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
+	"github.com/cairnflow/cairn/internal/durable"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
@@ -102,7 +103,7 @@ func (f *Folder) put(run Run) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
-	if err := syncFolder(filepath.Dir(f.pathOf(n))); err != nil {
+	if err := durable.SyncFolder(filepath.Dir(f.pathOf(n))); err != nil {
 		return err
 	}
 	return f.readBack(n, written)
@@ -126,15 +127,7 @@ func (f *Folder) makeFolders(day string) error {
 	if !made {
 		return nil
 	}
-	return errors.Join(syncFolder(f.path), syncFolder(filepath.Dir(f.path)))
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(durable.SyncFolder(f.path), durable.SyncFolder(filepath.Dir(f.path)))
 }
 
 // clean removes what a crash has left half-written.

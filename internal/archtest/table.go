@@ -35,13 +35,14 @@ var packages = []row{
 
 	// The shell and its adapters, which never know each other.
 	{folder: "internal/scheduler", imports: core},
-	{folder: "internal/consul", imports: shell},
+	{folder: "internal/consul", imports: append([]string{"internal/durable"}, shell...)},
 	{folder: "internal/nomad", imports: append([]string{"internal/access"}, shell...)},
-	{folder: "internal/local", imports: append([]string{"internal/rawjson"}, shell...)},
+	{folder: "internal/local", imports: append([]string{"internal/rawjson", "internal/durable"}, shell...)},
 	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
 	{folder: "internal/rawjson"},
-	{folder: "internal/archive", imports: append([]string{"internal/api"}, shell...)}, // documents, as the API gives them
-	{folder: "internal/httpcall", imports: core},                                      // gives the engine's outcomes, for a port of the scheduler
+	{folder: "internal/durable"},
+	{folder: "internal/archive", imports: append([]string{"internal/api", "internal/durable"}, shell...)}, // documents, as the API gives them
+	{folder: "internal/httpcall", imports: core},                                                          // gives the engine's outcomes, for a port of the scheduler
 
 	// What people and machines talk to.
 	{folder: "internal/access"}, // between whoever asks who a caller is and whoever knows
@@ -57,7 +58,7 @@ var packages = []row{
 
 	// The composition root: everything of the product but cli.
 	{folder: "internal/server", imports: append([]string{
-		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local", "internal/httpcall",
+		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local", "internal/httpcall", "internal/durable",
 		"internal/access", "internal/archive", "internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
 	}, shell...)},
 

@@ -10,12 +10,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	consulapi "github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
+
+	"github.com/cairnflow/cairn/internal/durable"
 )
 
 // seq is the one counter.
@@ -117,27 +118,7 @@ func (s *seen) write() {
 		return
 	}
 	s.stored = time.Now()
-	if err := replace(s.file, encode(s.top)); err != nil {
+	if err := durable.Replace(s.file, encode(s.top)); err != nil {
 		s.log.Error("the highest counter seen cannot be stored; a restore of Consul may go unnoticed", "error", err)
 	}
-}
-
-// replace writes a small file durably: the old content or the new one, never half of it.
-func replace(path string, content []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cairnflow/cairn/internal/durable"
 	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
@@ -94,7 +95,7 @@ func (e *Elector) nextEpoch() (uint64, error) {
 		return 0, err
 	}
 	next := last + 1
-	if err := writeDurably(filepath.Join(e.dir, epochFile), strconv.AppendUint(nil, next, 10)); err != nil {
+	if err := durable.Replace(filepath.Join(e.dir, epochFile), strconv.AppendUint(nil, next, 10)); err != nil {
 		return 0, fmt.Errorf("store epoch %d: %w", next, err)
 	}
 	return next, nil
@@ -255,20 +256,4 @@ func writePID(f *os.File) error {
 	}
 	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	return err
-}
-
-// writeDurably replaces a small file: the old content or the new one, never half of it.
-func writeDurably(path string, content []byte) error {
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }

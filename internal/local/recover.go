@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cairnflow/cairn/internal/durable"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -57,7 +58,7 @@ func readBoot(dir string) (bootRecord, error) {
 	if b, err = json.Marshal(now); err != nil {
 		return now, err
 	}
-	return now, writeDurably(path, b)
+	return now, durable.Replace(path, b)
 }
 
 // recover learns from the folder and the journal what an earlier supervisor did. Attempts it left without an end are lost:

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -20,6 +19,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 
+	"github.com/cairnflow/cairn/internal/durable"
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -188,7 +188,7 @@ func (s *Store) create() error {
 	if err != nil {
 		return fmt.Errorf("create state file %s: %w", s.path, err)
 	}
-	return syncDir(filepath.Dir(s.path)) // so that the file itself survives a power cut
+	return durable.SyncFolder(filepath.Dir(s.path)) // so that the file itself survives a power cut
 }
 
 // Create implements scheduler.Store.
@@ -516,12 +516,4 @@ func unseal(v []byte) ([]byte, error) {
 		return nil, errChecksum
 	}
 	return v[4:], nil
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/cairnflow/cairn/internal/archive"
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
+	"github.com/cairnflow/cairn/internal/durable"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/httpcall"
@@ -305,7 +306,7 @@ func (a *Agent) clusterID(ctx context.Context, store scheduler.Store) (string, e
 	if err != nil {
 		return "", err
 	}
-	if err := os.WriteFile(path, []byte(id+"\n"), 0o600); err != nil {
+	if err := durable.Replace(path, []byte(id+"\n")); err != nil {
 		return "", fmt.Errorf("keep the cluster's ID: %w", err)
 	}
 	return id, nil
