@@ -29,7 +29,7 @@ func TestAgentWritesThatConsulRefusesAreAlone(t *testing.T) {
 			wg.Go(func() {
 				value := []byte("small")
 				if n == 0 {
-					value = make([]byte, 200_000)
+					value = make([]byte, 120_000)
 				}
 				err := s.Save(t.Context(), epoch, runID(n), []scheduler.Record{{Key: "g/0000", Value: value}}, false)
 				if refused := errors.Is(err, errRefused); refused != (n == 0) || err != nil && !refused {
