@@ -122,6 +122,8 @@ type Health struct {
 	// Overdue says why runs that are over cannot leave the store for the archive; absent when they can.
 	Overdue string `json:"overdue,omitempty"`
 	PID     int    `json:"pid"`
+	// Process is another one in every process of a server; absent where none is.
+	Process string `json:"process,omitempty"`
 	Version string `json:"version"`
 }
 

@@ -99,6 +99,7 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 // another one was faster.
 func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, err error) {
 	sent := time.Now()
+	top := e.seen.highest() // before the counter is read: others lead meanwhile
 	var now seq
 	var index uint64
 	var counted error
@@ -117,7 +118,7 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 	if counted != nil {
 		return l, false, counted
 	}
-	mine, restored := e.next(now, session)
+	mine, restored := e.next(now, top, session)
 	ops := []*consulapi.KVTxnOp{
 		{Verb: consulapi.KVLock, Key: e.keys.leader(), Value: encode(e.self()), Session: session},
 		{Verb: consulapi.KVCAS, Key: e.keys.seq(), Index: index, Value: encode(mine)},
@@ -150,8 +151,7 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 
 // next is the counter with which this server takes office. A new incarnation begins with the first leader of all, and where
 // Consul holds less than this server has seen: it was restored.
-func (e *Elector) next(now seq, session string) (mine seq, restored bool) {
-	top := e.seen.highest()
+func (e *Elector) next(now, top seq, session string) (mine seq, restored bool) {
 	mine = seq{Incarnation: now.Incarnation, Epoch: max(now.Epoch, top.Epoch) + 1, Session: session}
 	restored = now.Epoch < top.Epoch || now.before(top) // epochs grow over incarnations too
 	if restored || now == (seq{}) {

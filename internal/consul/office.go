@@ -208,6 +208,11 @@ func (o *office) commit(group []*write) {
 		if o.ask(group, next) {
 			return
 		}
+		if errors.Is(err, errRefused) {
+			// The one that had no answer may still come; whoever takes office next need not wait for it.
+			o.lose(fmt.Errorf("%w: Consul refuses what it has not answered before: %w", scheduler.ErrFenced, err))
+			continue
+		}
 		o.log.Warn("a write was not done, or that is not known; trying again", "writes", len(group), "failures", failures, "error", err)
 		if o.backoff.Wait(o.ctx, failures) != nil {
 			endAll(group, context.Cause(o.ctx))

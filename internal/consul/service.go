@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -103,26 +104,24 @@ func (s *Service) Register(ctx context.Context) error {
 	return nil
 }
 
-// Rival is the address of another living server of the same name, as far as Consul knows; empty where there is none. One that
-// was started again at another address meets itself, until the checks of the one before have failed.
-func (s *Service) Rival(ctx context.Context) (address string, err error) {
+// Namesakes lists the servers of the same name at other addresses that live, as far as Consul knows. One that was started again
+// at another address meets itself, until the checks of the one before have failed, or for as long as both addresses are its own.
+func (s *Service) Namesakes(ctx context.Context) ([]Member, error) {
 	list, err := s.Members(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	for _, m := range list {
-		if m.Name == s.cfg.Name && m.Address != s.cfg.Address && m.Problem == "" {
-			return m.Address, nil
-		}
-	}
-	return "", nil
+	return slices.DeleteFunc(list, func(m Member) bool {
+		return m.Name != s.cfg.Name || m.Address == s.cfg.Address || m.Problem != ""
+	}), nil
 }
 
-// Registered reports whether the local agent still knows this server: one that was started anew on empty data does not.
+// Registered reports whether the local agent still knows this server, at its address: one that was started anew on empty data
+// does not.
 func (s *Service) Registered(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
 	defer cancel()
-	_, _, err := s.client.api.Agent().Service(s.id(), (&consulapi.QueryOptions{}).WithContext(ctx))
+	found, _, err := s.client.api.Agent().Service(s.id(), (&consulapi.QueryOptions{}).WithContext(ctx))
 	var status consulapi.StatusError
 	if errors.As(err, &status) && status.Code == 404 {
 		return false, nil
@@ -130,7 +129,7 @@ func (s *Service) Registered(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("ask Consul for this server: %w", err)
 	}
-	return true, nil
+	return net.JoinHostPort(found.Address, strconv.Itoa(found.Port)) == s.cfg.Address, nil
 }
 
 // Deregister takes the server out.

@@ -165,7 +165,7 @@ func (s *Store) load(ctx context.Context, id workflow.RunID) ([]scheduler.Record
 	}
 	def := scheduler.Definition{Hash: e.Definition}
 	if def.Hash != "" {
-		if def.Bytes, err = s.definition(ctx, d, def.Hash); err == nil && len(def.Bytes) > 0 {
+		if def.Bytes, err = s.definition(ctx, d, def.Hash); err == nil && len(def.Bytes) > 0 && !scheduler.IsStale(ctx) {
 			s.parts.put(def.Hash, def.Bytes, swept) // a run names only what was stored whole
 			def.Bytes = bytes.Clone(def.Bytes)
 		}
@@ -224,7 +224,7 @@ func (s *Store) loadAll(ctx context.Context, ids []workflow.RunID) (map[workflow
 			if err != nil {
 				return nil, err
 			}
-			if definitions[e.Definition] = b; len(b) > 0 {
+			if definitions[e.Definition] = b; len(b) > 0 && !scheduler.IsStale(ctx) {
 				s.parts.put(e.Definition, b, swept)
 			}
 		}
@@ -525,9 +525,11 @@ func (s *Store) data(ctx context.Context) (data, error) {
 			root = firstData // nobody has led yet, and there is nothing to read
 		default:
 			root = string(pairs[0].Value)
-			s.mu.Lock()
-			s.root = root
-			s.mu.Unlock()
+			if !scheduler.IsStale(ctx) {
+				s.mu.Lock()
+				s.root = root
+				s.mu.Unlock()
+			}
 		}
 	}
 	return data{s.keys.prefix + root + "/"}, nil

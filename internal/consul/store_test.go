@@ -5,6 +5,7 @@ package consul
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -385,6 +386,36 @@ func TestAgentARefusedWriteFindsWhatRefusedIt(t *testing.T) {
 		if refused := i == 2 || i == 4; errors.Is(w.err, errGuard) != refused || !refused && w.err != nil {
 			t.Errorf("write %d: %v", i, w.err)
 		}
+	}
+}
+
+// What a stale read finds may be half of what there is: nobody else is to go by it.
+func TestAgentAStaleReadLeavesNothingBehind(t *testing.T) {
+	cfg := testConfig(t)
+	s, epoch := leading(t, cfg)
+	run := begin(t, s, epoch, 1)
+	reader := NewStore(newElector(t, cfg))
+	load := func(ctx context.Context) {
+		t.Helper()
+		if _, def, err := reader.Load(ctx, run); err != nil || len(def.Bytes) == 0 {
+			t.Fatalf("%+v, %v", def, err)
+		}
+	}
+	hash := func() string {
+		t.Helper()
+		_, def, err := s.Load(t.Context(), run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return def.Hash
+	}()
+	load(scheduler.Stale(t.Context()))
+	if reader.parts.get(hash) != nil || reader.root != "" {
+		t.Errorf("a stale read keeps the definition (%t) or the root %q", reader.parts.get(hash) != nil, reader.root)
+	}
+	load(t.Context())
+	if reader.parts.get(hash) == nil || reader.root == "" {
+		t.Error("a read that is not stale keeps nothing")
 	}
 }
 

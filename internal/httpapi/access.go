@@ -80,6 +80,7 @@ func (h *handler) answering(path string, rt route) http.HandlerFunc {
 		}
 		var out *api.Error
 		if err != nil {
+			w.Header().Del(api.StaleHeader)
 			out = h.explain(r, err)
 			h.reply(w, r, out.Status, out)
 		}

@@ -70,6 +70,7 @@ type Config struct {
 	Metrics http.Handler // the same
 	Watches *Watches
 	Version string
+	Process string // tells this process from others; may be empty
 	Logger  hclog.Logger
 	// Access says what callers may do; nil: everybody may do everything.
 	Access Access
@@ -240,7 +241,7 @@ func (h *handler) health(w http.ResponseWriter, r *http.Request) error {
 	if err := unknown(r); err != nil {
 		return err
 	}
-	health := api.Health{Healthy: true, Leader: h.Runs.Leading(), PID: os.Getpid(), Version: h.Version}
+	health := api.Health{Healthy: true, Leader: h.Runs.Leading(), PID: os.Getpid(), Process: h.Process, Version: h.Version}
 	if h.Nomad != nil {
 		health.Nomad = h.Nomad()
 	}
@@ -307,10 +308,12 @@ func WantsStale(r *http.Request) bool {
 func (h *handler) stale(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 	stale, err := flag(r, "stale", false)
 	switch {
-	case err != nil || !stale || h.Runs.Leading():
+	case err != nil || !stale || r.Method != http.MethodGet:
 		return r, err
 	case r.URL.Query().Has("index"):
 		return r, badRequest("stale and index exclude each other: only the leader knows of changes when they happen")
+	case h.Runs.Leading():
+		return r, nil
 	}
 	w.Header().Set(api.StaleHeader, "true")
 	return r.WithContext(scheduler.Stale(r.Context())), nil

@@ -264,7 +264,7 @@ func TestAgentJobsAcceptedDuringAListAreNoRestore(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch name := requestName(req); {
-		case name == reqJobs && !asked:
+		case name == reqJobs && req.URL.Query().Get("per_page") == "1" && !asked:
 			asked = true
 			return fault{answer: probe}
 		case name == reqStatuses && asked && !listed:

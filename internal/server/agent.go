@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/access"
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/archive"
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
@@ -62,17 +64,18 @@ type Agent struct {
 	handler   http.Handler
 	tend      []func(context.Context) // run beside the scheduler
 	// yield waits, after the leadership of an epoch was given up, until this server may stand again.
-	yield  func(ctx context.Context, epoch uint64)
-	leave  func()          // after the leadership was handed over; may be nil
-	stands <-chan struct{} // closed when this server may lead; nil: it may at once
-	shut   []func() error  // in turn, after everything has ended
+	yield   func(ctx context.Context, epoch uint64)
+	leave   func()          // after the leadership was handed over; may be nil
+	process string          // tells this process from others
+	stands  <-chan struct{} // closed when this server may lead; nil: it may at once
+	shut    []func() error  // in turn, after everything has ended
 }
 
 // NewAgent opens what a server needs and listens, but serves nobody yet. Consul and Nomad need not be reachable, but for the
 // first server that ever starts. Run, or Close, ends what it has opened.
 func NewAgent(ctx context.Context, cfg AgentConfig) (_ *Agent, err error) {
 	a := &Agent{
-		cfg: cfg, log: cfg.Logger, certs: &certificates{verify: cfg.TLS.VerifyHTTPSClient}, metrics: newMetrics(cfg.Version),
+		cfg: cfg, log: cfg.Logger, certs: &certificates{verify: cfg.TLS.VerifyHTTPSClient}, metrics: newMetrics(cfg.Version), process: rand.Text(),
 	}
 	defer func() {
 		if err != nil {
@@ -185,7 +188,7 @@ func (a *Agent) openDev() error {
 	a.metrics.ask(sources{scheduler: a.scheduler.Stats, watches: watches})
 	a.handler = a.metrics.counting(httpapi.New(httpapi.Config{
 		Runs: explaining{a.scheduler}, Workflows: a.scheduler, Archive: a.archive, Overdue: a.scheduler.Overdue, Servers: only,
-		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Logger: a.log.Named("http"),
+		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Process: a.process, Logger: a.log.Named("http"),
 	}))
 	return nil
 }
@@ -256,7 +259,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, watches: watches, passing: passing})
 	served := httpapi.Config{
 		Runs: a.scheduler, Workflows: a.scheduler, Archive: a.archive, Overdue: a.scheduler.Overdue, Nomad: away.trouble, Servers: g,
-		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Logger: a.log.Named("http"),
+		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Process: a.process, Logger: a.log.Named("http"),
 		OperatorPolicy: a.cfg.Access.OperatorPolicy, Audit: auditBook{consul.NewAudit(store)},
 	}
 	if a.cfg.Access.Mode == config.AccessNomad {
@@ -268,7 +271,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		name: a.cfg.Name, own: own, leading: a.scheduler.Leading, holder: elector.Holder, other: leaders.other, log: a.log.Named("http"),
 		transport: a.certs.transport, passing: passing, counted: a.metrics.forwarded,
 	}
-	r := &registered{service: service, log: a.log.Named("consul"), ready: make(chan struct{})}
+	r := &registered{service: service, health: others.health, process: a.process, log: a.log.Named("consul"), ready: make(chan struct{})}
 	a.stands = r.ready
 	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
 	return nil
@@ -500,22 +503,33 @@ func (a *Agent) Close() error {
 // registered keeps this server registered at its Consul agent.
 type registered struct {
 	service *consul.Service
+	health  func(context.Context, consul.Member) (api.Health, error)
+	process string // of this server
 	log     hclog.Logger
 	once    bool          // it has been registered
 	ready   chan struct{} // closed then
 }
+
+// namesakePatience is how long another server of this name is asked which process it is.
+const namesakePatience = 2 * time.Second
 
 // lookEvery is how often the agent is asked whether it still knows this server.
 const lookEvery = 10 * time.Second
 
 // register registers this server, unless there is another one of its name: requests for one of them would go to the other.
 func (r *registered) register(ctx context.Context) error {
-	rival, err := r.service.Rival(ctx)
+	namesakes, err := r.service.Namesakes(ctx)
 	if err != nil {
 		return err
 	}
-	if rival != "" {
-		return fmt.Errorf("another server of this name answers at %s: unless it is about to end, set name to one of its own for each", rival)
+	for _, m := range namesakes {
+		asking, cancel := context.WithTimeout(ctx, namesakePatience)
+		h, err := r.health(asking, m)
+		cancel()
+		if err != nil || h.Process != r.process { // else it is this one, at an address that it had before
+			return fmt.Errorf("another server of this name answers at %s: unless it is about to end, set name to one of its own for each",
+				m.Address)
+		}
 	}
 	if err := r.service.Register(ctx); err != nil {
 		return err
@@ -564,6 +578,9 @@ func (r *registered) keep(ctx context.Context) {
 func (r *registered) leave() {
 	if !r.once {
 		return // what is registered there is another one of this name
+	}
+	if mine, err := r.service.Registered(context.Background()); err == nil && !mine {
+		return // the same, since this one was taken for dead
 	}
 	if err := r.service.Deregister(context.Background()); err != nil {
 		r.log.Warn("this server stays registered; Consul's check will find it gone", "error", err)

@@ -56,7 +56,7 @@ const (
 
 // ServeHTTP implements http.Handler.
 func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if httpapi.Own(r.URL.Path) || f.leading() || httpapi.WantsStale(r) {
+	if httpapi.Own(r.URL.Path) || f.leading() {
 		f.own.ServeHTTP(w, r)
 		return
 	}
@@ -73,6 +73,10 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
+	if httpapi.WantsStale(r) {
+		f.own.ServeHTTP(w, r)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, httpapi.MaxBody))
 	if err != nil {
 		f.fail(w, &api.Error{
@@ -98,12 +102,8 @@ func (f *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			pause.Stop()
 			f.count("given_up")
 			// Also where whoever asked is gone: it may be this server that ends, and an answer without a word would read as one.
-			way := "ask again"
-			if r.Method == http.MethodGet {
-				way = "ask again, or ask for what this server knows by itself (stale)"
-			}
 			f.fail(w, &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady,
-				Message: fmt.Sprintf("no leader answers: %s; %s", err, way)})
+				Message: fmt.Sprintf("no leader answers: %s; ask again", err)})
 			return
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -22,6 +23,7 @@ import (
 	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/config"
 	"github.com/cairnflow/cairn/internal/consul"
+	"github.com/cairnflow/cairn/internal/httpapi"
 )
 
 // sharing is the configuration of a server that shares a Consul, and the prefix in it, with others. Nomad is not there.
@@ -95,6 +97,36 @@ func TestAServerWaitsForAnotherOneOfItsName(t *testing.T) {
 	}
 	stop()
 	await(t, "the second to be registered and to lead", registered(strings.TrimPrefix(second.Where(), "http://")))
+}
+
+// A server that was killed may come back at another address, and the one from before may be its own, too.
+func TestAServerIsNoNamesakeOfItself(t *testing.T) {
+	t.Parallel()
+	mine := fmt.Sprintf("%x", time.Now().UnixNano())
+	cfg := sharing(t, "cairn-"+mine+"/", "moved-"+mine)
+	free, err := net.Listen("tcp", cfg.HTTP.Bind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.HTTP.Bind = free.Addr().String()
+	_, port, err := net.SplitHostPort(cfg.HTTP.Bind)
+	if err := errors.Join(err, free.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cc := consul.DefaultConfig()
+	cc.Address, cc.Prefix, cc.Name, cc.Logger = cfg.Consul.Address, cfg.Consul.Prefix, cfg.Name, cfg.Logger
+	before := "localhost:" + port
+	old, err := consul.NewService(cc, consul.ServiceConfig{Name: cfg.Name, Address: before, Health: "http://" + before + httpapi.HealthPath})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := old.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := serving(t, cfg)
+	if leader := led(t, c, ""); leader.Name != cfg.Name {
+		t.Errorf("%+v leads", leader)
+	}
 }
 
 // lockedText is a log that is written and read at the same time.
