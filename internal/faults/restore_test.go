@@ -7,6 +7,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -36,7 +38,8 @@ func TestServersGoOnAfterARestoreOfConsul(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := stranger.newPlan("late")
-	late.task(spec{name: "long", work: "-for 8s"})
+	over := filepath.Join(stranger.dir, "over")
+	late.task(spec{name: "long", work: "-until " + over})
 	late.task(spec{name: "next", work: "-for 1ms", after: []string{"long"}})
 	stranger.call(0, "run", "-detach", late.file())
 	unknown := stranger.begun("long")
@@ -48,6 +51,9 @@ func TestServersGoOnAfterARestoreOfConsul(t *testing.T) {
 	p.expect.Severed = true
 	g.judge(watcher.document(), p.expect)
 	contains(t, stranger.call(1, "runs", "show", unknown.Run).stderr(), "There is no run "+unknown.Run)
+	if err := os.WriteFile(over, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	stranger.await("the end of the task that nobody knows", soon(), func() bool {
 		lines := stranger.lines()
 		return lines[len(lines)-1].Event == ledger.End
