@@ -74,7 +74,7 @@ func newCampaign(t *testing.T, r *rand.Rand) *campaign {
 		c.wall = newFirewall(t)
 	}
 	c.plan = c.g.shared()
-	timeless(c.plan.expect)
+	c.plan.expect.Stepped = true
 	file := c.plan.file()
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
@@ -91,16 +91,6 @@ func newCampaign(t *testing.T, r *rand.Rand) *campaign {
 		c.load.Go(func() { c.keepBusy(slot) })
 	}
 	return c
-}
-
-// timeless takes out of an expectation how long tasks take: a clock that steps between two leaders makes timers short or long.
-func timeless(e ledger.Expect) {
-	clear(e.Takes)
-	for _, children := range e.Children {
-		for _, child := range children {
-			timeless(child)
-		}
-	}
 }
 
 // halt begins no more runs, and returns when those that go on have ended, or the test has.

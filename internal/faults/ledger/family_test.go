@@ -205,6 +205,23 @@ func TestTheJudgeFindsWhatIsWrongInAFamily(t *testing.T) {
 	}
 }
 
+// Where clocks stepped, times say nothing, and order says what it did.
+func TestTimesOfClocksThatSteppedAreNotJudged(t *testing.T) {
+	f := newFamily()
+	f.expect.Stepped = true
+	f.lines[16].At = 31
+	for i := range f.lines {
+		f.lines[i].At += int64(time.Hour)
+	}
+	if wrong := f.judged(t); len(wrong) > 0 {
+		t.Errorf("times are judged:\n%s", strings.Join(wrong, "\n"))
+	}
+	f.lines[15], f.lines[16] = f.lines[16], f.lines[15]
+	if wrong := f.judged(t); len(wrong) == 0 {
+		t.Error("order is not judged")
+	}
+}
+
 // A retry by hand takes up the run of the attempt before, whose end nobody can see any more.
 func TestARunThatWasRetriedIsSharedByAttempts(t *testing.T) {
 	shared := func() *family {

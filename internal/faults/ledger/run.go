@@ -72,6 +72,8 @@ type Expect struct {
 	Lost bool
 	// Severed says that the process that makes calls was killed: a call may have been repeated, or its outcome unknown.
 	Severed bool
+	// Stepped says that the clock of servers stepped: the times that they have are not held against the ledger's.
+	Stepped bool
 	// Silent lists tasks that write no ledger: joins, timers, approvals, and those whose rule is not met.
 	Silent []string
 	// Takes is how long a silent task takes at least, from the end of what it waits for to the begin of what waits for it.
@@ -79,6 +81,6 @@ type Expect struct {
 	// Calls are the tasks that call a server, with the method; the server writes a line when it is called.
 	Calls map[string]string
 	// Children are the tasks that start runs, with what is expected of the run of their first attempt, of their second, …;
-	// the last goes for all that follow. Lost and Severed are those of the run that is judged.
+	// the last goes for all that follow. Lost, Severed and Stepped are those of the run that is judged.
 	Children map[string][]Expect
 }
