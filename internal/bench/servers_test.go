@@ -223,14 +223,16 @@ func mock(name, other string, runs time.Duration) string {
       run_for = %q
     }
     logs {
-      disabled = true
+      disabled      = true
+      max_files     = 1
+      max_file_size = 1
     }
     resources {
       cpu    = 1
       memory = 10
     }
     ephemeral_disk {
-      size = 10
+      size = 10 # of a few thousand, together no more than there is
     }
   }
 `, name, other, runs)
