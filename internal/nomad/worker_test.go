@@ -267,6 +267,7 @@ func TestAgentsNomadRestartedMidRun(t *testing.T) {
 	if err := n.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	r.exec.client.api.Close() // a connection from before may not have been found dead yet
 	late := r.shell(l.script("true"))
 	wantTrouble(t, r.exec.Start(r.ctx(), late), true, "connection refused")
 	if err := n.Start(); err != nil {
