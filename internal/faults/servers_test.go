@@ -5,7 +5,9 @@ package faults
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -114,6 +116,21 @@ consul {
 			s.g.t.Logf("log of %s:\n%s", m.name, m.stderr())
 		}
 	})
+}
+
+// get asks a server, and returns its answer with the body.
+func (m *member) get(t *testing.T, path string) (answer *http.Response, body string) {
+	t.Helper()
+	client := http.Client{Timeout: patience}
+	answer, err := client.Get("http://" + m.address + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err := errors.Join(err, answer.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return answer, string(text)
 }
 
 // leads asks a server whether it leads; one that does not answer does not.

@@ -5,7 +5,6 @@ package faults
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -31,8 +30,8 @@ func TestServersShowWhatTheirConsulKnowsWithoutAQuorum(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.await("the task to begin", soon(), func() bool {
-		status, body := spared.get(t, "/v1/run/"+entry.ID+"?stale")
-		return status == http.StatusOK && strings.Contains(body, "waiting")
+		answer, body := spared.get(t, "/v1/run/"+entry.ID+"?stale")
+		return answer.StatusCode == http.StatusOK && strings.Contains(body, "waiting")
 	})
 	g.call(0, "workflow", "apply", "-auto-approve", file)
 	g.await("the workflow to be known", soon(), func() bool {
@@ -59,29 +58,10 @@ func TestServersShowWhatTheirConsulKnowsWithoutAQuorum(t *testing.T) {
 	contains(t, g.call(0, "runs", "show", "-stale", entry.ID).stdout(), entry.ID, "calm", "rest", "waiting")
 	contains(t, g.call(0, "runs", "list", "-stale").stdout(), entry.ID, "running")
 	contains(t, g.call(0, "workflow", "list", "-stale").stdout(), "calm")
-	if status, body := spared.get(t, "/v1/run/"+entry.ID+"?stale"); status != http.StatusOK || !strings.HasPrefix(body, "stale: ") {
-		t.Errorf("a stale read: status %d, %s", status, body)
+	for query, want := range map[string]int{"?stale": http.StatusOK, "?stale&index=1": http.StatusBadRequest} {
+		answer, body := spared.get(t, "/v1/run/"+entry.ID+query)
+		if marked := answer.Header.Get(api.StaleHeader) == "true"; answer.StatusCode != want || marked != (want == http.StatusOK) {
+			t.Errorf("%s: status %d, want %d; marked as stale: %t; %s", query, answer.StatusCode, want, marked, body)
+		}
 	}
-	if status, body := spared.get(t, "/v1/run/"+entry.ID+"?stale&index=1"); status != http.StatusBadRequest || strings.HasPrefix(body, "stale: ") {
-		t.Errorf("a stale read that waits: status %d, %s", status, body)
-	}
-}
-
-// get asks a server; an answer that is marked as stale begins with that word.
-func (m *member) get(t *testing.T, path string) (status int, body string) {
-	t.Helper()
-	client := http.Client{Timeout: patience}
-	answer, err := client.Get("http://" + m.address + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if answer.Header.Get(api.StaleHeader) == "true" {
-		text = append([]byte("stale: "), text...)
-	}
-	return answer.StatusCode, string(text)
 }

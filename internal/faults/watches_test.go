@@ -6,8 +6,6 @@ package faults
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -81,21 +79,14 @@ var metricLine = regexp.MustCompile(`(?m)^(\w+) ([0-9.e+]+)$`)
 // metrics are those of a server that have no labels.
 func (m *member) metrics(t *testing.T) map[string]float64 {
 	t.Helper()
-	client := http.Client{Timeout: patience}
-	answer, err := client.Get("http://" + m.address + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, text := m.get(t, "/metrics")
 	out := map[string]float64{}
-	for _, found := range metricLine.FindAllStringSubmatch(string(text), -1) {
-		if out[found[1]], err = strconv.ParseFloat(strings.TrimSpace(found[2]), 64); err != nil {
+	for _, found := range metricLine.FindAllStringSubmatch(text, -1) {
+		value, err := strconv.ParseFloat(strings.TrimSpace(found[2]), 64)
+		if err != nil {
 			t.Fatal(err)
 		}
+		out[found[1]] = value
 	}
 	return out
 }
