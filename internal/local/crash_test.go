@@ -65,16 +65,22 @@ func TestTheSupervisorLeavesWithItsRun(t *testing.T) {
 }
 
 func TestAKilledSupervisorLosesItsTasksAndLeavesNothingBehind(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ name, script string }{
 		{"a plain task", "%[1]s; exec sleep 1000"},
 		{"a task with children", "sleep 1000 & %[1]s; wait"},
 		{"a task with a daemon", "setsid -f sh -c 'trap \"\" HUP TERM INT; %[2]s; sleep 1000'; %[1]s; sleep 1000"},
 		{"a task with a daemon that hides its environment", "setsid -f env -i CAIRN_INSTANCE_KEY=0 sh -c 'trap \"\" HUP TERM INT; %[2]s; sleep 1000'; %[1]s; sleep 1000"},
+		{"a task with a daemon without its first thread", "setsid -f '%[3]s' headless '%[4]s'; %[1]s; sleep 1000"},
+		{"a task without its first thread", "exec '%[3]s' headless '%[4]s'"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir, ledger := t.TempDir(), filepath.Join(t.TempDir(), "ledger")
-			script := fmt.Sprintf(c.script, note("begin", ledger), strings.ReplaceAll(note("begin", ledger), "'", ""))
-			want := strings.Count(c.script, "%[")
+			script := fmt.Sprintf(c.script, note("begin", ledger), strings.ReplaceAll(note("begin", ledger), "'", ""), self, ledger)
+			want := strings.Count(script, ledger)
 			e := openExecutor(t, dir)
 			events := watch(t, e)
 			st := instanceStart(0, script)

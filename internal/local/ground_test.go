@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -180,9 +181,16 @@ func counts(t testing.TB, ledger, word string) (n map[string]int, pids []int) {
 	return n, pids
 }
 
+// alive says whether one of the process's threads runs, be it the first or not.
 func alive(pid int) bool {
-	p, ok := readProcess(pid)
-	return ok && !p.zombie
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		panic(err) // the pattern is sound
+	}
+	return slices.ContainsFunc(threads, func(thread string) bool {
+		b, err := os.ReadFile(thread)
+		return err == nil && !bytes.Contains(b, []byte(") Z ")) && !bytes.Contains(b, []byte(") X "))
+	})
 }
 
 // supervisorOf is the pid of the supervisor that lives in a run folder, 0 when there is none.

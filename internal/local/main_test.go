@@ -9,9 +9,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/scheduler"
@@ -26,6 +28,7 @@ func TestMain(m *testing.M) {
 		"supervise": supervise,
 		"client":    client,
 		"fill":      fill,
+		"headless":  headless,
 	}
 	program, ok := programs[os.Args[1]]
 	if !ok {
@@ -74,6 +77,30 @@ func client(args []string) error {
 	}
 	<-watched
 	return e.Close()
+}
+
+// headless LEDGER ends its first thread, notes in the ledger that it began, and lives on.
+func headless(args []string) error {
+	never := make(chan struct{})
+	for p, _ := readProcess(os.Getpid()); !p.headless; p, _ = readProcess(os.Getpid()) {
+		go func() {
+			runtime.LockOSThread()
+			if syscall.Gettid() == os.Getpid() {
+				syscall.Syscall(syscall.SYS_EXIT, 0, 0, 0) // of the thread; that of the process is SYS_EXIT_GROUP
+			}
+			<-never // so that the next goroutine gets another thread
+		}()
+		<-time.After(time.Millisecond)
+	}
+	f, err := os.OpenFile(args[0], os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(f, "begin 0 %d\n", os.Getpid()); err != nil {
+		return err
+	}
+	<-time.After(time.Hour)
+	return f.Close()
 }
 
 // fill DIR BYTES saves larger and larger states under a limit for the size of files, until one is refused.

@@ -23,7 +23,8 @@ import (
 // process is one line of the machine's process table, as far as it matters here.
 type process struct {
 	pid, parent, group int
-	zombie             bool
+	zombie             bool   // all its threads have ended
+	headless           bool   // its first thread has ended, and others have not
 	ticks              uint64 // when it began, in clock ticks since boot
 }
 
@@ -52,7 +53,13 @@ func readProcess(pid int) (p process, ok bool) {
 	if len(w) < 20 {
 		return p, false
 	}
-	p.pid, p.zombie = pid, w[0] == "Z" || w[0] == "X"
+	p.pid = pid
+	if w[0] == "Z" || w[0] == "X" {
+		// It is the state of the first thread. While others live the process acts, and holds what it has locked.
+		threads, err := strconv.Atoi(w[17])
+		p.headless = err == nil && threads > 1
+		p.zombie = !p.headless
+	}
 	p.parent, _ = strconv.Atoi(w[1])
 	p.group, _ = strconv.Atoi(w[2])
 	p.ticks, _ = strconv.ParseUint(w[19], 10, 64)
@@ -104,10 +111,30 @@ func groupLives(group int) bool {
 	return !errors.Is(syscall.Kill(-group, 0), syscall.ESRCH)
 }
 
+// folder is where /proc tells of the process; of one without its first thread it tells through another.
+func (p process) folder() string {
+	base := "/proc/" + strconv.Itoa(p.pid)
+	if !p.headless {
+		return base
+	}
+	threads, err := os.ReadDir(base + "/task")
+	if err != nil {
+		return base
+	}
+	for _, t := range threads {
+		if thread := base + "/task/" + t.Name(); t.Name() != strconv.Itoa(p.pid) {
+			if _, err := os.Readlink(thread + "/cwd"); err == nil {
+				return thread
+			}
+		}
+	}
+	return base
+}
+
 // belongs says whether a process was started by the attempt that has the markers and the folder: it carries the markers in
 // its environment, or its standard output or error is a log of the attempt.
 func (p process) belongs(markers []string, folder string) bool {
-	base := "/proc/" + strconv.Itoa(p.pid)
+	base := p.folder()
 	if len(markers) > 0 {
 		if env, err := os.ReadFile(base + "/environ"); err == nil {
 			vars := strings.Split(string(env), "\x00")
@@ -127,7 +154,7 @@ func (p process) belongs(markers []string, folder string) bool {
 // worksIn says whether the folder is the process's working folder. By itself that proves nothing: it may be somebody who
 // looks around.
 func (p process) worksIn(folder string) bool {
-	cwd, err := os.Readlink("/proc/" + strconv.Itoa(p.pid) + "/cwd")
+	cwd, err := os.Readlink(p.folder() + "/cwd")
 	return err == nil && (cwd == folder || strings.HasPrefix(cwd, folder+"/"))
 }
 

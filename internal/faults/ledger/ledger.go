@@ -15,6 +15,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 )
 
 // Event is what a line tells of an attempt.
@@ -105,15 +107,22 @@ func Append(path string, l Line) error {
 	return nil
 }
 
-// Alive says whether a process runs. One that has ended and is not reaped yet is no more alive than one that is.
+// Alive says whether a process runs: one of its threads does, be it the first or not. One that has ended and is not reaped yet
+// is no more alive than one that is.
 func Alive(pid int) bool {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 	if err != nil {
-		return false
+		panic(err) // the pattern is sound
 	}
-	// "pid (name) state …", where the name may hold anything.
-	_, state, ok := bytes.Cut(b[bytes.LastIndexByte(b, ')'):], []byte(") "))
-	return ok && len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
+	return slices.ContainsFunc(threads, func(thread string) bool {
+		b, err := os.ReadFile(thread)
+		if err != nil {
+			return false
+		}
+		// "tid (name) state …", where the name may hold anything.
+		_, state, ok := bytes.Cut(b[bytes.LastIndexByte(b, ')'):], []byte(") "))
+		return ok && len(state) > 0 && state[0] != 'Z' && state[0] != 'X'
+	})
 }
 
 // Read returns the lines in the order in which they were written; a file that is not there is an empty one. A line without
