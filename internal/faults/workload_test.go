@@ -145,8 +145,8 @@ func (p *plan) file() string {
 // numbered declares an output of a task.
 const numbered = "output \"n\" {\n  type = number\n}"
 
-// retries makes a task that fails with 75 be tried again.
-const retries = "retry {\n  max_attempts = 5\n  delay = \"200ms\"\n  on_exit_codes = [75]\n}"
+// retries makes a task be tried again when its failure is one that passes.
+var retries = fmt.Sprintf("retry {\n  max_attempts = 5\n  delay = \"200ms\"\n  on_exit_codes = [%d]\n}", ledger.Passing)
 
 // always makes a call be tried again whatever became of it: whoever makes it may be killed again and again.
 const always = "retry {\n  max_attempts = 20\n  delay = \"100ms\"\n  backoff = \"constant\"\n}"

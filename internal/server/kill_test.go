@@ -65,10 +65,12 @@ func (r *rig) once(tasks []string) {
 			r.t.Errorf("task %s began %d times and ended %d times, want once", name, lines["begin "+name], lines["end "+name])
 		}
 	}
-	if lines["begin stuck"] != 1 {
-		r.t.Errorf("task stuck began %d times, want once", lines["begin stuck"])
+	// Its timeout may kill it before it writes: then it has no line.
+	stuck := lines["begin stuck"]
+	if stuck > 1 {
+		r.t.Errorf("task stuck began %d times, want once", stuck)
 	}
-	if want := 2*len(tasks) + 1; len(lines) != want {
+	if want := 2*len(tasks) + min(stuck, 1); len(lines) != want {
 		r.t.Errorf("the ledger has %d different lines, want %d", len(lines), want)
 	}
 }

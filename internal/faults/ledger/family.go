@@ -209,6 +209,8 @@ func (j *judge) precede(spans map[place]*span, of place, through string, took ti
 		switch {
 		case slices.Contains(e.Silent, before):
 			j.precede(spans, of, before, took+e.Takes[before])
+		case s == nil && j.stopped(place{of.run, before}):
+			j.precede(spans, of, before, took)
 		case s == nil:
 			j.blame("%s%s began, line %d, and %s has no line at all", of.task, instance{run: of.run}.where(), begin+1, before)
 		case s.last > begin:
@@ -220,6 +222,23 @@ func (j *judge) precede(spans map[place]*span, of place, through string, took ti
 		}
 	}
 }
+
+// stopped reports whether a task was tried, and every attempt was stopped: maybe before its first line, as agreement allows.
+func (j *judge) stopped(task place) bool {
+	some := false
+	for a, tried := range j.tried {
+		if a.run == task.run && a.task == task.task {
+			some = true
+			if !mayBeUnseen(tried.Verdict) {
+				return false
+			}
+		}
+	}
+	return some
+}
+
+// mayBeUnseen is true of verdicts on attempts that may have been killed before their first line.
+func mayBeUnseen(verdict string) bool { return verdict == "timed_out" || verdict == "cancelled" }
 
 // successors: of the runs that one instance starts one after the other, none begins before the one before has ended.
 func (j *judge) successors() {

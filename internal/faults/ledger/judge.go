@@ -160,8 +160,8 @@ func (j *judge) quiet(a attempt) bool {
 func (j *judge) agreement() {
 	for _, a := range sorted(j.tried) {
 		tried, e := j.tried[a], &j.members[a.run].expect
-		switch tried.Verdict {
-		case "succeeded", "failed":
+		switch verdict := tried.Verdict; {
+		case verdict == "succeeded" || verdict == "failed":
 			switch {
 			case slices.Contains(e.Silent, a.task):
 			case e.Calls[a.task] != "":
@@ -171,13 +171,12 @@ func (j *judge) agreement() {
 			default:
 				j.ownEnd(a, tried)
 			}
-		case "timed_out", "cancelled":
-			// It may have been killed before its first line, or have written its last one.
-		case "lost":
+		case mayBeUnseen(verdict): // or it has written its last line
+		case verdict == "lost":
 			if !j.expect.Lost || j.quiet(a) {
 				j.blame("%s was lost (%s), and nothing was taken from it", a, tried.Message)
 			}
-		case "":
+		case verdict == "":
 			j.blame("the run has ended, and %s has no verdict", a)
 		default:
 			j.blame("%s ended %q (%s): nothing here could cause that; lines %v and %v", a, tried.Verdict, tried.Message, places(j.begins[a]), places(j.ends[a]))
@@ -223,9 +222,10 @@ func (j *judge) numbers() {
 	all, excused := map[instance][]int{}, map[instance]int{}
 	for a, tried := range j.tried {
 		all[a.instance] = append(all[a.instance], a.number)
-		// One that failed, and was lost before anybody was told, has had its effect on those after it.
+		// A failure that passes has had its effect on the attempts after it even if it was lost before anybody was told. One
+		// that comes again has none.
 		ends := j.ends[a]
-		told := len(ends) > 0 && j.Lines[ends[0]].Exit != 0
+		told := len(ends) > 0 && j.Lines[ends[0]].Exit == Passing
 		if tried.Verdict == "lost" && !told || j.unknown(a, tried) {
 			excused[a.instance]++
 		}

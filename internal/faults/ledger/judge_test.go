@@ -27,8 +27,8 @@ func sound() ([]Line, map[string]any, Expect) {
 	}
 	lines := []Line{
 		line(1, "a", 1, Begin, 0), line(2, "a", 1, End, 0),
-		line(3, "b", 1, Begin, 0), line(4, "b", 1, End, 75),
-		line(5, "b", 2, Begin, 0), line(6, "b", 2, End, 75),
+		line(3, "b", 1, Begin, 0), line(4, "b", 1, End, Passing),
+		line(5, "b", 2, Begin, 0), line(6, "b", 2, End, Passing),
 		line(7, "b", 3, Begin, 0), line(8, "b", 3, End, 0),
 	}
 	tried := func(number int, verdict string, exit any) any {
@@ -215,13 +215,17 @@ func TestALostAttemptIsAllowedWhereSaid(t *testing.T) {
 	for name, tamper := range map[string]func(*[]Line, map[string]any, *Expect){
 		"it was killed while it ran": cut(5, 6),
 		"it never began":             cut(4, 6),
-		"it failed and nobody knew": func(l *[]Line, d map[string]any, e *Expect) {
+		"it failed for now and nobody knew": func(l *[]Line, d map[string]any, e *Expect) {
 			lose(l, d, e)
 			e.Tries["b"] = 3
 		},
 		"it succeeded and nobody knew": func(l *[]Line, d map[string]any, e *Expect) {
 			lose(l, d, e)
 			(*l)[5].Exit = 0
+		},
+		"it failed for good and nobody knew": func(l *[]Line, d map[string]any, e *Expect) {
+			lose(l, d, e)
+			(*l)[5].Exit = 3
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -239,6 +243,41 @@ func TestALostAttemptIsAllowedWhereSaid(t *testing.T) {
 			t.Error("got nothing wrong, wanted a doubled attempt")
 		}
 	})
+}
+
+// What waits for a task that its timeout killed before its first line begins after what that task waited for.
+func TestATaskThatWasStoppedBeforeItsFirstLine(t *testing.T) {
+	stopped := func(verdict string, tamper func(l *[]Line)) []string {
+		return judged2(t, func(l *[]Line, d map[string]any, e *Expect) {
+			*l = slices.Delete(*l, 2, 8)
+			for n := 1; n <= 3; n++ {
+				attemptIn(d, 1, n)["verdict"], attemptIn(d, 1, n)["exit_code"] = verdict, nil
+			}
+			task := map[string]any{"name": "c", "status": "succeeded", "instances": []any{map[string]any{
+				"key": nil, "attempts": []any{map[string]any{"number": 1, "verdict": "succeeded", "exit_code": 0}},
+			}}}
+			d["tasks"] = append(d["tasks"].([]any), task)
+			e.Tasks["c"], e.After["c"] = "succeeded", []string{"b"}
+			for i, event := range []Event{Begin, End} {
+				*l = append(*l, Line{Run: "r", Task: "c", Attempt: 1, Fence: 200, PID: 20, Event: event, At: int64(3 + i)})
+			}
+			if tamper != nil {
+				tamper(l)
+			}
+		})
+	}
+	for _, verdict := range []string{"timed_out", "cancelled"} {
+		if wrong := stopped(verdict, nil); len(wrong) > 0 {
+			t.Errorf("%s: %s", verdict, strings.Join(wrong, "\n"))
+		}
+		wrong := stopped(verdict, func(l *[]Line) { (*l)[1], (*l)[2] = (*l)[2], (*l)[1] })
+		if want := "c began, line 2, and its predecessor a still wrote line 3"; !slices.Contains(wrong, want) {
+			t.Errorf("%s: got %q, want %q", verdict, wrong, want)
+		}
+	}
+	if wrong, want := stopped("succeeded", nil), "c began, line 3, and b has no line at all"; !slices.Contains(wrong, want) {
+		t.Errorf("got %q, want %q", wrong, want)
+	}
 }
 
 func TestLinesOfManyWritersStayWhole(t *testing.T) {

@@ -23,12 +23,8 @@ import (
 	"github.com/cairnflow/cairn/internal/faults/ledger"
 )
 
-const (
-	// failed is the exit code of a failure that goes away when tried again.
-	failed = 75
-	// unusable is the exit code of a task that could not do its part of the test.
-	unusable = 99
-)
+// unusable is the exit code of a task that could not do its part of the test.
+const unusable = 99
 
 type options struct {
 	ledger     string
@@ -49,7 +45,7 @@ func main() {
 	flag.StringVar(&o.ledger, "ledger", "", "file to append to")
 	flag.DurationVar(&o.length, "for", 0, "how long to take")
 	flag.IntVar(&o.exit, "exit", 0, "code to exit with")
-	flag.IntVar(&o.failFirst, "fail-first", 0, "exit with 75 so many times; attempts that were killed do not count")
+	flag.IntVar(&o.failFirst, "fail-first", 0, fmt.Sprintf("exit with %d so many times; attempts that were killed do not count", ledger.Passing))
 	flag.StringVar(&o.output, "output", "", "line for the output file")
 	flag.IntVar(&o.bytes, "bytes", 0, "size of an output named blob")
 	flag.IntVar(&o.lines, "lines", 0, "lines for standard output")
@@ -95,7 +91,7 @@ func (o *options) run() (int, error) {
 	if failures, err := o.failures(line); err != nil {
 		return 0, err
 	} else if failures < o.failFirst {
-		line.Exit = failed
+		line.Exit = ledger.Passing
 	}
 	line.Event, line.Overlap, line.At = ledger.End, false, time.Now().UnixNano()
 	return line.Exit, ledger.Append(o.ledger, line)
@@ -109,7 +105,7 @@ func (o *options) failures(own ledger.Line) (int, error) {
 	lines, err := ledger.Read(o.ledger)
 	n := 0
 	for _, l := range lines {
-		if l.Run == own.Run && l.Task == own.Task && l.Key == own.Key && l.Event == ledger.End && l.Exit == failed {
+		if l.Run == own.Run && l.Task == own.Task && l.Key == own.Key && l.Event == ledger.End && l.Exit == ledger.Passing {
 			n++
 		}
 	}

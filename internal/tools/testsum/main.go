@@ -162,8 +162,12 @@ func (s *summary) fail(id test) {
 	}
 }
 
-// mostWords is how many lines of a failed test are said again at the end.
-const mostWords = 20
+// How many lines of a failed test are said again at the end, and of what it printed
+// at once: a long record may come before what is wrong with it.
+const (
+	mostWords   = 20
+	mostAtATime = 6
+)
 
 // moreOfIt begins every line but the first of what a test prints at once.
 const moreOfIt = "        "
@@ -177,12 +181,12 @@ var (
 // tested, which may be thousands of lines after them.
 func ownWords(output string) []string {
 	var words []string
-	own := false
+	own, atATime := false, 0
 	for line := range strings.Lines(output) {
 		if !strings.HasPrefix(line, moreOfIt) || ownLine.MatchString(line) {
-			own = ownLine.MatchString(line) && !logLine.MatchString(line)
+			own, atATime = ownLine.MatchString(line) && !logLine.MatchString(line), 0
 		}
-		if own && len(words) < mostWords {
+		if atATime++; own && atATime <= mostAtATime && len(words) < mostWords {
 			words = append(words, line)
 		}
 	}

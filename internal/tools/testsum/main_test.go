@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,5 +57,14 @@ func TestNoTestsAtAllIsAFailure(t *testing.T) {
 	bad, err := summarise(bytes.NewReader([]byte("go: no such package\n")), &got)
 	if err != nil || !bad {
 		t.Errorf("got %t, %v; want true", bad, err)
+	}
+}
+
+func TestALongRecordDoesNotHideWhatIsSaidAfterIt(t *testing.T) {
+	record := "    a_test.go:1: the record:\n" + strings.Repeat("        line\n", 100)
+	got := ownWords(record + "    a_test.go:2: wrong\n    cluster.go:1: a log\n")
+	want := append(strings.SplitAfter("    a_test.go:1: the record:\n"+strings.Repeat("        line\n", 5), "\n")[:6], "    a_test.go:2: wrong\n")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
