@@ -390,6 +390,20 @@ func TestAgentARefusedWriteFindsWhatRefusedIt(t *testing.T) {
 }
 
 // What a stale read finds may be half of what there is: nobody else is to go by it.
+// caughtUp waits until the first server of Consul, which may not lead, knows of every write under a prefix.
+func caughtUp(t *testing.T, prefix string) {
+	t.Helper()
+	kv := cluster.Consul(t).Client().KV()
+	_, leader, err := kv.Keys(prefix, "", &consulapi.QueryOptions{RequireConsistent: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own, err := kv.Keys(prefix, "", &consulapi.QueryOptions{AllowStale: true, WaitIndex: leader.LastIndex - 1, WaitTime: time.Minute})
+	if err != nil || own.LastIndex < leader.LastIndex {
+		t.Fatalf("the first server knows of %+v, the leader of %+v: %v", own, leader, err)
+	}
+}
+
 func TestAgentAStaleReadLeavesNothingBehind(t *testing.T) {
 	cfg := testConfig(t)
 	s, epoch := leading(t, cfg)
@@ -409,6 +423,7 @@ func TestAgentAStaleReadLeavesNothingBehind(t *testing.T) {
 		}
 		return def.Hash
 	}()
+	caughtUp(t, cfg.Prefix)
 	load(scheduler.Stale(t.Context()))
 	if reader.parts.get(hash) != nil || reader.root != "" {
 		t.Errorf("a stale read keeps the definition (%t) or the root %q", reader.parts.get(hash) != nil, reader.root)
