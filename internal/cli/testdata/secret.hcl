@@ -11,7 +11,7 @@ workflow "secret" {
   param "code" {
     type      = number
     sensitive = true
-    default   = 47114711
+    default   = 471147114711
   }
   locals {
     header = "Bearer ${param.token}"
