@@ -54,10 +54,11 @@ func BenchmarkFailover(b *testing.B) {
 				old := s.leader(nil)
 				s.pass(time.Second + rand.N(time.Second))
 				epoch := s.epoch(old)
+				first := s.nomad.Registrations(b)
 				at := s.end(old, how)
 				s.leader(old)
 				led[how] = append(led[how], float64(time.Since(at).Milliseconds()))
-				gap := s.submittedAfter(epoch).Sub(at)
+				gap := time.Unix(0, *first(ofLaterEpoch(b, epoch)).SubmitTime).Sub(at)
 				gaps[how] = append(gaps[how], float64(gap.Milliseconds()))
 				s.again(old)
 			}
@@ -88,26 +89,13 @@ func (s *servers) epoch(m *member) uint64 {
 	return leader.Epoch
 }
 
-// submittedAfter waits for the first job that was submitted with an epoch above the one given, and returns when Nomad took it.
-func (s *servers) submittedAfter(epoch uint64) (at time.Time) {
-	s.b.Helper()
-	nomad := s.nomad.Client()
-	defer nomad.Close()
-	s.await("a job of the next leader", func() bool {
-		jobs, _, err := nomad.Jobs().ListOptions(&nomadapi.JobListOptions{Fields: &nomadapi.JobListFields{Meta: true}}, nil)
+// ofLaterEpoch is true of jobs that a leader after the one of an epoch has submitted.
+func ofLaterEpoch(b *testing.B, epoch uint64) func(*nomadapi.Job) bool {
+	return func(job *nomadapi.Job) bool {
+		of, err := strconv.ParseUint(job.Meta["cairn_epoch"], 10, 64)
 		if err != nil {
-			s.b.Fatal(err)
+			b.Fatalf("job %s: epoch: %v", *job.ID, err)
 		}
-		for _, job := range jobs {
-			of, err := strconv.ParseUint(job.Meta["cairn_epoch"], 10, 64)
-			if err != nil {
-				s.b.Fatalf("job %s: epoch: %v", job.ID, err)
-			}
-			if submitted := time.Unix(0, job.SubmitTime); of > epoch && (at.IsZero() || submitted.Before(at)) {
-				at = submitted
-			}
-		}
-		return !at.IsZero()
-	})
-	return at
+		return of > epoch
+	}
 }

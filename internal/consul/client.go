@@ -29,6 +29,8 @@ const maxReads = 32
 
 func newClient(cfg *Config) (*client, error) {
 	c := consulapi.DefaultConfig()
+	c.Transport.DisableCompression = true // the agent is near; compressing costs both sides more than it saves
+	c.Transport.MaxIdleConnsPerHost = maxReads / 2
 	if cfg.Address != "" {
 		c.Address = cfg.Address
 	}

@@ -352,30 +352,6 @@ func (c *campaign) idle() {
 	group.Wait()
 }
 
-// goesOn waits for the first job that was submitted with an epoch above the one given, and returns when Nomad took it, by its
-// own clock.
-func (c *campaign) goesOn(epoch uint64) (submitted time.Time) {
-	c.t.Helper()
-	nomad := c.nomad.Client()
-	c.g.await("a job of the new leader", soon(), func() bool {
-		jobs, _, err := nomad.Jobs().ListOptions(&nomadapi.JobListOptions{Fields: &nomadapi.JobListFields{Meta: true}}, nil)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		for _, job := range jobs {
-			of, err := strconv.ParseUint(job.Meta["cairn_epoch"], 10, 64)
-			if err != nil {
-				c.t.Fatalf("job %s: epoch: %v", job.ID, err)
-			}
-			if at := time.Unix(0, job.SubmitTime); of > epoch && (submitted.IsZero() || at.Before(submitted)) {
-				submitted = at
-			}
-		}
-		return !submitted.IsZero()
-	})
-	return submitted
-}
-
 // The leader of two hundred runs is killed again and again, while other runs go on. What the test prints is the time from the
 // return of kill, and from SIGTERM, to the first job that the next leader has submitted.
 func TestServersTakeOverUnderLoad(t *testing.T) {
@@ -399,11 +375,19 @@ func TestServersTakeOverUnderLoad(t *testing.T) {
 			if how == "told to end" {
 				sig = syscall.SIGTERM
 			}
+			first := c.nomad.Registrations(t)
 			m.signal(sig)
 			at := time.Now()
 			next := c.leaderAfter(m)
 			leads := time.Since(at)
-			gap := c.goesOn(leader.Epoch).Sub(at)
+			job := first(func(job *nomadapi.Job) bool {
+				of, err := strconv.ParseUint(job.Meta["cairn_epoch"], 10, 64)
+				if err != nil {
+					t.Fatalf("job %s: epoch: %v", *job.ID, err)
+				}
+				return of > leader.Epoch
+			})
+			gap := time.Unix(0, *job.SubmitTime).Sub(at)
 			t.Logf("round %d: the leader was %s; %s leads after %s, its first job was submitted after %s",
 				n+1, how, next.name, brief(leads), brief(gap))
 			gaps[how] = append(gaps[how], gap)
