@@ -41,3 +41,43 @@ type SteppedDown struct {
 	// Leader is who leads now; null as long as nobody is known to.
 	Leader *Leader `json:"leader"`
 }
+
+// Workers is the answer of GET /v1/operator/workers: the machines that run tasks, by name.
+type Workers struct {
+	Workers []Worker `json:"workers"`
+	// Withheld says why Consul's suspicions are not believed at the moment; empty where they may be.
+	Withheld string `json:"withheld"`
+}
+
+// Worker is a machine that runs tasks: a node of Nomad.
+type Worker struct {
+	ID         string `json:"id"` // of the node
+	Name       string `json:"name"`
+	Datacenter string `json:"datacenter"`
+	Pool       string `json:"pool"`
+	Version    string `json:"version"` // of its Nomad client
+	// Status is the verdict on it: ready, ineligible, draining, starting, agent down, suspect, lost.
+	Status   string          `json:"status"`
+	Reason   string          `json:"reason"`
+	Nomad    string          `json:"nomad"`    // its status there
+	Eligible bool            `json:"eligible"` // for new tasks
+	Draining bool            `json:"draining"`
+	Consul   *WorkerHealth   `json:"consul"`   // null where Consul does not know its machine
+	Attempts []WorkerAttempt `json:"attempts"` // that are on it
+}
+
+// WorkerHealth is what Consul says of a worker. A status is passing, warning or critical; empty where there is no such check.
+type WorkerHealth struct {
+	Machine string `json:"machine"` // its name in Consul
+	Alive   string `json:"alive"`   // status of the machine, by gossip
+	Client  string `json:"client"`  // status of its Nomad client
+}
+
+// WorkerAttempt is an attempt on a worker.
+type WorkerAttempt struct {
+	Run     string `json:"run"`
+	Task    string `json:"task"`
+	Key     string `json:"key"` // of the instance; empty for a plain task
+	Attempt string `json:"attempt"`
+	Alloc   string `json:"alloc"` // of Nomad
+}

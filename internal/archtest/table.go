@@ -33,10 +33,12 @@ var packages = []row{
 	{folder: "internal/engine", imports: []string{"internal/workflow"}},
 	{folder: "internal/sim", imports: []string{"internal/engine", "internal/workflow"}},
 
+	{folder: "internal/workers"}, // what two adapters know of workers, and what that means
+
 	// The shell and its adapters, which never know each other.
 	{folder: "internal/scheduler", imports: core},
-	{folder: "internal/consul", imports: append([]string{"internal/durable"}, shell...)},
-	{folder: "internal/nomad", imports: append([]string{"internal/access"}, shell...)},
+	{folder: "internal/consul", imports: append([]string{"internal/durable", "internal/workers"}, shell...)},
+	{folder: "internal/nomad", imports: append([]string{"internal/access", "internal/workers"}, shell...)},
 	{folder: "internal/local", imports: append([]string{"internal/rawjson", "internal/durable"}, shell...)},
 	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
 	{folder: "internal/rawjson"},
@@ -59,7 +61,7 @@ var packages = []row{
 	// The composition root: everything of the product but cli.
 	{folder: "internal/server", imports: append([]string{
 		"hcl", "internal/jobspec", "internal/consul", "internal/nomad", "internal/local", "internal/httpcall", "internal/durable",
-		"internal/access", "internal/archive", "internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup",
+		"internal/access", "internal/archive", "internal/api", "internal/client", "internal/httpapi", "internal/config", "internal/backup", "internal/workers",
 	}, shell...)},
 
 	// For tests and development only.
@@ -119,7 +121,7 @@ var hclUsers = []string{"hcl", "internal/jobspec", "internal/config"}
 
 // pure lists the packages that see neither clock, machine nor chance: what they
 // need of these arrives as a value.
-var pure = []string{"internal/workflow", "internal/engine", "internal/sim"}
+var pure = []string{"internal/workflow", "internal/engine", "internal/sim", "internal/workers"}
 
 // impureImports are packages, with all below them, that only exist to leave the
 // program. math/rand is allowed to the simulator, whose generator has a seed.

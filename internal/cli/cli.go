@@ -147,6 +147,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"operator":           operatorCommand,
 		"operator leader":    operatorLeaderCommand,
 		"operator members":   operatorMembersCommand,
+		"operator workers":   operatorWorkersCommand,
 		"operator audit":     operatorAuditCommand,
 		"operator step-down": operatorStepDownCommand,
 		"version":            versionCommand,

@@ -40,3 +40,10 @@ func (c *Client) Audit(ctx context.Context, day string) (api.Audit, error) {
 	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/audit", query, nil, &out)
 	return out, err
 }
+
+// Workers asks for the machines that run tasks.
+func (c *Client) Workers(ctx context.Context) (api.Workers, error) {
+	var out api.Workers
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/workers", nil, nil, &out)
+	return out, err
+}

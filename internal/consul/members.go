@@ -73,12 +73,17 @@ const problemWords = 200
 
 // problem is what a check that does not pass says, on one line.
 func problem(c *consulapi.HealthCheck) string {
+	if out := said(c); out != "" {
+		return fmt.Sprintf("check %q is %s: %s", c.Name, c.Status, out)
+	}
+	return fmt.Sprintf("check %q is %s", c.Name, c.Status)
+}
+
+// said is the output of a check on one line, the beginning of it.
+func said(c *consulapi.HealthCheck) string {
 	out := strings.Join(strings.Fields(c.Output), " ")
 	if len(out) > problemWords {
 		out = strings.ToValidUTF8(out[:problemWords], "") + "…"
 	}
-	if out == "" {
-		return fmt.Sprintf("check %q is %s", c.Name, c.Status)
-	}
-	return fmt.Sprintf("check %q is %s: %s", c.Name, c.Status, out)
+	return out
 }

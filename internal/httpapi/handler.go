@@ -132,6 +132,7 @@ func (h *handler) routes() map[string]methods {
 		MetricsPath:              {"GET": anybody(h.metrics)}, // without a token: they are needed most when Nomad is away
 		leaderPath:               {"GET": anybody(h.leader)},
 		membersPath:              {"GET": operators(h.members)},
+		workersPath:              {"GET": operators(h.workers)},
 		StepDownPath:             {"POST": operators(h.stepDown)},
 		auditPath:                {"GET": operators(h.audit)},
 		"/v1/runs":               {"GET": listing(h.list), "POST": submits(h.submit)},

@@ -168,6 +168,7 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[api.RunEntry](), reflect.TypeFor[api.SubmitRequest](), reflect.TypeFor[api.File](), reflect.TypeFor[api.RerunRequest](),
 	reflect.TypeFor[api.VerbRequest](), reflect.TypeFor[api.Plan](), reflect.TypeFor[api.PlannedTask](), reflect.TypeFor[api.Event](),
 	reflect.TypeFor[api.Health](), reflect.TypeFor[api.Leader](), reflect.TypeFor[api.Members](), reflect.TypeFor[api.Member](),
+	reflect.TypeFor[api.Workers](), reflect.TypeFor[api.Worker](), reflect.TypeFor[api.WorkerHealth](), reflect.TypeFor[api.WorkerAttempt](),
 	reflect.TypeFor[api.SteppedDown](), reflect.TypeFor[api.StepDownRequest](), reflect.TypeFor[api.Error](), reflect.TypeFor[api.Diagnostic](),
 	reflect.TypeFor[api.Audit](), reflect.TypeFor[api.AuditRecord](), reflect.TypeFor[api.Workflows](), reflect.TypeFor[api.WorkflowEntry](),
 	reflect.TypeFor[api.Workflow](), reflect.TypeFor[api.WorkflowParam](), reflect.TypeFor[api.WorkflowTask](), reflect.TypeFor[api.WorkflowVersions](),

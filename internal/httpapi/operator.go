@@ -19,12 +19,15 @@ type Servers interface {
 	Members(ctx context.Context) ([]api.Member, error)
 	// StepDown has this server give up the leadership, and says who leads next when it learns that in time.
 	StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error)
+	// Workers lists the machines that run tasks, by name.
+	Workers(ctx context.Context) (api.Workers, error)
 }
 
 // Paths of the operator's requests that a server has to know apart from the others.
 const (
 	leaderPath   = "/v1/status/leader"
 	membersPath  = "/v1/operator/members"
+	workersPath  = "/v1/operator/workers"
 	auditPath    = "/v1/operator/audit"
 	StepDownPath = "/v1/operator/step-down"
 )
@@ -43,6 +46,10 @@ func (h *handler) members(w http.ResponseWriter, r *http.Request) error {
 		list, err := s.Members(ctx)
 		return api.Members{Members: append([]api.Member{}, list...)}, err
 	})
+}
+
+func (h *handler) workers(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, Servers.Workers)
 }
 
 func (h *handler) stepDown(w http.ResponseWriter, r *http.Request) error {

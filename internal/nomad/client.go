@@ -62,7 +62,7 @@ type client struct {
 	count struct {
 		registers, validations, outputReads, tombstones counter
 		stops, looks, lists, streams, purges            counter
-		logReads, evaluations                           counter
+		logReads, evaluations, nodes                    counter
 		unauthorized, adoptions, troubles, lost         atomic.Int64
 	}
 }
@@ -89,7 +89,7 @@ func (e *Executor) Calls() []Calls {
 	}{
 		{"register", &c.registers}, {"validate", &c.validations}, {"read_outputs", &c.outputReads}, {"tombstone", &c.tombstones},
 		{"stop", &c.stops}, {"look", &c.looks}, {"list", &c.lists}, {"stream", &c.streams}, {"purge", &c.purges},
-		{"read_logs", &c.logReads}, {"evaluations", &c.evaluations},
+		{"read_logs", &c.logReads}, {"evaluations", &c.evaluations}, {"nodes", &c.nodes},
 	} {
 		list = append(list, Calls{Kind: k.kind, Made: k.of.Load(), Failed: k.of.failed.Load()})
 	}

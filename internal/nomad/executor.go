@@ -30,6 +30,7 @@ type Executor struct {
 	jobs     map[string]*attempt // by job ID
 	realms   map[realm]*realmState
 	regions  map[string]uint64 // highest index seen, by region
+	nodes    map[string]knownNode
 	valid    map[bodyKey]*validation
 	watch    *watch     // the running Watch
 	reports  []*attempt // with events to report, in order

@@ -241,7 +241,8 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		return err
 	}
 	g := &group{
-		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, log: a.log.Named("group"),
+		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, machines: service.Machines,
+		nomad: k.nomad, log: a.log.Named("group"),
 	}
 	others := &peers{name: a.cfg.Name, members: service.Members, transport: a.certs.transport, url: a.url}
 	away := &nomadWatch{

@@ -15,7 +15,9 @@ import (
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/httpapi"
+	"github.com/cairnflow/cairn/internal/nomad"
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workers"
 )
 
 // group is this server among those that share its store.
@@ -24,6 +26,8 @@ type group struct {
 	scheduler *scheduler.Scheduler
 	elector   *consul.Elector
 	members   func(context.Context) ([]consul.Member, error)
+	machines  func(context.Context) (map[string]workers.Machine, error)
+	nomad     *nomad.Executor
 	log       hclog.Logger
 }
 
@@ -84,6 +88,40 @@ func (g *group) StepDown(ctx context.Context, req api.StepDownRequest) (api.Step
 	return out, nil
 }
 
+// Workers implements httpapi.Servers. Where Consul cannot be asked, Nomad's word is given alone.
+func (g *group) Workers(ctx context.Context) (api.Workers, error) {
+	nodes, err := g.nomad.Nodes(ctx)
+	if err != nil {
+		return api.Workers{}, notReady(err)
+	}
+	trouble := ""
+	machines, err := g.machines(ctx)
+	if err != nil {
+		trouble = err.Error()
+	}
+	view := workers.Join(nodes, machines, trouble)
+	out := api.Workers{Workers: make([]api.Worker, 0, len(view.Workers)), Withheld: view.Withheld}
+	placed := g.nomad.Placed()
+	for _, w := range view.Workers {
+		out.Workers = append(out.Workers, workerOf(&w, placed[w.ID]))
+	}
+	return out, nil
+}
+
+func workerOf(w *workers.Worker, placed []nomad.Placed) api.Worker {
+	out := api.Worker{
+		ID: w.ID, Name: w.Name, Datacenter: w.Datacenter, Pool: w.Pool, Version: w.Version, Status: string(w.Status), Reason: w.Reason,
+		Nomad: string(w.Node.Status), Eligible: w.Eligible, Draining: w.Draining, Attempts: make([]api.WorkerAttempt, 0, len(placed)),
+	}
+	if m := w.Consul; m != nil {
+		out.Consul = &api.WorkerHealth{Machine: m.Name, Alive: string(m.Alive.Status), Client: string(m.Client.Status)}
+	}
+	for _, p := range placed {
+		out.Attempts = append(out.Attempts, api.WorkerAttempt{Run: string(p.Run), Task: p.Task, Key: p.Key, Attempt: string(p.Attempt), Alloc: p.Alloc})
+	}
+	return out
+}
+
 // yield waits after a step-down until another server leads, or none is likely to.
 func (g *group) yield(ctx context.Context, epoch uint64) {
 	ctx, cancel := context.WithTimeout(ctx, yieldPatience)
@@ -134,5 +172,13 @@ func (a *alone) StepDown(context.Context, api.StepDownRequest) (api.SteppedDown,
 	return api.SteppedDown{}, &api.Error{
 		Status: http.StatusConflict, Code: api.CodeConflict,
 		Message: "this server runs with -dev: there is no other one that could lead",
+	}
+}
+
+// Workers implements httpapi.Servers: it has none.
+func (a *alone) Workers(context.Context) (api.Workers, error) {
+	return api.Workers{}, &api.Error{
+		Status: http.StatusNotFound, Code: api.CodeNotFound,
+		Message: "this server runs with -dev: it runs tasks itself, and has no workers",
 	}
 }

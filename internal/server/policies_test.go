@@ -20,6 +20,7 @@ import (
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/config"
+	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/nomad"
 	"github.com/cairnflow/cairn/internal/testcluster"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -38,9 +39,18 @@ type guarded struct {
 func newGuarded(t *testing.T) *guarded {
 	t.Helper()
 	g := &guarded{
-		t: t, nomad: testcluster.Nomad(t, testcluster.NomadConfig{ACL: true}), consul: testcluster.Consul(t, testcluster.ConsulConfig{ACL: true}),
+		t: t, consul: testcluster.Consul(t, testcluster.ConsulConfig{ACL: true}),
 		nomads: readPolicy(t, "nomad.hcl"), keeps: readPolicy(t, "consul.hcl"),
 	}
+	token := fmt.Sprintf("consul {\n  token = %q\n}\n", g.consul.Token)
+	g.nomad = testcluster.Nomad(t, testcluster.NomadConfig{
+		ACL: true, ConsulAddress: strings.TrimPrefix(g.consul.Address(), "http://"), ExtraServer: token, ExtraClient: token,
+	})
+	keeper := g.consul.Client()
+	await(t, "Consul to know of Nomad's client", func(context.Context) bool {
+		list, _, err := keeper.Health().Checks(consul.NomadClient, nil)
+		return err == nil && len(list) == 1
+	})
 	g.nomad.NewNamespace(t, "team")
 	client := g.nomad.Client()
 	defer client.Close()
@@ -210,6 +220,16 @@ func (g *guarded) steps(ctx context.Context, a *Agent, cfg AgentConfig) error {
 	if len(members.Members) == 0 {
 		return errors.New("nobody sees this server")
 	}
+	workers, err := c.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	if len(workers.Workers) != 1 || workers.Workers[0].Nomad != "ready" {
+		return fmt.Errorf("the workers are %+v", workers.Workers)
+	}
+	if h := workers.Workers[0].Consul; h == nil || h.Alive == "" || h.Client == "" {
+		return fmt.Errorf("nobody sees how the worker is: Consul says %+v", h)
+	}
 	// It stops what runs.
 	if entry, err = submitted(ctx, c, endless); err != nil {
 		return err
@@ -299,7 +319,7 @@ func TestServersNeedExactlyTheirPolicies(t *testing.T) {
 			t.Logf("without %s: %s", line, denied)
 		}
 	}
-	for _, rule := range []string{"key_prefix", "session_prefix", "service", "node_prefix"} {
+	for _, rule := range []string{"key_prefix", "session_prefix", `service "cairn"`, "node_prefix", `service "nomad-client"`} {
 		if denied := g.works(g.config(g.nomads, without(t, g.keeps, "\n"+rule+" ", "\n}\n"))); denied == "" {
 			t.Errorf("%s can be left out of the policy for Consul", rule)
 		} else {

@@ -19,3 +19,8 @@ service "cairn" {
 node_prefix "" {
   policy = "read"
 }
+
+# Nomad's clients are registered under this name, with a check that tells when one of them is down.
+service "nomad-client" {
+  policy = "read"
+}

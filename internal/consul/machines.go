@@ -1,0 +1,46 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package consul
+
+import (
+	"context"
+	"fmt"
+
+	consulapi "github.com/hashicorp/consul/api"
+
+	"github.com/cairnflow/cairn/internal/workers"
+)
+
+// NomadClient is the name under which Nomad registers its clients unless it is told another one.
+const NomadClient = "nomad-client"
+
+// serfHealth is the check of a machine by gossip, which every agent has.
+const serfHealth = "serfHealth"
+
+// Machines says how Consul finds the machines that have an agent of it, by name, and the Nomad clients on them. A client
+// whose check the token may not read has none here.
+func (s *Service) Machines(ctx context.Context) (map[string]workers.Machine, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	q := (&consulapi.QueryOptions{
+		RequireConsistent: true, Filter: fmt.Sprintf("CheckID == %q or ServiceName == %q", serfHealth, NomadClient),
+	}).WithContext(ctx)
+	checks, _, err := s.client.api.Health().State(consulapi.HealthAny, q)
+	if err != nil {
+		return nil, fmt.Errorf("ask Consul for the health of machines: %w", err)
+	}
+	machines := map[string]workers.Machine{}
+	for _, c := range checks {
+		m := machines[c.Node]
+		m.Name = c.Node
+		check := workers.Check{Status: workers.CheckStatus(c.Status), Output: said(c)}
+		if c.CheckID == serfHealth {
+			m.Alive = check
+		} else if m.Client.Status != workers.Critical { // of several clients on a machine, the worst
+			m.Client = check
+		}
+		machines[c.Node] = m
+	}
+	return machines, nil
+}
