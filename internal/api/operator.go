@@ -3,6 +3,8 @@
 
 package api
 
+import "time"
+
 // Leader is the answer of GET /v1/status/leader: who leads. Nobody does where the name is empty.
 type Leader struct {
 	Name string `json:"name"`
@@ -80,4 +82,22 @@ type WorkerAttempt struct {
 	Key     string `json:"key"` // of the instance; empty for a plain task
 	Attempt string `json:"attempt"`
 	Alloc   string `json:"alloc"` // of Nomad
+}
+
+// Orphans is the answer of GET /v1/operator/orphans: jobs that run on in Nomad and whose runs the store does not know, as after
+// it was restored from a backup. They are left alone.
+type Orphans struct {
+	Orphans []Orphan `json:"orphans"`
+}
+
+// Orphan is a job of an attempt whose run the store does not know.
+type Orphan struct {
+	Run         string    `json:"run"`
+	Attempt     string    `json:"attempt"`
+	Job         string    `json:"job"`  // its ID in Nomad
+	Name        string    `json:"name"` // of the job
+	Region      string    `json:"region"`
+	Namespace   string    `json:"namespace"`
+	Status      string    `json:"status"` // of the job, in Nomad's word
+	SubmittedAt time.Time `json:"submitted_at"`
 }

@@ -148,6 +148,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"operator leader":    operatorLeaderCommand,
 		"operator members":   operatorMembersCommand,
 		"operator workers":   operatorWorkersCommand,
+		"operator orphans":   operatorOrphansCommand,
 		"operator audit":     operatorAuditCommand,
 		"operator step-down": operatorStepDownCommand,
 		"version":            versionCommand,

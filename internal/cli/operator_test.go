@@ -138,3 +138,20 @@ func TestAnOperatorSeesHowTheWorkersAre(t *testing.T) {
 	s.say("operator", "workers", "one", "two")
 	golden(t, "operator_workers.txt", s.String())
 }
+
+func TestAnOperatorSeesJobsThatNobodyKnows(t *testing.T) {
+	c := newConsole(t)
+	s := &transcript{console: c}
+	for _, answer := range []any{
+		api.Orphans{Orphans: []api.Orphan{{
+			Run: "2al46nuk", Attempt: "2al46nuk-0000-000000-001", Job: "cairn-7dd2-2al46nuk-load-0000-000000-001x", Name: "orders/load #1",
+			Region: "global", Namespace: "default", Status: "running", SubmittedAt: time.Now().Add(-3 * time.Hour),
+		}}},
+		api.Orphans{Orphans: []api.Orphan{}},
+	} {
+		c.env["CAIRN_ADDR"] = answering(t, map[string]any{"GET /v1/operator/orphans": answer})
+		s.say("operator", "orphans")
+		s.say("operator", "orphans", "-json")
+	}
+	golden(t, "operator_orphans.txt", s.String())
+}

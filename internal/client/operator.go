@@ -47,3 +47,10 @@ func (c *Client) Workers(ctx context.Context) (api.Workers, error) {
 	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/workers", nil, nil, &out)
 	return out, err
 }
+
+// Orphans asks for the jobs that run on and whose runs the store does not know.
+func (c *Client) Orphans(ctx context.Context) (api.Orphans, error) {
+	var out api.Orphans
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/orphans", nil, nil, &out)
+	return out, err
+}

@@ -51,6 +51,9 @@ func TestServersGoOnAfterARestoreOfConsul(t *testing.T) {
 	p.expect.Severed = true
 	g.judge(watcher.document(), p.expect)
 	contains(t, stranger.call(1, "runs", "show", unknown.Run).stderr(), "There is no run "+unknown.Run)
+	// It is said to run on, and is no more when it is over.
+	orphans := stranger.call(1, "operator", "orphans").stdout()
+	contains(t, orphans, unknown.Run, "-long-", "running")
 	if err := os.WriteFile(over, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +64,9 @@ func TestServersGoOnAfterARestoreOfConsul(t *testing.T) {
 	if n := len(stranger.lines()); n != 2 {
 		t.Errorf("the run that nobody knows went on, or was cut short:\n%s", stranger.text(stranger.ledger))
 	}
+	stranger.await("its job to be dead", soon(), func() bool {
+		return stranger.start("operator", "orphans").code() == 0
+	})
 	said := false
 	for _, m := range s.all {
 		said = said || strings.Contains(m.stderr(), "nothing new begins before everything that was under way is found")

@@ -169,6 +169,7 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[api.VerbRequest](), reflect.TypeFor[api.Plan](), reflect.TypeFor[api.PlannedTask](), reflect.TypeFor[api.Event](),
 	reflect.TypeFor[api.Health](), reflect.TypeFor[api.Leader](), reflect.TypeFor[api.Members](), reflect.TypeFor[api.Member](),
 	reflect.TypeFor[api.Workers](), reflect.TypeFor[api.Worker](), reflect.TypeFor[api.WorkerHealth](), reflect.TypeFor[api.WorkerAttempt](),
+	reflect.TypeFor[api.Orphans](), reflect.TypeFor[api.Orphan](),
 	reflect.TypeFor[api.SteppedDown](), reflect.TypeFor[api.StepDownRequest](), reflect.TypeFor[api.Error](), reflect.TypeFor[api.Diagnostic](),
 	reflect.TypeFor[api.Audit](), reflect.TypeFor[api.AuditRecord](), reflect.TypeFor[api.Workflows](), reflect.TypeFor[api.WorkflowEntry](),
 	reflect.TypeFor[api.Workflow](), reflect.TypeFor[api.WorkflowParam](), reflect.TypeFor[api.WorkflowTask](), reflect.TypeFor[api.WorkflowVersions](),
@@ -239,15 +240,24 @@ func conforms(schema json.RawMessage, text []byte) error {
 	if err != nil || ref.Ref == "" {
 		return err
 	}
-	c, err := schemas()
-	if err != nil {
-		return err
-	}
-	s, err := c.Compile("openapi.json" + ref.Ref)
+	s, err := compiled("openapi.json" + ref.Ref)
 	if err != nil {
 		return err
 	}
 	return s.Validate(value)
+}
+
+// compiling: a compiler is for one goroutine at a time, and answers are checked in many.
+var compiling sync.Mutex
+
+func compiled(schema string) (*jsonschema.Schema, error) {
+	compiling.Lock()
+	defer compiling.Unlock()
+	c, err := schemas()
+	if err != nil {
+		return nil, err
+	}
+	return c.Compile(schema)
 }
 
 // documented serves as a handler does, and panics where an answer is not what the document says.

@@ -21,6 +21,8 @@ type Servers interface {
 	StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error)
 	// Workers lists the machines that run tasks, by name.
 	Workers(ctx context.Context) (api.Workers, error)
+	// Orphans lists the jobs that run on and whose runs the store does not know.
+	Orphans(ctx context.Context) (api.Orphans, error)
 }
 
 // Paths of the operator's requests that a server has to know apart from the others.
@@ -28,6 +30,7 @@ const (
 	leaderPath   = "/v1/status/leader"
 	membersPath  = "/v1/operator/members"
 	workersPath  = "/v1/operator/workers"
+	orphansPath  = "/v1/operator/orphans"
 	auditPath    = "/v1/operator/audit"
 	StepDownPath = "/v1/operator/step-down"
 )
@@ -50,6 +53,10 @@ func (h *handler) members(w http.ResponseWriter, r *http.Request) error {
 
 func (h *handler) workers(w http.ResponseWriter, r *http.Request) error {
 	return serversAnswer(h, w, r, Servers.Workers)
+}
+
+func (h *handler) orphans(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, Servers.Orphans)
 }
 
 func (h *handler) stepDown(w http.ResponseWriter, r *http.Request) error {

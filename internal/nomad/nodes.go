@@ -36,7 +36,8 @@ type knownNode struct {
 func (e *Executor) Nodes(ctx context.Context) ([]workers.Node, error) {
 	var stubs []*nomadapi.NodeListStub
 	regionOf, known := map[string]realm{}, map[string]knownNode{}
-	for _, r := range e.regionsInUse() {
+	for _, region := range e.knownRegions() {
+		r := realm{region: region}
 		list, err := e.listNodes(ctx, r)
 		if err != nil {
 			return nil, fmt.Errorf("ask Nomad for its nodes: %w", err)
@@ -74,19 +75,6 @@ func (e *Executor) Nodes(ctx context.Context) ([]workers.Node, error) {
 	defer e.mu.Unlock()
 	e.nodes = known
 	return nodes, nil
-}
-
-// regionsInUse are the agent's own region, or the one that is configured, and those that attempts name.
-func (e *Executor) regionsInUse() []realm {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	regions := []realm{{region: e.cfg.Region}}
-	for r := range e.realms {
-		if one := (realm{region: r.region}); !slices.Contains(regions, one) {
-			regions = append(regions, one)
-		}
-	}
-	return regions
 }
 
 func (e *Executor) listNodes(ctx context.Context, r realm) (list []*nomadapi.NodeListStub, err error) {

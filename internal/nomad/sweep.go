@@ -29,6 +29,7 @@ const (
 
 // Orphan is a job of this cluster whose run the store does not know. It is reported, never stopped.
 type Orphan struct {
+	Run       workflow.RunID
 	Attempt   workflow.AttemptID
 	JobID     string
 	Name      string
@@ -68,7 +69,11 @@ func (e *Executor) Sweep(ctx context.Context, fate func(workflow.AttemptID) Fate
 			}
 			swept.Stopped++
 		case FateUnknown:
-			swept.Orphans = append(swept.Orphans, orphan(r, id, stub))
+			o, err := orphan(r, id, stub)
+			if err != nil {
+				return err
+			}
+			swept.Orphans = append(swept.Orphans, o)
 		}
 		return nil
 	})
@@ -93,19 +98,22 @@ func epochOf(stub *nomadapi.JobListStub) uint64 {
 func (e *Executor) Orphans(ctx context.Context, fate func(workflow.AttemptID) Fate) ([]Orphan, error) {
 	var orphans []Orphan
 	err := e.alive(ctx, true, func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
-		if fate(id) == FateUnknown {
-			orphans = append(orphans, orphan(r, id, stub))
+		if fate(id) != FateUnknown {
+			return nil
 		}
-		return nil
+		o, err := orphan(r, id, stub)
+		orphans = append(orphans, o)
+		return err
 	})
 	return orphans, err
 }
 
-func orphan(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) Orphan {
+func orphan(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) (Orphan, error) {
+	run, _, _, _, err := id.Parse()
 	return Orphan{
-		Attempt: id, JobID: stub.ID, Name: stub.Name, Region: r.region, Namespace: r.namespace,
-		Status: stub.Status, Submitted: time.Unix(0, stub.SubmitTime),
-	}
+		Run: run, Attempt: id, JobID: stub.ID, Name: stub.Name, Region: r.region, Namespace: r.namespace,
+		Status: stub.Status, Submitted: time.Unix(0, stub.SubmitTime).UTC(),
+	}, err
 }
 
 // alive visits every job of this cluster that is not dead: those that are Cairn's own, and the children of dispatches. They

@@ -242,7 +242,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	}
 	g := &group{
 		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, machines: service.Machines,
-		nomad: k.nomad, log: a.log.Named("group"),
+		jobs: k, log: a.log.Named("group"),
 	}
 	others := &peers{name: a.cfg.Name, members: service.Members, transport: a.certs.transport, url: a.url}
 	away := &nomadWatch{

@@ -27,7 +27,7 @@ type group struct {
 	elector   *consul.Elector
 	members   func(context.Context) ([]consul.Member, error)
 	machines  func(context.Context) (map[string]workers.Machine, error)
-	nomad     *nomad.Executor
+	jobs      *keeper
 	log       hclog.Logger
 }
 
@@ -90,7 +90,7 @@ func (g *group) StepDown(ctx context.Context, req api.StepDownRequest) (api.Step
 
 // Workers implements httpapi.Servers. Where Consul cannot be asked, Nomad's word is given alone.
 func (g *group) Workers(ctx context.Context) (api.Workers, error) {
-	nodes, err := g.nomad.Nodes(ctx)
+	nodes, err := g.jobs.nomad.Nodes(ctx)
 	if err != nil {
 		return api.Workers{}, notReady(err)
 	}
@@ -101,9 +101,25 @@ func (g *group) Workers(ctx context.Context) (api.Workers, error) {
 	}
 	view := workers.Join(nodes, machines, trouble)
 	out := api.Workers{Workers: make([]api.Worker, 0, len(view.Workers)), Withheld: view.Withheld}
-	placed := g.nomad.Placed()
+	placed := g.jobs.nomad.Placed()
 	for _, w := range view.Workers {
 		out.Workers = append(out.Workers, workerOf(&w, placed[w.ID]))
+	}
+	return out, nil
+}
+
+// Orphans implements httpapi.Servers.
+func (g *group) Orphans(ctx context.Context) (api.Orphans, error) {
+	found, err := g.jobs.nomad.Orphans(ctx, g.jobs.fate(ctx))
+	if err != nil {
+		return api.Orphans{}, notReady(err)
+	}
+	out := api.Orphans{Orphans: make([]api.Orphan, 0, len(found))}
+	for _, o := range found {
+		out.Orphans = append(out.Orphans, api.Orphan{
+			Run: string(o.Run), Attempt: string(o.Attempt), Job: o.JobID, Name: o.Name, Region: o.Region, Namespace: o.Namespace,
+			Status: o.Status, SubmittedAt: o.Submitted,
+		})
 	}
 	return out, nil
 }
@@ -181,4 +197,9 @@ func (a *alone) Workers(context.Context) (api.Workers, error) {
 		Status: http.StatusNotFound, Code: api.CodeNotFound,
 		Message: "this server runs with -dev: it runs tasks itself, and has no workers",
 	}
+}
+
+// Orphans implements httpapi.Servers: it has none.
+func (a *alone) Orphans(context.Context) (api.Orphans, error) {
+	return api.Orphans{Orphans: []api.Orphan{}}, nil
 }
