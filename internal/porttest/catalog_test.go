@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -115,7 +116,7 @@ func (c *memCatalog) Register(_ context.Context, epoch uint64, rs []workflow.Reg
 		return scheduler.ErrConflict
 	}
 	if c.bug == "the serial is read before the lock" {
-		c.meet()
+		c.meet(50 * time.Millisecond)
 		defer c.passed()
 	}
 	for _, d := range defs {

@@ -6,6 +6,7 @@ package porttest
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -44,7 +45,7 @@ func (s *memHouse) Create(ctx context.Context, epoch uint64, run scheduler.NewRu
 		defer s.mu.Unlock()
 		s.definitions[run.Definition.Hash] = s.keep(run.Definition.Bytes)
 		if s.bug == "sweep looks before it locks" {
-			s.meet()
+			s.meet(time.Second) // somebody comes, if late on a busy machine
 		}
 	}
 	return id, err
@@ -117,7 +118,7 @@ func (s *memHouse) Sweep(ctx context.Context, epoch uint64, named func(context.C
 		used[r.Definition.Hash] = !r.done || s.bug != "runs that are over name nothing"
 	}
 	if s.bug == "sweep looks before it locks" {
-		s.meet()
+		s.meet(time.Second) // somebody comes, if late on a busy machine
 	}
 	for hash := range s.definitions {
 		if !used[hash] && s.bug != "nothing is swept" {

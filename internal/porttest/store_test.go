@@ -69,14 +69,14 @@ type memStore struct {
 	met     chan struct{}
 }
 
-// meet lets another call come between, for at most 50 ms. The caller holds mu.
-func (s *memStore) meet() {
+// meet lets another call come between, for at most so long. The caller holds mu.
+func (s *memStore) meet(most time.Duration) {
 	s.passed()
 	met := s.met
 	s.mu.Unlock()
 	select {
 	case <-met:
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(most):
 	}
 	s.mu.Lock()
 }
@@ -149,7 +149,7 @@ func (s *memStore) Create(_ context.Context, epoch uint64, run scheduler.NewRun)
 		}
 	}
 	if s.bug == "create looks before it locks" {
-		s.meet()
+		s.meet(50 * time.Millisecond)
 	}
 	if taken != "" && s.bug != "idempotency keys are forgotten" && s.bug != "a refused create leaves the run" {
 		return taken, scheduler.ErrExists
@@ -237,7 +237,7 @@ func (s *memStore) Save(_ context.Context, epoch uint64, id workflow.RunID, reco
 			r.records[rec.Key] = s.keep(rec.Value)
 		}
 		if s.bug == "a save is written piece by piece" {
-			s.meet()
+			s.meet(50 * time.Millisecond)
 		}
 	}
 	r.done = done || r.done && s.bug == "done is for ever"
