@@ -47,41 +47,45 @@ type SteppedDown struct {
 // Workers is the answer of GET /v1/operator/workers: the machines that run tasks, by name.
 type Workers struct {
 	Workers []Worker `json:"workers"`
-	// Withheld says why Consul's suspicions are not believed at the moment; empty where they may be.
+	// Withheld says why Consul's suspicions are not to be believed at the moment; empty where they may be.
 	Withheld string `json:"withheld"`
+	// Trouble says what could not be asked; empty where everything was.
+	Trouble string `json:"trouble"`
 }
 
 // Worker is a machine that runs tasks: a node of Nomad.
 type Worker struct {
 	ID         string `json:"id"` // of the node
 	Name       string `json:"name"`
+	Region     string `json:"region"` // empty: that of the servers' own Nomad
 	Datacenter string `json:"datacenter"`
 	Pool       string `json:"pool"`
 	Version    string `json:"version"` // of its Nomad client
-	// Status is the verdict on it: ready, ineligible, draining, starting, agent down, suspect, lost.
+	// Status is the verdict on it: ready, ineligible, draining, starting, client_down, suspect, lost.
 	Status   string          `json:"status"`
 	Reason   string          `json:"reason"`
 	Nomad    string          `json:"nomad"`    // its status there
 	Eligible bool            `json:"eligible"` // for new tasks
 	Draining bool            `json:"draining"`
-	Consul   *WorkerHealth   `json:"consul"`   // null where Consul does not know its machine
-	Attempts []WorkerAttempt `json:"attempts"` // that are on it
+	Consul   *WorkerHealth   `json:"consul"`   // null where nothing is known of its machine
+	Attempts []WorkerAttempt `json:"attempts"` // in flight that are known to be on it, by allocation
 }
 
 // WorkerHealth is what Consul says of a worker. A status is passing, warning or critical; empty where there is no such check.
 type WorkerHealth struct {
-	Machine string `json:"machine"` // its name in Consul
-	Alive   string `json:"alive"`   // status of the machine, by gossip
-	Client  string `json:"client"`  // status of its Nomad client
+	Machine    string `json:"machine"`    // its name in Consul
+	Datacenter string `json:"datacenter"` // of Consul
+	Alive      string `json:"alive"`      // status of the machine, by gossip
+	Client     string `json:"client"`     // status of its Nomad client
 }
 
-// WorkerAttempt is an attempt on a worker.
+// WorkerAttempt is an allocation of an attempt on a worker.
 type WorkerAttempt struct {
-	Run     string `json:"run"`
-	Task    string `json:"task"`
-	Key     string `json:"key"` // of the instance; empty for a plain task
-	Attempt string `json:"attempt"`
-	Alloc   string `json:"alloc"` // of Nomad
+	Run     string  `json:"run"`
+	Task    string  `json:"task"`
+	Key     *string `json:"key"` // of the instance; null for a plain task
+	Attempt string  `json:"attempt"`
+	AllocID string  `json:"alloc_id"` // in Nomad
 }
 
 // Orphans is the answer of GET /v1/operator/orphans: jobs that run on in Nomad and whose runs the store does not know, as after
@@ -94,9 +98,9 @@ type Orphans struct {
 type Orphan struct {
 	Run         string    `json:"run"`
 	Attempt     string    `json:"attempt"`
-	Job         string    `json:"job"`  // its ID in Nomad
-	Name        string    `json:"name"` // of the job
-	Region      string    `json:"region"`
+	JobID       string    `json:"job_id"` // in Nomad
+	Name        string    `json:"name"`   // of the job
+	Region      string    `json:"region"` // empty: that of the servers' own Nomad
 	Namespace   string    `json:"namespace"`
 	Status      string    `json:"status"` // of the job, in Nomad's word
 	SubmittedAt time.Time `json:"submitted_at"`

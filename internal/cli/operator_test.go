@@ -104,28 +104,30 @@ func TestAnOperatorSeesHowTheWorkersAre(t *testing.T) {
 	c := newConsole(t)
 	s := &transcript{console: c}
 	node := func(n string) string { return n + n + n + n + "-0000-0000-0000-000000000000" }
+	eu := "eu"
 	known := api.Workers{Workers: []api.Worker{
 		{
 			ID: node("1a"), Name: "worker-1", Datacenter: "dc1", Pool: "default", Version: "1.11.3", Status: "ready", Reason: "Nomad and Consul have it",
-			Nomad: "ready", Eligible: true, Consul: &api.WorkerHealth{Machine: "machine-1", Alive: "passing", Client: "passing"},
+			Nomad: "ready", Eligible: true, Consul: &api.WorkerHealth{Datacenter: "dc1", Machine: "machine-1", Alive: "passing", Client: "passing"},
 			Attempts: []api.WorkerAttempt{
-				{Run: "2al46nuk", Task: "load", Attempt: "2al46nuk-0000-000000-001", Alloc: "9f6e5a1c-1111-2222-3333-444444444444"},
-				{Run: "2al46nuk", Task: "copy", Key: "eu", Attempt: "2al46nuk-0001-000000-002", Alloc: "0b7d2c4e-1111-2222-3333-444444444444"},
+				{Run: "2al46nuk", Task: "load", Attempt: "2al46nuk-0000-000000-001", AllocID: "9f6e5a1c-1111-2222-3333-444444444444"},
+				{Run: "2al46nuk", Task: "copy", Key: &eu, Attempt: "2al46nuk-0001-000000-002", AllocID: "0b7d2c4e-1111-2222-3333-444444444444"},
 			},
 		},
 		{
 			ID: node("2b"), Name: "worker-2", Datacenter: "dc1", Pool: "default", Version: "1.11.3", Status: "draining", Reason: "it is being drained",
-			Nomad: "ready", Draining: true, Consul: &api.WorkerHealth{Machine: "machine-2", Alive: "passing"}, Attempts: []api.WorkerAttempt{},
+			Nomad: "ready", Draining: true, Consul: &api.WorkerHealth{Datacenter: "dc1", Machine: "machine-2", Alive: "passing"}, Attempts: []api.WorkerAttempt{},
 		},
 		{
 			ID: node("3c"), Name: "worker-3", Datacenter: "dc2", Pool: "gpu", Version: "1.10.2", Status: "suspect", Nomad: "ready", Eligible: true,
 			Reason: "Consul has lost the machine (Agent not live or unreachable); Nomad has its heartbeats still",
-			Consul: &api.WorkerHealth{Machine: "machine-3", Alive: "critical", Client: "passing"}, Attempts: []api.WorkerAttempt{},
+			Consul: &api.WorkerHealth{Datacenter: "dc1", Machine: "machine-3", Alive: "critical", Client: "passing"}, Attempts: []api.WorkerAttempt{},
 		},
 		{ID: node("4d"), Name: "worker-4", Status: "lost", Reason: "Nomad calls it down", Nomad: "down", Attempts: []api.WorkerAttempt{}},
 	}}
 	held := known
-	held.Withheld = "Consul has lost 2 of the 3 workers that it knows at once: that is rather the network, or Consul. Nothing is moved before Nomad has lost them too"
+	held.Withheld = "Consul has lost 2 of the 3 workers that it knows at once: that is rather the network, or Consul itself"
+	held.Trouble = "ask Nomad for the nodes of west: no answer from Nomad within 15s"
 	for _, answer := range []any{
 		known, held, api.Workers{Workers: []api.Worker{}},
 		&api.Error{Status: 404, Code: api.CodeNotFound, Message: "this server runs with -dev: it runs tasks itself, and has no workers"},
@@ -144,7 +146,7 @@ func TestAnOperatorSeesJobsThatNobodyKnows(t *testing.T) {
 	s := &transcript{console: c}
 	for _, answer := range []any{
 		api.Orphans{Orphans: []api.Orphan{{
-			Run: "2al46nuk", Attempt: "2al46nuk-0000-000000-001", Job: "cairn-7dd2-2al46nuk-load-0000-000000-001x", Name: "orders/load #1",
+			Run: "2al46nuk", Attempt: "2al46nuk-0000-000000-001", JobID: "cairn-7dd2-2al46nuk-load-0000-000000-001x", Name: "orders/load #1",
 			Region: "global", Namespace: "default", Status: "running", SubmittedAt: time.Now().Add(-3 * time.Hour),
 		}}},
 		api.Orphans{Orphans: []api.Orphan{}},

@@ -22,17 +22,17 @@ func operatorWorkersCommand(a *App) *command {
 		max:       1,
 		about: `Shows the machines that run tasks, which are Nomad's nodes, with what Nomad and Consul know of each:
 
-  ready       nothing is wrong; also where Consul does not know the machine
+  ready       nothing is known to be wrong
   ineligible  it takes no new tasks
   draining    its tasks are to leave it
   starting    its Nomad client is not ready yet
-  agent down  its Nomad client fails the check of Consul: tasks usually run on
+  client_down its Nomad client fails the check of Consul: tasks usually run on
   suspect     Consul has lost the machine, Nomad has not yet
   lost        Nomad has lost it
 
 With WORKER, a name or the beginning of a node's ID, it shows that one and what runs there.
 
-Exit codes: 0 they were shown, 1 there is no such worker, 4 the server does not answer.`,
+Exit codes: 0 they were shown, 1 there is no such worker, or they cannot be shown, 4 the server does not answer.`,
 		examples: []string{"cairn operator workers", "cairn operator workers worker-1"},
 		options:  []option{switchOption(&asJSON, "json", "Print them as JSON, with what runs where.")},
 		run: func(args []string) int {
@@ -63,6 +63,9 @@ Exit codes: 0 they were shown, 1 there is no such worker, 4 the server does not 
 				default:
 					a.print(workerTable(known.Workers, a.screenOf(a.Stdout)))
 				}
+				if known.Trouble != "" && !asJSON {
+					a.warnf("%s.", clean(known.Trouble))
+				}
 				if known.Withheld != "" && !asJSON {
 					a.say("%s.", clean(known.Withheld))
 				}
@@ -74,7 +77,7 @@ Exit codes: 0 they were shown, 1 there is no such worker, 4 the server does not 
 
 // workerTable lays workers out in columns.
 func workerTable(list []api.Worker, out screen) string {
-	rows := [][]string{{"NAME", "ID", "STATUS", "NOMAD", "CONSUL", "TASKS", "REASON"}}
+	rows := [][]string{{"NAME", "ID", "STATUS", "NOMAD", "CONSUL", "ALLOCS", "REASON"}}
 	for _, w := range list {
 		consul := "-"
 		if w.Consul != nil {
@@ -94,9 +97,9 @@ func workerTable(list []api.Worker, out screen) string {
 
 // workerPage shows one worker with what runs on it.
 func workerPage(w *api.Worker, out screen) string {
-	consul := "does not know its machine"
+	consul := "not known"
 	if h := w.Consul; h != nil {
-		consul = fmt.Sprintf("machine %s %s", clean(h.Machine), clean(h.Alive))
+		consul = fmt.Sprintf("machine %s of %s %s", clean(h.Machine), clean(h.Datacenter), clean(h.Alive))
 		if h.Client != "" {
 			consul += ", its Nomad client " + clean(h.Client)
 		}
@@ -114,15 +117,15 @@ func workerPage(w *api.Worker, out screen) string {
 		fmt.Fprintf(&b, "%-10s  %s\n", line[0], line[1])
 	}
 	if len(w.Attempts) == 0 {
-		return b.String() + "\nNothing of Cairn's runs there.\n\n"
+		return b.String() + "\nNo attempt in flight is known to be there.\n\n"
 	}
 	rows := [][]string{{"RUN", "TASK", "ATTEMPT", "ALLOCATION"}}
 	for _, t := range w.Attempts {
 		task := clean(t.Task)
-		if t.Key != "" {
-			task += "[" + clean(t.Key) + "]"
+		if t.Key != nil {
+			task += "[" + clean(*t.Key) + "]"
 		}
-		rows = append(rows, []string{clean(t.Run), task, clean(t.Attempt), clean(t.Alloc)})
+		rows = append(rows, []string{clean(t.Run), task, clean(t.Attempt), clean(t.AllocID)})
 	}
 	return b.String() + "\n" + listing(rows) + "\n"
 }

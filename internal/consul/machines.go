@@ -18,13 +18,13 @@ const NomadClient = "nomad-client"
 // serfHealth is the check of a machine by gossip, which every agent has.
 const serfHealth = "serfHealth"
 
-// Machines says how Consul finds the machines that have an agent of it, by name, and the Nomad clients on them. A client
-// whose check the token may not read has none here.
-func (s *Service) Machines(ctx context.Context) (map[string]workers.Machine, error) {
+// Machines says how Consul finds the machines of a datacenter that have an agent of it, by name, and the Nomad clients on them.
+// A client whose check the token may not read has none here. No datacenter is that of the agent.
+func (s *Service) Machines(ctx context.Context, datacenter string) (map[string]workers.Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
 	defer cancel()
 	q := (&consulapi.QueryOptions{
-		RequireConsistent: true, Filter: fmt.Sprintf("CheckID == %q or ServiceName == %q", serfHealth, NomadClient),
+		RequireConsistent: true, Datacenter: datacenter, Filter: fmt.Sprintf("CheckID == %q or ServiceName == %q", serfHealth, NomadClient),
 	}).WithContext(ctx)
 	checks, _, err := s.client.api.Health().State(consulapi.HealthAny, q)
 	if err != nil {
@@ -33,7 +33,6 @@ func (s *Service) Machines(ctx context.Context) (map[string]workers.Machine, err
 	machines := map[string]workers.Machine{}
 	for _, c := range checks {
 		m := machines[c.Node]
-		m.Name = c.Node
 		check := workers.Check{Status: workers.CheckStatus(c.Status), Output: said(c)}
 		if c.CheckID == serfHealth {
 			m.Alive = check

@@ -389,7 +389,6 @@ func TestAgentARefusedWriteFindsWhatRefusedIt(t *testing.T) {
 	}
 }
 
-// What a stale read finds may be half of what there is: nobody else is to go by it.
 // caughtUp waits until the first server of Consul, which may not lead, knows of every write under a prefix.
 func caughtUp(t *testing.T, prefix string) {
 	t.Helper()
@@ -404,6 +403,7 @@ func caughtUp(t *testing.T, prefix string) {
 	}
 }
 
+// What a stale read finds may be half of what there is: nobody else is to go by it.
 func TestAgentAStaleReadLeavesNothingBehind(t *testing.T) {
 	cfg := testConfig(t)
 	s, epoch := leading(t, cfg)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -19,8 +18,11 @@ import (
 	"github.com/cairnflow/cairn/internal/workflow"
 )
 
-// consulName is the attribute under which a client says what its machine is called in Consul.
-const consulName = "unique.consul.name"
+// The attributes by which a client says what its machine is called in Consul, and in which datacenter.
+const (
+	consulName       = "unique.consul.name"
+	consulDatacenter = "consul.datacenter"
+)
 
 // nodesAtOnce is how many nodes are read at the same time.
 const nodesAtOnce = 8
@@ -28,23 +30,25 @@ const nodesAtOnce = 8
 // knownNode is what was read of a node, and when it was last changed then.
 type knownNode struct {
 	index   uint64
-	machine string
+	machine workers.MachineID
+	trouble string // why it could not be read; empty otherwise
 }
 
 // Nodes lists the workers of the regions in use, in no order. Of each that has changed since the last time, the node itself is
-// read: lists do not say what it is called in Consul.
+// read: lists do not say what it is called in Consul. A region or a node that cannot be read does not hide the others; the
+// error is of the regions that are missing.
 func (e *Executor) Nodes(ctx context.Context) ([]workers.Node, error) {
 	var stubs []*nomadapi.NodeListStub
-	regionOf, known := map[string]realm{}, map[string]knownNode{}
+	var errs []error
+	regionOf, known := map[string]string{}, map[string]knownNode{}
 	for _, region := range e.knownRegions() {
-		r := realm{region: region}
-		list, err := e.listNodes(ctx, r)
+		list, err := e.listNodes(ctx, realm{region: region})
 		if err != nil {
-			return nil, fmt.Errorf("ask Nomad for its nodes: %w", err)
+			errs = append(errs, fmt.Errorf("ask Nomad for the nodes of %s: %w", cmp.Or(region, "its own region"), err))
 		}
 		for _, n := range list {
 			if _, twice := regionOf[n.ID]; !twice { // the agent's own region has a name too
-				regionOf[n.ID], stubs = r, append(stubs, n)
+				regionOf[n.ID], stubs = region, append(stubs, n)
 			}
 		}
 	}
@@ -53,28 +57,27 @@ func (e *Executor) Nodes(ctx context.Context) ([]workers.Node, error) {
 	e.mu.Unlock()
 	stale := slices.DeleteFunc(slices.Clone(stubs), func(n *nomadapi.NodeListStub) bool {
 		k, ok := known[n.ID]
-		return ok && k.index == n.ModifyIndex
+		return ok && k.index == n.ModifyIndex && k.trouble == ""
 	})
 	for chunk := range slices.Chunk(stale, nodesAtOnce) {
-		read, err := e.readNodes(ctx, chunk, regionOf)
-		if err != nil {
-			return nil, fmt.Errorf("ask Nomad for a node: %w", err)
-		}
-		maps.Copy(known, read)
+		maps.Copy(known, e.readNodes(ctx, chunk, regionOf))
 	}
 	nodes := make([]workers.Node, 0, len(stubs))
 	for _, n := range stubs {
 		nodes = append(nodes, workers.Node{
-			ID: n.ID, Name: n.Name, Datacenter: n.Datacenter, Pool: n.NodePool, Version: n.Version,
+			ID: n.ID, Name: n.Name, Datacenter: n.Datacenter, Pool: n.NodePool, Version: n.Version, Region: regionOf[n.ID],
 			Status: workers.NodeStatus(n.Status), Description: n.StatusDescription,
-			Eligible: n.SchedulingEligibility != nomadapi.NodeSchedulingIneligible, Draining: n.Drain, Machine: known[n.ID].machine,
+			Eligible: n.SchedulingEligibility != nomadapi.NodeSchedulingIneligible, Draining: n.Drain,
+			Machine: known[n.ID].machine, Trouble: known[n.ID].trouble,
 		})
 	}
-	maps.DeleteFunc(known, func(id string, _ knownNode) bool { _, there := regionOf[id]; return !there })
+	if len(errs) == 0 {
+		maps.DeleteFunc(known, func(id string, _ knownNode) bool { _, there := regionOf[id]; return !there })
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.nodes = known
-	return nodes, nil
+	return nodes, errors.Join(errs...)
 }
 
 func (e *Executor) listNodes(ctx context.Context, r realm) (list []*nomadapi.NodeListStub, err error) {
@@ -85,21 +88,22 @@ func (e *Executor) listNodes(ctx context.Context, r realm) (list []*nomadapi.Nod
 	return list, err
 }
 
-// readNodes reads some nodes at the same time. One that is gone by now has nothing to say.
-func (e *Executor) readNodes(ctx context.Context, stubs []*nomadapi.NodeListStub, regionOf map[string]realm) (map[string]knownNode, error) {
-	read, errs := make([]knownNode, len(stubs)), make([]error, len(stubs))
+// readNodes reads some nodes at the same time.
+func (e *Executor) readNodes(ctx context.Context, stubs []*nomadapi.NodeListStub, regionOf map[string]string) map[string]knownNode {
+	read := make([]knownNode, len(stubs))
 	var group sync.WaitGroup
 	for i, n := range stubs {
 		group.Go(func() {
-			errs[i] = e.readNode(ctx, func(ctx context.Context, secret string) error {
-				node, _, err := e.client.api.Nodes().Info(n.ID, regionOf[n.ID].query(ctx, secret))
+			err := e.readNode(ctx, func(ctx context.Context, secret string) error {
+				node, _, err := e.client.api.Nodes().Info(n.ID, realm{region: regionOf[n.ID]}.query(ctx, secret))
 				if err == nil {
-					read[i] = knownNode{node.ModifyIndex, node.Attributes[consulName]}
+					name := workers.MachineID{Datacenter: node.Attributes[consulDatacenter], Name: node.Attributes[consulName]}
+					read[i] = knownNode{index: node.ModifyIndex, machine: name}
 				}
 				return err
 			})
-			if answered(errs[i]) == http.StatusNotFound {
-				errs[i] = nil
+			if err != nil {
+				read[i].trouble = err.Error()
 			}
 		})
 	}
@@ -108,7 +112,7 @@ func (e *Executor) readNodes(ctx context.Context, stubs []*nomadapi.NodeListStub
 	for i, n := range stubs {
 		out[n.ID] = read[i]
 	}
-	return out, errors.Join(errs...)
+	return out
 }
 
 func (e *Executor) readNode(ctx context.Context, do func(ctx context.Context, secret string) error) error {
@@ -120,7 +124,7 @@ func (e *Executor) readNode(ctx context.Context, do func(ctx context.Context, se
 	return e.client.call(ctx, &e.client.count.nodes, do)
 }
 
-// Placed is an attempt that has an allocation on a node, as far as it is not over.
+// Placed is an allocation of an attempt on a node.
 type Placed struct {
 	Run     workflow.RunID
 	Attempt workflow.AttemptID
@@ -129,7 +133,8 @@ type Placed struct {
 	Alloc   string
 }
 
-// Placed tells what runs where: the attempts in flight by the ID of the node, each node's in order.
+// Placed tells what runs where, as far as this executor has met it: the allocations of attempts in flight that are not over, by
+// the ID of the node, in order.
 func (e *Executor) Placed() map[string][]Placed {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -147,7 +152,9 @@ func (e *Executor) Placed() map[string][]Placed {
 		}
 	}
 	for _, placed := range on {
-		slices.SortFunc(placed, func(x, y Placed) int { return cmp.Compare(x.Attempt, y.Attempt) })
+		slices.SortFunc(placed, func(x, y Placed) int {
+			return cmp.Or(cmp.Compare(x.Attempt, y.Attempt), cmp.Compare(x.Alloc, y.Alloc))
+		})
 	}
 	return on
 }

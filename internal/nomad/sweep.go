@@ -120,14 +120,24 @@ func orphan(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) (Orphan,
 // are listed by their prefix, children by that of the parents that are known, or everywhere, among all jobs.
 func (e *Executor) alive(ctx context.Context, everywhere bool, visit func(realm, workflow.AttemptID, *nomadapi.JobListStub) error) error {
 	const notDead = `Status != "dead"`
+	met := map[string]bool{}
+	visitOnce := func(r realm, id workflow.AttemptID, stub *nomadapi.JobListStub) error {
+		// Nomad's own region has a name, and may be in use under both.
+		name := fmt.Sprintf("%s/%s/%d", r.namespace, stub.ID, stub.SubmitTime)
+		if met[name] {
+			return nil
+		}
+		met[name] = true
+		return visit(r, id, stub)
+	}
 	for _, region := range e.knownRegions() {
 		all := realm{region: region, namespace: nomadapi.AllNamespacesNamespace}
-		if err := e.visit(ctx, all, jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
+		if err := e.visit(ctx, all, jobPrefix(e.cfg.Cluster), notDead, visitOnce); err != nil {
 			return err
 		}
 		if everywhere {
 			children := fmt.Sprintf("%s and ID contains %q", notDead, dispatchInfix+jobPrefix(e.cfg.Cluster))
-			if err := e.visit(ctx, all, "", children, visit); err != nil {
+			if err := e.visit(ctx, all, "", children, visitOnce); err != nil {
 				return err
 			}
 		}
@@ -139,7 +149,7 @@ func (e *Executor) alive(ctx context.Context, everywhere bool, visit func(realm,
 	parents := slices.Collect(maps.Keys(e.parents.known))
 	e.mu.Unlock()
 	for _, p := range parents {
-		if err := e.visit(ctx, p.realm, p.parent+dispatchInfix+jobPrefix(e.cfg.Cluster), notDead, visit); err != nil {
+		if err := e.visit(ctx, p.realm, p.parent+dispatchInfix+jobPrefix(e.cfg.Cluster), notDead, visitOnce); err != nil {
 			return err
 		}
 	}

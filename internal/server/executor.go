@@ -131,31 +131,39 @@ func (k *keeper) sweep(ctx context.Context) {
 
 func (k *keeper) fate(ctx context.Context) func(workflow.AttemptID) nomad.Fate {
 	return func(id workflow.AttemptID) nomad.Fate {
-		fate := fateOf(ctx, k.scheduler(), id)
-		if fate == nomad.FateUnknown && k.archive != nil {
-			return k.fateOfArchived(ctx, id)
+		fate, err := k.know(ctx, id)
+		if err != nil {
+			k.log.Debug("what became of an attempt cannot be read", "attempt", id, "error", err)
 		}
 		return fate
 	}
 }
 
+// know says what the store and the archive know of an attempt. What cannot be read counts as active, so that it is left alone.
+func (k *keeper) know(ctx context.Context, id workflow.AttemptID) (nomad.Fate, error) {
+	fate, err := fateOf(ctx, k.scheduler(), id)
+	if fate == nomad.FateUnknown && k.archive != nil {
+		return k.fateOfArchived(ctx, id)
+	}
+	return fate, err
+}
+
 // fateOfArchived says what the archive knows of an attempt whose run the store does not know: it is over with its run.
-func (k *keeper) fateOfArchived(ctx context.Context, id workflow.AttemptID) nomad.Fate {
+func (k *keeper) fateOfArchived(ctx context.Context, id workflow.AttemptID) (nomad.Fate, error) {
 	run, _, _, _, err := id.Parse()
 	if err != nil {
-		return nomad.FateUnknown
+		return nomad.FateUnknown, nil
 	}
 	lastAt, err := k.archive.LastAt(ctx, run)
 	switch {
 	case errors.Is(err, scheduler.ErrNotFound):
-		return nomad.FateUnknown
+		return nomad.FateUnknown, nil
 	case err != nil:
-		k.log.Debug("the archive cannot be asked about a run", "run", run, "error", err)
-		return nomad.FateActive // what cannot be read is left alone
+		return nomad.FateActive, fmt.Errorf("ask the archive: %w", err)
 	case time.Since(lastAt) > overFor:
-		return nomad.FateOver
+		return nomad.FateOver, nil
 	}
-	return nomad.FateActive
+	return nomad.FateActive, nil
 }
 
 // overFor is how long an attempt must be over before its job is looked after: until then Nomad ends it by itself.
@@ -163,10 +171,10 @@ const overFor = 10 * time.Second
 
 // fateOf says what the saved state of a run knows of an attempt. What cannot be read counts as active, and so does what has
 // only just ended: both are left alone.
-func fateOf(ctx context.Context, s *scheduler.Scheduler, id workflow.AttemptID) nomad.Fate {
+func fateOf(ctx context.Context, s *scheduler.Scheduler, id workflow.AttemptID) (nomad.Fate, error) {
 	run, task, instance, number, err := id.Parse()
 	if err != nil {
-		return nomad.FateUnknown
+		return nomad.FateUnknown, nil
 	}
 	fate := nomad.FateActive
 	err = s.View(ctx, run, func(_ *engine.Machine, state *engine.State) error {
@@ -181,9 +189,9 @@ func fateOf(ctx context.Context, s *scheduler.Scheduler, id workflow.AttemptID) 
 		return nil
 	})
 	if errors.Is(err, scheduler.ErrNotFound) {
-		return nomad.FateUnknown
+		return nomad.FateUnknown, nil
 	}
-	return fate
+	return fate, err
 }
 
 // explaining is a scheduler that says which folder is gone where the API knows only that logs are.

@@ -6,8 +6,10 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -18,6 +20,7 @@ import (
 	"github.com/cairnflow/cairn/internal/nomad"
 	"github.com/cairnflow/cairn/internal/scheduler"
 	"github.com/cairnflow/cairn/internal/workers"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // group is this server among those that share its store.
@@ -26,7 +29,7 @@ type group struct {
 	scheduler *scheduler.Scheduler
 	elector   *consul.Elector
 	members   func(context.Context) ([]consul.Member, error)
-	machines  func(context.Context) (map[string]workers.Machine, error)
+	machines  func(ctx context.Context, datacenter string) (map[string]workers.Machine, error)
 	jobs      *keeper
 	log       hclog.Logger
 }
@@ -88,19 +91,35 @@ func (g *group) StepDown(ctx context.Context, req api.StepDownRequest) (api.Step
 	return out, nil
 }
 
-// Workers implements httpapi.Servers. Where Consul cannot be asked, Nomad's word is given alone.
+// Workers implements httpapi.Servers. What cannot be asked does not hide what is known.
 func (g *group) Workers(ctx context.Context) (api.Workers, error) {
 	nodes, err := g.jobs.nomad.Nodes(ctx)
-	if err != nil {
+	if err != nil && len(nodes) == 0 {
 		return api.Workers{}, notReady(err)
 	}
-	trouble := ""
-	machines, err := g.machines(ctx)
+	var troubles []string
 	if err != nil {
-		trouble = err.Error()
+		troubles = append(troubles, err.Error())
 	}
-	view := workers.Join(nodes, machines, trouble)
-	out := api.Workers{Workers: make([]api.Worker, 0, len(view.Workers)), Withheld: view.Withheld}
+	machines, unasked := map[workers.MachineID]workers.Machine{}, map[string]string{}
+	asked := map[string]bool{}
+	for _, n := range nodes {
+		datacenter := n.Machine.Datacenter
+		if n.Machine.Name == "" || asked[datacenter] {
+			continue
+		}
+		asked[datacenter] = true
+		found, err := g.machines(ctx, datacenter)
+		if err != nil {
+			unasked[datacenter] = err.Error()
+			troubles = append(troubles, err.Error())
+		}
+		for name, m := range found {
+			machines[workers.MachineID{Datacenter: datacenter, Name: name}] = m
+		}
+	}
+	view := workers.Join(nodes, machines, unasked)
+	out := api.Workers{Workers: make([]api.Worker, 0, len(view.Workers)), Withheld: view.Withheld, Trouble: strings.Join(troubles, "; ")}
 	placed := g.jobs.nomad.Placed()
 	for _, w := range view.Workers {
 		out.Workers = append(out.Workers, workerOf(&w, placed[w.ID]))
@@ -108,16 +127,26 @@ func (g *group) Workers(ctx context.Context) (api.Workers, error) {
 	return out, nil
 }
 
-// Orphans implements httpapi.Servers.
+// Orphans implements httpapi.Servers. A job whose run cannot be read might be one: that is an error.
 func (g *group) Orphans(ctx context.Context) (api.Orphans, error) {
-	found, err := g.jobs.nomad.Orphans(ctx, g.jobs.fate(ctx))
+	var unread error
+	found, err := g.jobs.nomad.Orphans(ctx, func(id workflow.AttemptID) nomad.Fate {
+		fate, err := g.jobs.know(ctx, id)
+		if err != nil && unread == nil {
+			unread = fmt.Errorf("attempt %s: %w", id, err)
+		}
+		return fate
+	})
+	if err == nil {
+		err = unread
+	}
 	if err != nil {
 		return api.Orphans{}, notReady(err)
 	}
 	out := api.Orphans{Orphans: make([]api.Orphan, 0, len(found))}
 	for _, o := range found {
 		out.Orphans = append(out.Orphans, api.Orphan{
-			Run: string(o.Run), Attempt: string(o.Attempt), Job: o.JobID, Name: o.Name, Region: o.Region, Namespace: o.Namespace,
+			Run: string(o.Run), Attempt: string(o.Attempt), JobID: o.JobID, Name: o.Name, Region: o.Region, Namespace: o.Namespace,
 			Status: o.Status, SubmittedAt: o.Submitted,
 		})
 	}
@@ -126,14 +155,20 @@ func (g *group) Orphans(ctx context.Context) (api.Orphans, error) {
 
 func workerOf(w *workers.Worker, placed []nomad.Placed) api.Worker {
 	out := api.Worker{
-		ID: w.ID, Name: w.Name, Datacenter: w.Datacenter, Pool: w.Pool, Version: w.Version, Status: string(w.Status), Reason: w.Reason,
+		ID: w.ID, Name: w.Name, Region: w.Region, Datacenter: w.Datacenter, Pool: w.Pool, Version: w.Version, Status: string(w.Status), Reason: w.Reason,
 		Nomad: string(w.Node.Status), Eligible: w.Eligible, Draining: w.Draining, Attempts: make([]api.WorkerAttempt, 0, len(placed)),
 	}
 	if m := w.Consul; m != nil {
-		out.Consul = &api.WorkerHealth{Machine: m.Name, Alive: string(m.Alive.Status), Client: string(m.Client.Status)}
+		out.Consul = &api.WorkerHealth{
+			Machine: w.Machine.Name, Datacenter: w.Machine.Datacenter, Alive: string(m.Alive.Status), Client: string(m.Client.Status),
+		}
 	}
 	for _, p := range placed {
-		out.Attempts = append(out.Attempts, api.WorkerAttempt{Run: string(p.Run), Task: p.Task, Key: p.Key, Attempt: string(p.Attempt), Alloc: p.Alloc})
+		t := api.WorkerAttempt{Run: string(p.Run), Task: p.Task, Attempt: string(p.Attempt), AllocID: p.Alloc}
+		if p.Key != "" {
+			t.Key = &p.Key
+		}
+		out.Attempts = append(out.Attempts, t)
 	}
 	return out
 }
@@ -156,7 +191,7 @@ func (g *group) yield(ctx context.Context, epoch uint64) {
 	}
 }
 
-// notReady is an error of Consul in the words of the API.
+// notReady is an error of Consul or Nomad in the words of the API.
 func notReady(err error) error {
 	return &api.Error{Status: http.StatusServiceUnavailable, Code: api.CodeNotReady, Message: err.Error()}
 }

@@ -34,7 +34,7 @@ func TestAgentsAWorkerIsSeenByNomadAndConsul(t *testing.T) {
 				return false
 			}
 			last = known
-			return len(known.Workers) == 1 && known.Workers[0].Status == status
+			return len(known.Workers) == 1 && known.Workers[0].Status == status && known.Workers[0].Consul != nil && known.Trouble == ""
 		})
 		if last.Withheld != "" {
 			t.Errorf("one worker is not too many: %s", last.Withheld)
@@ -50,15 +50,15 @@ func TestAgentsAWorkerIsSeenByNomadAndConsul(t *testing.T) {
 	if err := begunOn(within(t), c, entry.ID); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "Consul to have checked the client", func(ctx context.Context) bool {
-		h := seen("ready").Consul
-		return h != nil && h.Client == "passing"
+	var w api.Worker
+	await(t, "Consul to have checked the client", func(context.Context) bool {
+		w = seen("ready")
+		return w.Consul.Client == "passing"
 	})
-	w := seen("ready")
 	if w.Consul.Alive != "passing" || w.Nomad != "ready" || !w.Eligible || w.Draining || w.Pool != "default" || w.Reason != "Nomad and Consul have it" {
 		t.Errorf("a worker that is well: %+v, %+v", w, w.Consul)
 	}
-	if len(w.Attempts) != 1 || w.Attempts[0].Run != entry.ID || w.Attempts[0].Task != "sleep" || w.Attempts[0].Alloc == "" {
+	if len(w.Attempts) != 1 || w.Attempts[0].Run != entry.ID || w.Attempts[0].Task != "sleep" || w.Attempts[0].AllocID == "" || w.Attempts[0].Key != nil {
 		t.Errorf("on it runs %+v, want the task sleep of %s", w.Attempts, entry.ID)
 	}
 
@@ -77,7 +77,7 @@ func TestAgentsAWorkerIsSeenByNomadAndConsul(t *testing.T) {
 	if err := nomad.Clients[0].Pause(); err != nil {
 		t.Fatal(err)
 	}
-	w = seen("agent down")
+	w = seen("client_down")
 	if err := nomad.Clients[0].Resume(); err != nil {
 		t.Fatal(err)
 	}

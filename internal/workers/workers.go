@@ -7,7 +7,8 @@
 //
 //	Nomad         Consul: machine   Consul: client's check   verdict
 //	ready         passing           passing                  ready, or draining or ineligible as Nomad says
-//	ready         passing           critical                 agent down: tasks usually run on, so it is not a loss
+//	ready         passing           critical                 client down: tasks usually run on, so it is not a loss
+//	ready         passing           none to be seen          ready, with a reason that says so
 //	ready         critical          any                      suspect; withheld where too many are suspect at once
 //	initializing  any               any                      starting
 //	disconnected  any               any                      lost
@@ -33,7 +34,15 @@ type Node struct {
 	Description string // of the status; may be empty
 	Eligible    bool   // for new allocations
 	Draining    bool
-	Machine     string // its name in Consul; empty: its client knows no Consul
+	Region      string    // of Nomad; empty: that of the agent which was asked
+	Machine     MachineID // no name: its client knows no Consul
+	Trouble     string    // why the node could not be read whole, so that its machine is not known; empty otherwise
+}
+
+// MachineID names a machine in Consul: names are unique within a datacenter.
+type MachineID struct {
+	Datacenter string // of Consul
+	Name       string
 }
 
 // NodeStatus is Nomad's word for how a node is.
@@ -49,7 +58,6 @@ const (
 
 // Machine is what Consul knows of a machine on which it has an agent.
 type Machine struct {
-	Name   string
 	Alive  Check // serfHealth: gossip about the machine
 	Client Check // that Nomad registers for its client; without a status where there is none, or it may not be read
 }
@@ -79,8 +87,8 @@ const (
 	Ineligible Status = "ineligible" // takes no new tasks
 	Draining   Status = "draining"   // its tasks are to leave it
 	Starting   Status = "starting"
-	AgentDown  Status = "agent down" // the machine lives, and its Nomad client answers nobody
-	Suspect    Status = "suspect"    // Consul has lost the machine, and Nomad has not yet
+	ClientDown Status = "client_down" // the machine lives, and its Nomad client answers nobody
+	Suspect    Status = "suspect"     // Consul has lost the machine, and Nomad has not yet
 	Lost       Status = "lost"
 )
 
@@ -95,20 +103,19 @@ type Worker struct {
 // View is the verdict on all workers.
 type View struct {
 	Workers []Worker // by name, then ID
-	// Withheld says why Consul's word is not acted on although it suspects workers; empty where it may be.
+	// Withheld says why Consul's suspicions are not to be believed; empty where they may be.
 	Withheld string
 }
 
-// Join makes the view of what Nomad and Consul know. machines is by name; trouble says why Consul could not be asked, empty
-// where it was.
-func Join(nodes []Node, machines map[string]Machine, trouble string) View {
+// Join makes the view of what Nomad and Consul know. trouble says, by datacenter of Consul, why it could not be asked.
+func Join(nodes []Node, machines map[MachineID]Machine, trouble map[string]string) View {
 	var v View
 	for _, n := range nodes {
 		w := Worker{Node: n}
-		if m, ok := machines[n.Machine]; ok && n.Machine != "" {
+		if m, ok := machines[n.Machine]; ok && n.Machine.Name != "" {
 			w.Consul = &m
 		}
-		w.Status, w.Reason = judge(&n, w.Consul, trouble)
+		w.Status, w.Reason = judge(&n, w.Consul, trouble[n.Machine.Datacenter])
 		v.Workers = append(v.Workers, w)
 	}
 	slices.SortFunc(v.Workers, func(a, b Worker) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
@@ -131,7 +138,7 @@ func judge(n *Node, m *Machine, trouble string) (Status, string) {
 	case m != nil && m.Alive.Status == Critical:
 		return Suspect, "Consul has lost the machine" + because(m.Alive.Output) + "; Nomad has its heartbeats still"
 	case m != nil && m.Client.Status == Critical:
-		return AgentDown, "its Nomad client fails the check of Consul" + because(m.Client.Output) + "; tasks usually run on"
+		return ClientDown, "its Nomad client fails the check of Consul" + because(m.Client.Output) + "; tasks usually run on"
 	}
 	return standing(n, m, trouble)
 }
@@ -140,12 +147,16 @@ func judge(n *Node, m *Machine, trouble string) (Status, string) {
 func standing(n *Node, m *Machine, trouble string) (Status, string) {
 	alone := ""
 	switch {
+	case n.Trouble != "":
+		alone = "; it cannot be read: " + n.Trouble
+	case n.Machine.Name == "":
+		alone = "; its client knows no Consul, so only Nomad would notice its loss"
 	case trouble != "":
 		alone = "; Consul cannot be asked: " + trouble
-	case n.Machine == "":
-		alone = "; its client knows no Consul, so only Nomad would notice its loss"
 	case m == nil:
-		alone = fmt.Sprintf("; Consul does not know its machine %q, so only Nomad would notice its loss", n.Machine)
+		alone = fmt.Sprintf("; Consul does not know its machine %q, so only Nomad would notice its loss", n.Machine.Name)
+	case m.Client.Status == "":
+		alone = "; Consul shows no check of its Nomad client, so only Nomad would notice if that is down"
 	}
 	switch {
 	case n.Draining:
@@ -185,6 +196,6 @@ func (v *View) withhold() {
 		}
 	}
 	if suspect > alwaysBelieved && suspect*believedShare > known {
-		v.Withheld = fmt.Sprintf("Consul has lost %d of the %d workers that it knows at once: that is rather the network, or Consul. Nothing is moved before Nomad has lost them too", suspect, known)
+		v.Withheld = fmt.Sprintf("Consul has lost %d of the %d workers that it knows at once: that is rather the network, or Consul itself", suspect, known)
 	}
 }

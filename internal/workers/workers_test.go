@@ -12,11 +12,11 @@ import (
 )
 
 func ready(name string) Node {
-	return Node{ID: "id-" + name, Name: name, Status: NodeReady, Eligible: true, Machine: name}
+	return Node{ID: "id-" + name, Name: name, Status: NodeReady, Eligible: true, Machine: MachineID{"dc1", name}}
 }
 
-func healthy(name string) Machine {
-	return Machine{Name: name, Alive: Check{Status: Passing}, Client: Check{Status: Passing}}
+func healthy() Machine {
+	return Machine{Alive: Check{Status: Passing}, Client: Check{Status: Passing}}
 }
 
 func TestTheVerdictFollowsTheTable(t *testing.T) {
@@ -33,7 +33,7 @@ func TestTheVerdictFollowsTheTable(t *testing.T) {
 		{"all is well", nil, Ready, "Nomad and Consul have it"},
 		{"draining", []change{func(n *Node, _ *Machine) { n.Draining, n.Eligible = true, false }}, Draining, "it is being drained"},
 		{"ineligible", []change{func(n *Node, _ *Machine) { n.Eligible = false }}, Ineligible, "it takes no new tasks"},
-		{"the client is mute", []change{mute}, AgentDown, "(connection refused); tasks usually run on"},
+		{"the client is mute", []change{mute}, ClientDown, "(connection refused); tasks usually run on"},
 		{"the machine is gone", []change{gone}, Suspect, "Consul has lost the machine (Agent not live or unreachable)"},
 		{"both", []change{gone, mute}, Suspect, "Consul has lost the machine"},
 		{"a drained machine is gone", []change{gone, func(n *Node, _ *Machine) { n.Draining = true }}, Suspect, "Consul has lost"},
@@ -43,14 +43,15 @@ func TestTheVerdictFollowsTheTable(t *testing.T) {
 		{"disconnected", []change{status(NodeDisconnected)}, Lost, "Nomad calls it disconnected"},
 		{"initializing", []change{status(NodeInitializing), gone}, Starting, "Nomad calls it initializing"},
 		{"a status of a later Nomad", []change{status("asleep")}, Starting, `Nomad calls it "asleep"`},
-		{"no check of the client", []change{func(_ *Node, m *Machine) { m.Client = Check{} }}, Ready, "Nomad and Consul have it"},
+		{"no check of the client", []change{func(_ *Node, m *Machine) { m.Client = Check{} }}, Ready, "Consul shows no check of its Nomad client"},
+		{"unread", []change{func(n *Node, _ *Machine) { n.Machine, n.Trouble = MachineID{}, "no answer" }}, Ready, "it cannot be read: no answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n, m := ready("one"), healthy("one")
+			n, m := ready("one"), healthy()
 			for _, change := range c.changes {
 				change(&n, &m)
 			}
-			v := Join([]Node{n}, map[string]Machine{"one": m}, "")
+			v := Join([]Node{n}, map[MachineID]Machine{n.Machine: m}, nil)
 			if w := v.Workers[0]; w.Status != c.want || !strings.Contains(w.Reason, c.reason) {
 				t.Errorf("got %s: %s, want %s: …%s…", w.Status, w.Reason, c.want, c.reason)
 			}
@@ -62,17 +63,19 @@ func TestTheVerdictFollowsTheTable(t *testing.T) {
 }
 
 func TestWithoutConsulNomadsWordCounts(t *testing.T) {
-	unknown, strange := ready("unknown"), ready("strange")
-	unknown.Machine = ""
-	v := Join([]Node{unknown, strange}, map[string]Machine{"": healthy("")}, "")
-	for i, want := range []string{"does not know its machine \"strange\"", "its client knows no Consul"} {
+	unknown, strange, namesake := ready("unknown"), ready("strange"), ready("namesake")
+	unknown.Machine, namesake.Machine.Datacenter = MachineID{}, "dc2"
+	v := Join([]Node{unknown, strange, namesake}, map[MachineID]Machine{{}: healthy(), {"dc1", "namesake"}: healthy()}, nil)
+	for i, want := range []string{`does not know its machine "namesake"`, `does not know its machine "strange"`, "its client knows no Consul"} {
 		if w := v.Workers[i]; w.Status != Ready || w.Consul != nil || !strings.Contains(w.Reason, want) {
 			t.Errorf("got %+v, want ready, because %s", w, want)
 		}
 	}
-	v = Join([]Node{ready("one")}, nil, "connection refused")
-	if w := v.Workers[0]; w.Status != Ready || !strings.Contains(w.Reason, "Consul cannot be asked: connection refused") {
-		t.Errorf("got %+v", w)
+	v = Join([]Node{ready("one"), namesake}, nil, map[string]string{"dc1": "connection refused"})
+	for i, want := range []string{"does not know its machine", "Consul cannot be asked: connection refused"} {
+		if w := v.Workers[i]; w.Status != Ready || !strings.Contains(w.Reason, want) {
+			t.Errorf("got %+v, want ready, because %s", w, want)
+		}
 	}
 }
 
@@ -81,11 +84,11 @@ func TestWithoutConsulNomadsWordCounts(t *testing.T) {
 func TestConsulIsBelievedAboutFewWorkersAtOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var nodes []Node
-		machines := map[string]Machine{}
+		machines := map[MachineID]Machine{}
 		suspect, known := 0, 0
 		for i := range rapid.IntRange(0, 12).Draw(t, "workers") {
 			n := ready(fmt.Sprintf("w%02d", i))
-			m := healthy(n.Name)
+			m := healthy()
 			gone, down, seen := rapid.Bool().Draw(t, "gone"), rapid.Bool().Draw(t, "down"), rapid.Bool().Draw(t, "seen")
 			if gone {
 				m.Alive.Status = Critical
@@ -94,7 +97,7 @@ func TestConsulIsBelievedAboutFewWorkersAtOnce(t *testing.T) {
 				n.Status = NodeDown
 			}
 			if seen {
-				machines[n.Name] = m
+				machines[n.Machine] = m
 			}
 			if seen && !down {
 				known++
@@ -104,7 +107,7 @@ func TestConsulIsBelievedAboutFewWorkersAtOnce(t *testing.T) {
 			}
 			nodes = append(nodes, n)
 		}
-		v := Join(nodes, machines, "")
+		v := Join(nodes, machines, nil)
 		if want := suspect >= 2 && suspect*3 > known; (v.Withheld != "") != want {
 			t.Fatalf("%d of %d are suspect: withheld %q", suspect, known, v.Withheld)
 		}

@@ -223,13 +223,14 @@ func (j *judge) precede(spans map[place]*span, of place, through string, took ti
 	}
 }
 
-// stopped reports whether a task was tried, and every attempt was stopped: maybe before its first line, as agreement allows.
+// stopped reports whether a task was tried, and every attempt was stopped, or lost where that may be: maybe before its first
+// line, as agreement allows.
 func (j *judge) stopped(task place) bool {
 	some := false
 	for a, tried := range j.tried {
 		if a.run == task.run && a.task == task.task {
 			some = true
-			if !mayBeUnseen(tried.Verdict) {
+			if !mayBeUnseen(tried.Verdict) && (tried.Verdict != "lost" || !j.expect.Lost) {
 				return false
 			}
 		}

@@ -245,19 +245,23 @@ func TestALostAttemptIsAllowedWhereSaid(t *testing.T) {
 	})
 }
 
-// What waits for a task that its timeout killed before its first line begins after what that task waited for.
+// What waits for a task that was stopped before its first line begins after what that task waited for.
 func TestATaskThatWasStoppedBeforeItsFirstLine(t *testing.T) {
-	stopped := func(verdict string, tamper func(l *[]Line)) []string {
+	const unseen = "c began, line 3, and b has no line at all"
+	stopped := func(lost bool, verdicts []string, tamper func(l *[]Line)) []string {
 		return judged2(t, func(l *[]Line, d map[string]any, e *Expect) {
 			*l = slices.Delete(*l, 2, 8)
-			for n := 1; n <= 3; n++ {
-				attemptIn(d, 1, n)["verdict"], attemptIn(d, 1, n)["exit_code"] = verdict, nil
+			for n, verdict := range verdicts {
+				attemptIn(d, 1, n+1)["verdict"], attemptIn(d, 1, n+1)["exit_code"] = verdict, nil
 			}
 			task := map[string]any{"name": "c", "status": "succeeded", "instances": []any{map[string]any{
 				"key": nil, "attempts": []any{map[string]any{"number": 1, "verdict": "succeeded", "exit_code": 0}},
 			}}}
 			d["tasks"] = append(d["tasks"].([]any), task)
-			e.Tasks["c"], e.After["c"] = "succeeded", []string{"b"}
+			e.Tasks["c"], e.After["c"], e.Lost = "succeeded", []string{"b"}, lost
+			if lost {
+				e.Tries["b"] = 2
+			}
 			for i, event := range []Event{Begin, End} {
 				*l = append(*l, Line{Run: "r", Task: "c", Attempt: 1, Fence: 200, PID: 20, Event: event, At: int64(3 + i)})
 			}
@@ -266,17 +270,22 @@ func TestATaskThatWasStoppedBeforeItsFirstLine(t *testing.T) {
 			}
 		})
 	}
-	for _, verdict := range []string{"timed_out", "cancelled"} {
-		if wrong := stopped(verdict, nil); len(wrong) > 0 {
-			t.Errorf("%s: %s", verdict, strings.Join(wrong, "\n"))
+	for _, verdicts := range [][]string{
+		{"timed_out", "timed_out", "timed_out"}, {"cancelled", "cancelled", "cancelled"}, {"lost", "timed_out", "cancelled"},
+	} {
+		lost := slices.Contains(verdicts, "lost")
+		if wrong := stopped(lost, verdicts, nil); len(wrong) > 0 {
+			t.Errorf("%s: %s", verdicts, strings.Join(wrong, "\n"))
 		}
-		wrong := stopped(verdict, func(l *[]Line) { (*l)[1], (*l)[2] = (*l)[2], (*l)[1] })
+		wrong := stopped(lost, verdicts, func(l *[]Line) { (*l)[1], (*l)[2] = (*l)[2], (*l)[1] })
 		if want := "c began, line 2, and its predecessor a still wrote line 3"; !slices.Contains(wrong, want) {
-			t.Errorf("%s: got %q, want %q", verdict, wrong, want)
+			t.Errorf("%s: got %q, want %q", verdicts, wrong, want)
 		}
 	}
-	if wrong, want := stopped("succeeded", nil), "c began, line 3, and b has no line at all"; !slices.Contains(wrong, want) {
-		t.Errorf("got %q, want %q", wrong, want)
+	for _, verdicts := range [][]string{{"succeeded", "succeeded", "succeeded"}, {"lost", "timed_out", "timed_out"}} {
+		if wrong := stopped(false, verdicts, nil); !slices.Contains(wrong, unseen) {
+			t.Errorf("%s: got %q, want %q", verdicts, wrong, unseen)
+		}
 	}
 }
 
