@@ -35,7 +35,7 @@ func (g *ground) newPlan(name string, params ...string) *plan {
 		fmt.Fprintf(&p.text, "  param %q {\n    type = number\n  }\n", param)
 	}
 	// A lost attempt is tried again after the delay of the retry policy, and the default is ten seconds.
-	p.text.WriteString("  defaults {\n    retry {\n      delay = \"200ms\"\n    }\n    resources {\n      cpu    = 10\n      memory = 10\n    }\n  }\n")
+	p.text.WriteString("  defaults {\n    retry {\n      delay = \"200ms\"\n    }\n    resources {\n      cpu    = 10\n      memory = 50\n    }\n  }\n")
 	return p
 }
 

@@ -369,15 +369,16 @@ func TestAZombieIsNotAlive(t *testing.T) {
 
 func TestABrokenLineIsNoEvidence(t *testing.T) {
 	whole := `{"run":"r","task":"t","key":"","attempt":1,"fence":1,"pid":1,"event":"begin","at":1,"exit":0}`
-	if _, err := parse(strings.NewReader(whole)); err != nil {
+	parse := func(text string) error { return each(strings.NewReader(text), func(Line) {}) }
+	if err := parse(whole + "\n"); err != nil {
 		t.Errorf("a whole line: %v", err)
 	}
 	call := `{"run":"r","task":"t","key":"","attempt":1,"fence":0,"pid":0,"event":"call","at":1,"exit":0,"method":"GET","idempotency":"k"}`
-	if _, err := parse(strings.NewReader(call)); err != nil {
+	if err := parse(call + "\n"); err != nil {
 		t.Errorf("a whole call: %v", err)
 	}
 	for _, text := range []string{strings.Replace(call, "GET", "", 1), strings.Replace(whole, "{", `{"method":"GET",`, 1), whole[:20], "{}", strings.Replace(whole, "begin", "middle", 1), strings.Replace(whole, "fence", "hence", 1)} {
-		if _, err := parse(strings.NewReader(whole + "\n" + text)); err == nil || !strings.Contains(err.Error(), "line 2") {
+		if err := parse(whole + "\n" + text + "\n"); err == nil || !strings.Contains(err.Error(), "line 2") {
 			t.Errorf("%s: got error %v, wanted one about line 2", text, err)
 		}
 	}

@@ -128,33 +128,46 @@ func Alive(pid int) bool {
 	})
 }
 
-// Read returns the lines in the order in which they were written; a file that is not there is an empty one. A line without
-// its end is not there yet: of a write that crosses a page, a reader may see the first part.
+// Read returns the lines in the order in which they were written; a file that is not there is an empty one.
 func Read(path string) ([]Line, error) {
-	b, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	return parse(bytes.NewReader(b[:bytes.LastIndexByte(b, '\n')+1]))
+	var lines []Line
+	err := Each(path, func(l Line) { lines = append(lines, l) })
+	return lines, err
 }
 
-func parse(r io.Reader) ([]Line, error) {
-	var lines []Line
-	in := bufio.NewScanner(r)
-	for in.Scan() {
+// Each visits the lines in the order in which they were written, one at a time: tasks with little memory look into ledgers of
+// many hours. A line without its end is not there yet: of a write that crosses a page, a reader may see the first part.
+func Each(path string, visit func(Line)) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the ledger: %w", err)
+	}
+	defer f.Close()
+	return each(f, visit)
+}
+
+func each(r io.Reader, visit func(Line)) error {
+	in := bufio.NewReader(r)
+	for n := 1; ; n++ {
+		text, err := in.ReadBytes('\n')
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the ledger: %w", err)
+		}
 		var l Line
-		decoder := json.NewDecoder(bytes.NewReader(in.Bytes()))
+		decoder := json.NewDecoder(bytes.NewReader(text))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&l); err != nil {
-			return nil, fmt.Errorf("read the ledger: line %d, %q: %w", len(lines)+1, in.Text(), err)
+			return fmt.Errorf("read the ledger: line %d, %q: %w", n, text, err)
 		}
 		if !l.whole() {
-			return nil, fmt.Errorf("read the ledger: line %d says too little: %q", len(lines)+1, in.Text())
+			return fmt.Errorf("read the ledger: line %d, %q, lacks something", n, text)
 		}
-		lines = append(lines, l)
+		visit(l)
 	}
-	if err := in.Err(); err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
-	}
-	return lines, nil
 }

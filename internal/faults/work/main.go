@@ -102,13 +102,12 @@ func (o *options) failures(own ledger.Line) (int, error) {
 	if o.failFirst == 0 {
 		return 0, nil
 	}
-	lines, err := ledger.Read(o.ledger)
 	n := 0
-	for _, l := range lines {
+	err := ledger.Each(o.ledger, func(l ledger.Line) {
 		if l.Run == own.Run && l.Task == own.Task && l.Key == own.Key && l.Event == ledger.End && l.Exit == ledger.Passing {
 			n++
 		}
-	}
+	})
 	return n, err
 }
 
