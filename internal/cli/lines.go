@@ -145,7 +145,7 @@ func taskLine(t *api.Task) string {
 
 func (s *instanceSeen) compare(run string, t *api.Task, in *api.Instance, now time.Time) []line {
 	var news []line
-	name := instanceName(t, in)
+	name := instanceName(t.Name, in.Key)
 	for i := range in.Attempts {
 		a := &in.Attempts[i]
 		who := fmt.Sprintf("%s #%d", name, a.Number)

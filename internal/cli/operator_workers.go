@@ -121,11 +121,7 @@ func workerPage(w *api.Worker, out screen) string {
 	}
 	rows := [][]string{{"RUN", "TASK", "ATTEMPT", "ALLOCATION"}}
 	for _, t := range w.Attempts {
-		task := clean(t.Task)
-		if t.Key != nil {
-			task += "[" + clean(*t.Key) + "]"
-		}
-		rows = append(rows, []string{clean(t.Run), task, clean(t.Attempt), clean(t.AllocID)})
+		rows = append(rows, []string{clean(t.Run), instanceName(clean(t.Task), t.Key), clean(t.Attempt), clean(t.AllocID)})
 	}
 	return b.String() + "\n" + listing(rows) + "\n"
 }

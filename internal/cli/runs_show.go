@@ -220,7 +220,7 @@ func writeTask(b *strings.Builder, t *api.Task, children nested, now time.Time, 
 }
 
 func writeInstance(b *strings.Builder, t *api.Task, in *api.Instance, children nested, now time.Time, out screen) {
-	fmt.Fprintf(b, "  %s  %s", instanceName(t, in), out.paint(in.Status, statusStyle(in.Status)))
+	fmt.Fprintf(b, "  %s  %s", instanceName(t.Name, in.Key), out.paint(in.Status, statusStyle(in.Status)))
 	why := clean(in.Reason)
 	if waits := waitsFor(in, now); waits != "" {
 		why = waits

@@ -87,7 +87,7 @@ func writeFailure(b *strings.Builder, run *api.Run, f failure) {
 	} else if why == "" {
 		why = clean(f.task.Reason)
 	}
-	fmt.Fprintf(b, "\n%s failed", instanceName(f.task, f.instance))
+	fmt.Fprintf(b, "\n%s failed", instanceName(f.task.Name, f.instance.Key))
 	if why != "" {
 		b.WriteString(": " + why)
 	}

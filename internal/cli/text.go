@@ -187,11 +187,11 @@ func isFanOut(t *api.Task) bool {
 }
 
 // instanceName is how an instance is called: extract, extract[eu].
-func instanceName(t *api.Task, in *api.Instance) string {
-	if in.Key == nil {
-		return t.Name
+func instanceName(task string, key *string) string {
+	if key == nil {
+		return task
 	}
-	return fmt.Sprintf("%s[%s]", t.Name, clean(*in.Key))
+	return fmt.Sprintf("%s[%s]", task, clean(*key))
 }
 
 // howEnded is what an attempt ended with: "exit code 3", "signal 9 (killed)", "out of memory".
