@@ -37,6 +37,28 @@ type Record struct {
 	Value []byte
 }
 
+// headRecord is the head as it is stored, with what a list of runs tells of the rest.
+type headRecord struct {
+	*Head
+	Outlook *Outlook `json:"outlook,omitempty"` // nil in what an older version wrote
+}
+
+// Outlook is what a new leader wants to know of a run before it has loaded it.
+type Outlook struct {
+	Live int           `json:"live,omitempty"` // attempts in flight, child runs among them
+	Wake workflow.Time `json:"wake,omitempty"` // when the next timer is due; 0: none is
+}
+
+// ReadHead reads a stored head, without the rest of its run. The outlook is nil where an older version wrote it.
+func ReadHead(value []byte) (Head, *Outlook, error) {
+	var h Head
+	r := headRecord{Head: &h}
+	if err := json.Unmarshal(value, &r); err != nil {
+		return Head{}, nil, fmt.Errorf("record %s: %w", HeadKey, err)
+	}
+	return h, r.Outlook, nil
+}
+
 type taskRecord struct {
 	*TaskState
 	Instance *Instance `json:"i,omitempty"`
@@ -136,7 +158,7 @@ func (m *Machine) EncodeDirty(s *State) ([]Record, error) {
 	}
 	s.Head.Packs += w.packs(s, d.packs)
 	if d.head || len(d.packs) > 0 {
-		w.add(HeadKey, s.Head)
+		w.add(HeadKey, headRecord{&s.Head, &Outlook{Live: s.live, Wake: s.wake}})
 	}
 	for c := range d.tasks {
 		w.add(fmt.Sprintf("g/%04d", c), m.taskChunk(s, c))

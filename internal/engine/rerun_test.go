@@ -191,7 +191,7 @@ func TestTheFormatIsTheGoldenFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(b)+"\n"); diff != "" {
-		t.Errorf("the stored form changed; raise recordVersion, keep reading this one, then -update (-golden +got):\n%s", diff)
+		t.Errorf("the stored form changed; unless the version before reads it as well, raise recordVersion and keep reading this one, then -update (-golden +got):\n%s", diff)
 	}
 	s, err := w.m.Load(golden(t, path))
 	if err != nil {

@@ -22,7 +22,7 @@ type admission struct {
 	inflight   int        // grants not given back, bound or not, and held attempts
 	priorities []int      // with a queue, highest first
 	queues     map[int]*list.List
-	awaited    int             // runs whose attempts in flight are not counted yet: until then nobody is let in
+	awaited    int             // runs of which nobody knows how many attempts are in flight: until then nobody is let in
 	closed     map[string]bool // namespaces whose executor is in trouble: nobody is let in
 }
 
@@ -54,19 +54,31 @@ func (a *admission) join(priority int, namespace string, nudge chan<- struct{}) 
 	}
 }
 
-// await keeps everybody out until so many runs have arrived, with their attempts in flight: at a takeover, places must not
-// be given away that are taken.
-func (a *admission) await(runs int) {
+// unknown is awaited of a run when nobody knows how many of its attempts are in flight.
+const unknown = -1
+
+// await keeps places for a run that is to arrive with its attempts in flight, at most so many: at a takeover, places must not
+// be given away that are taken. As long as one of unknown need is awaited, nobody is let in.
+func (a *admission) await(places int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.awaited += runs
+	if places == unknown {
+		a.awaited++
+		return
+	}
+	a.inflight += places
 }
 
-// arrive says that one of the awaited runs holds its places, or will take longer than the others should wait.
-func (a *admission) arrive() {
+// arrive says that a run that was awaited with so many places holds them itself, or will take longer than the others should
+// wait.
+func (a *admission) arrive(places int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.awaited--
+	if places == unknown {
+		a.awaited--
+	} else {
+		a.inflight -= places
+	}
 	a.grant()
 }
 

@@ -219,6 +219,58 @@ func TestPlaceOfAnAttemptThatDoesNotComeAboutIsFreeAgain(t *testing.T) {
 	})
 }
 
+// What is due does not wait until everything is loaded, and does not get a place that an attempt has whose run is not loaded.
+func TestATakeoverBeginsWithWhatIsDue(t *testing.T) {
+	for places, soon := range map[int]bool{2: false, 3: true} {
+		t.Run(fmt.Sprint(places, " places"), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				hold := func(engine.Start) bool { return true }
+				before := newProcess(t, w)
+				before.cfg.MaxInflight, before.exec.hold = 3, hold
+				before.launch()
+				busy, again := definition("busy", task("t")), definition("again", task("t"))
+				again.Tasks[0].Policy.Retry.MaxAttempts = 2
+				one, two, due := before.submit(busy), before.submit(busy), before.submit(again)
+				synctest.Wait()
+				before.exec.finish(workflow.MakeAttemptID(due, 0, 0, 1), exited(1))
+				synctest.Wait()
+				before.crash()
+				pass(time.Minute) // the backoff is over
+
+				p := newProcess(t, w)
+				p.cfg.MaxInflight, p.exec.hold = places, hold
+				loads := make(chan struct{})
+				p.onLoadAll = func(id workflow.RunID) (bool, error) {
+					if id != due {
+						<-loads
+					}
+					return true, nil
+				}
+				p.launch()
+				synctest.Wait()
+				second := workflow.MakeAttemptID(due, 0, 0, 2)
+				w.mu.Lock()
+				begun := slices.Contains(w.begun, second)
+				w.mu.Unlock()
+				if begun != soon {
+					t.Errorf("before the others are loaded the second attempt has begun: %v, want %v", begun, soon)
+				}
+				close(loads)
+				synctest.Wait()
+				for _, id := range []workflow.RunID{one, two} {
+					p.exec.finish(workflow.MakeAttemptID(id, 0, 0, 1), exited(0))
+					succeeded(t, p.wait(id))
+				}
+				synctest.Wait()
+				p.exec.finish(second, exited(0))
+				succeeded(t, p.wait(due))
+				gracefully(t, p)
+			})
+		})
+	}
+}
+
 func TestAttemptsTakenOverHoldTheirPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()

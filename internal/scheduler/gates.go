@@ -5,7 +5,6 @@ package scheduler
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,21 +75,16 @@ func orderOf(id workflow.RunID, created workflow.Time, head *engine.Head) order 
 	return order{created, id}
 }
 
-// rebuild takes up the active runs of the store. One whose head cannot be read counts as begun: better a run too few than
-// one too many.
-func (g *gates) rebuild(active []Summary) {
+// rebuild takes up the active runs of the store.
+func (g *gates) rebuild(active []activeRun) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, s := range active {
-		head := engine.Head{Status: workflow.RunRunning}
-		if err := json.Unmarshal(s.Head, &head); err != nil {
-			g.t.s.log.Warn("the head of a run cannot be read; it counts as begun", "run", s.ID, "error", err)
-		}
-		p := g.join(s.ID, laneKey{s.Namespace, s.Workflow}, orderOf(s.ID, s.CreatedAt, &head))
-		if head.Status != workflow.RunQueued {
+	for _, r := range active {
+		p := g.join(r.ID, laneKey{r.Namespace, r.Workflow}, orderOf(r.ID, r.CreatedAt, &r.head))
+		if r.head.Status != workflow.RunQueued {
 			p.take()
 		}
-		p.stopping = head.Status == workflow.RunStopping
+		p.stopping = r.head.Status == workflow.RunStopping
 	}
 }
 

@@ -111,7 +111,7 @@ func (t *term) reconciles() {
 	t.s.log.Info("everything that was under way is known", "epoch", t.epoch, "runs", runs, "attempts", attempts,
 		"took", time.Since(began).Round(time.Millisecond))
 	if t.recovers {
-		t.admission.arrive()
+		t.admission.arrive(unknown)
 	}
 }
 

@@ -46,7 +46,8 @@ type run struct {
 	wake     workflow.Time    // when a Tick is due; 0 = none
 	proceed  bool             // a Continue is due, after the next save
 	failures int              // saves and loads failed in a row
-	awaited  bool             // the admission waits for the run's first load
+	awaited  bool             // its first load is waited for
+	places   int              // which the admission keeps for it until then
 	ahead    chan aheadLoad   // at a takeover: what is loaded for it with others; closed when it is to load by itself
 	sought   bool             // nobody knows whether there is such a run
 	news     toldNews         // what the news have said of it

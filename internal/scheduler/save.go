@@ -91,7 +91,7 @@ func (r *run) load() bool {
 		if r.awaited {
 			r.awaited = false
 			r.t.reconcile.arrive()
-			r.t.admission.arrive()
+			r.t.admission.arrive(r.places)
 		}
 		if err != nil {
 			r.t.gates.pass(r.id)

@@ -67,7 +67,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	t := newTerm(ctx, s, l)
 	s.setTerm(t)
 	if t.recovers {
-		t.admission.await(1)
+		t.admission.await(unknown)
 	}
 	t.group.Go(t.reconciles)
 	t.group.Go(t.renew)

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,9 +17,6 @@ import (
 
 // A leadership without an end is looked at this often all the same: somebody may have taken it away by hand.
 const renewUnbounded = 10 * time.Second
-
-// At a takeover, so many runs are loaded at once.
-const loadsAtOnce = 8
 
 // term is one leadership: everything in it belongs to one epoch and ends with it.
 type term struct {
@@ -131,101 +127,6 @@ func (t *term) awaitTrust() error {
 		select {
 		case <-renewed:
 		case <-t.ctx.Done():
-		}
-	}
-}
-
-// takeOver starts every active run.
-func (t *term) takeOver() {
-	defer close(t.ready)
-	for failures := 0; ; {
-		ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
-		active, err := t.s.cfg.Store.List(ctx, Filter{Active: true, Children: true})
-		cancel()
-		if t.ctx.Err() != nil {
-			return
-		}
-		if err == nil {
-			slices.Reverse(active) // the oldest first, so that runs of one priority keep their turns
-			t.admission.await(len(active))
-			t.reconcile.await(len(active))
-			t.gates.rebuild(active)
-			t.startAll(active)
-			if len(active) > 0 {
-				t.s.log.Info("runs taken over", "runs", len(active))
-			}
-			return
-		}
-		failures++
-		t.s.log.Warn("active runs could not be listed; trying again", "failures", failures, "error", err)
-		if t.s.cfg.Backoff.Wait(t.ctx, failures) != nil {
-			return
-		}
-	}
-}
-
-// startAll adds the runs that a takeover finds: all of them, before the first of them can ask for another one.
-func (t *term) startAll(active []Summary) {
-	bulk, _ := t.s.cfg.Store.(Bulk)
-	var waiting []waitingRun
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, summary := range active {
-		r := newRun(t, summary.ID)
-		r.awaited = true
-		if bulk != nil {
-			r.ahead = make(chan aheadLoad)
-			waiting = append(waiting, waitingRun{r.id, r.ahead})
-		}
-		t.add(r)
-	}
-	chunks := slices.Collect(slices.Chunk(waiting, BulkRuns))
-	var next atomic.Int64
-	for range min(loadsAtOnce, len(chunks)) {
-		t.group.Go(func() {
-			for i := next.Add(1); i <= int64(len(chunks)); i = next.Add(1) {
-				t.loadAhead(bulk, chunks[i-1])
-			}
-		})
-	}
-}
-
-// waitingRun is a run that waits for what is loaded for it.
-type waitingRun struct {
-	id    workflow.RunID
-	ahead chan<- aheadLoad
-}
-
-// aheadLoad is what was loaded for a run together with others. The run closes taken when it has made its state of it.
-type aheadLoad struct {
-	Loaded
-	taken chan struct{}
-}
-
-// loadAhead loads runs at once, and gives each what is its own, one after the other: no more is in memory than is worked on.
-func (t *term) loadAhead(store Bulk, runs []waitingRun) {
-	var ids []workflow.RunID
-	for _, r := range runs {
-		ids = append(ids, r.id)
-	}
-	ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
-	loaded, err := store.LoadAll(ctx, ids)
-	cancel()
-	if err != nil && t.ctx.Err() == nil {
-		t.s.log.Warn("runs could not be loaded together; they load one by one", "runs", len(runs), "error", err)
-	}
-	for _, r := range runs {
-		l, ok := loaded[r.id]
-		if !ok {
-			close(r.ahead)
-			continue
-		}
-		taken := make(chan struct{})
-		select {
-		case r.ahead <- aheadLoad{l, taken}:
-			<-taken
-		case <-t.ctx.Done():
-			return
 		}
 	}
 }

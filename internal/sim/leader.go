@@ -76,7 +76,8 @@ func (w *world) takeover() {
 // load rebuilds the state from the store and carries out everything that is outstanding.
 func (l *leader) load() {
 	w := l.w
-	s, err := w.machine.Load(w.store.load())
+	records := w.store.load()
+	s, err := w.machine.Load(records)
 	if err != nil {
 		w.fail("load: %v", err)
 	}
@@ -87,6 +88,7 @@ func (l *leader) load() {
 	l.granted, l.watched, l.armed = map[place]bool{}, map[workflow.AttemptID]bool{}, 0
 	l.issued = map[workflow.AttemptID]engine.Command{}
 	outstanding := w.machine.Outstanding(s)
+	w.checkOutlook(records, outstanding)
 	if err := l.out.fill(outstanding); err != nil {
 		w.fail("%v", err)
 	}
@@ -95,6 +97,30 @@ func (l *leader) load() {
 	w.scopes = map[scopeKey]workflow.Scope{}
 	w.stats.hit("load")
 	l.act(outstanding)
+}
+
+// checkOutlook holds what the stored head tells of the run against what is outstanding.
+func (w *world) checkOutlook(records []engine.Record, outstanding []engine.Command) {
+	at := slices.IndexFunc(records, func(r engine.Record) bool { return r.Key == engine.HeadKey })
+	head, got, err := engine.ReadHead(records[at].Value)
+	if err != nil || got == nil || head.Status.Terminal() {
+		if err != nil || got == nil {
+			w.fail("the stored head has the outlook %v: %v", got, err)
+		}
+		return
+	}
+	var want engine.Outlook
+	for _, c := range outstanding {
+		switch c.Kind {
+		case engine.StartAttempt, engine.KillAttempt:
+			want.Live++
+		case engine.WakeAt:
+			want.Wake = c.At
+		}
+	}
+	if *got != want {
+		w.fail("the stored head has the outlook %+v, outstanding is %+v", *got, want)
+	}
 }
 
 // hear puts an event of the executor into the inbox after d.
