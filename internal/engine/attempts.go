@@ -140,6 +140,7 @@ func (m *Machine) startOf(s *State, n, i int, body []byte) *Start {
 		Accepted:     in.Current.Accepted,
 		Place:        in.Current.Place,
 		OnWorkerLoss: p.OnWorkerLoss,
+		WorkerLost:   in.Current.WorkerLost,
 	}
 	for _, o := range task.Outputs {
 		out.WantStdout = out.WantStdout || o.From == workflow.FromStdout
@@ -195,6 +196,11 @@ func (t *turn) observe() {
 		return
 	}
 	c := in.Current
+	if e.Kind == WorkerLost {
+		if due, err := m.fitsWorkerLost(s, *e); !due || err != nil {
+			return
+		}
+	}
 	if merged := mergePlace(c.Place, e.Place); merged != c.Place {
 		c.Place = merged
 		s.dirty.instance(n, i)
@@ -242,11 +248,45 @@ func (t *turn) observe() {
 		m.arm(s, n, i)
 	case ChildPaused, ChildResumed:
 		t.childRests(n, i, e.Kind == ChildPaused)
+	case WorkerLost:
+		t.loseWorker(n, i)
 	case Ended:
 		if e.Outcome != nil {
 			t.ended(n, i)
 		}
 	}
+}
+
+// loseWorker ends an attempt whose worker is taken for dead: the intent is saved before anybody acts.
+func (t *turn) loseWorker(n, i int) {
+	c := t.s.Instances[n][i].Current
+	c.WorkerLost = true
+	if verdict, _ := t.m.doom(t.s, n, t.s.Instances[n][i]); verdict == "" {
+		c.Kill, c.KillWhy = workflow.VerdictLost, t.e.Message
+	}
+	t.s.dirty.instance(n, i)
+	t.emit(t.m.command(t.s, n, i))
+}
+
+// fitsWorkerLost reports whether the loss of a worker is news for an attempt, and one that it heeds.
+func (m *Machine) fitsWorkerLost(s *State, e Event) (due bool, err error) {
+	run, n, i, number, err := e.Attempt.Parse()
+	if err != nil || run != s.Input.Run || n >= len(s.Tasks) || i >= len(s.Instances[n]) {
+		return false, misfit("run %s has no attempt %s", s.Input.Run, e.Attempt)
+	}
+	in := s.Instances[n][i]
+	c := in.Current
+	switch {
+	case !m.def.Tasks[n].BodyKind.Cluster():
+		return false, misfit("attempt %s has no worker", e.Attempt)
+	case c == nil || in.Number != number || c.WorkerLost:
+		return false, nil // it is over, or does not wait any more
+	case c.Accepted == 0 || c.Place.Node != "" && c.Place.Node != e.Place.Node:
+		return false, misfit("attempt %s is not on worker %s", e.Attempt, e.Place.Node)
+	case e.By == "" && m.policy(in, n).OnWorkerLoss.Mode != workflow.Immediate:
+		return false, misfit("attempt %s waits until its worker has certainly stopped it", e.Attempt)
+	}
+	return true, nil
 }
 
 func mergePlace(old, add Place) Place {
@@ -308,7 +348,7 @@ func (t *turn) ended(n, i int) {
 	switch o.Kind {
 	case OutcomeExited:
 		t.judgeExit(n, &a)
-	case OutcomeKilled, OutcomeInterrupted:
+	case OutcomeKilled, OutcomeInterrupted, OutcomeEvicted:
 		a.Verdict = workflow.VerdictInterrupted
 		if doom != "" {
 			a.Verdict = doom

@@ -32,6 +32,10 @@ const (
 	Started EventKind = "started"
 	// Ended: the attempt is over; Outcome says how.
 	Ended EventKind = "ended"
+	// WorkerLost: the worker of the attempt (Place.Node) is taken for dead, for the reason in Message; the attempt is ended
+	// without waiting for it. Where By is empty nobody is sure, and only attempts that may overlap the next one
+	// (workflow.Immediate) heed it.
+	WorkerLost EventKind = "worker_lost"
 
 	// The verbs on a run. By and Reason are recorded.
 	Stop      EventKind = "stop"
@@ -69,16 +73,16 @@ type Event struct {
 	Task     int // Admit, verbs on a task
 	Instance int // Admit, verbs on a task
 
-	Attempt workflow.AttemptID // Accepted, Refused, Held, Started, Ended, ChildPaused, ChildResumed
+	Attempt workflow.AttemptID // Accepted, Refused, Held, Started, Ended, WorkerLost, ChildPaused, ChildResumed
 
 	Index      uint64 // Accepted
-	Message    string // Refused, Held
+	Message    string // Refused, Held, WorkerLost
 	Impossible bool   // Held
-	Place      Place  // Accepted, Started, Ended: what is known of where it runs
+	Place      Place  // Accepted, Started, Ended, WorkerLost: what is known of where it runs
 	StartedAt  workflow.Time
 	Outcome    *Outcome // Ended
 
-	By     string // verbs
+	By     string // verbs, WorkerLost
 	Reason string // verbs
 	// Values are given by hand, as JSON that is not converted yet: SucceedTask, Approve.
 	Values map[string]workflow.Value
@@ -108,7 +112,10 @@ const (
 	OutcomeKilled OutcomeKind = "killed"
 	// OutcomeInterrupted: somebody else stopped it.
 	OutcomeInterrupted OutcomeKind = "interrupted"
-	// OutcomeLost: its worker went away, was drained or preempted it.
+	// OutcomeEvicted: it had to leave its worker, which was drained, or made room for something more important. Nobody
+	// wanted it to end, so it is tried again as if it had been lost.
+	OutcomeEvicted OutcomeKind = "evicted"
+	// OutcomeLost: its worker went away.
 	OutcomeLost OutcomeKind = "lost"
 	// OutcomeError: it never started, for a reason on the client (driver, artifact, template); counts as a try.
 	OutcomeError OutcomeKind = "error"
@@ -222,6 +229,8 @@ type Start struct {
 
 	AvoidNodes   []string // workers it must not run on
 	OnWorkerLoss workflow.OnWorkerLoss
+	// WorkerLost: the worker in Place is taken for dead; a kill does not wait for what runs there.
+	WorkerLost bool
 	WantOutput   bool // an output is read from the output file; without it Outcome.Output may stay empty
 	WantStdout   bool // an output is read from stdout
 }

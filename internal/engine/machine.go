@@ -128,7 +128,7 @@ func (t *turn) dispatch() {
 		t.admit()
 	case Tick, Continue:
 		// Timers are handled after every event, and what is left to do by drain.
-	case Accepted, Refused, Held, Started, Ended, ChildPaused, ChildResumed:
+	case Accepted, Refused, Held, Started, Ended, WorkerLost, ChildPaused, ChildResumed:
 		t.observe()
 	default:
 		t.verb()

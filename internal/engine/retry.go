@@ -39,7 +39,7 @@ func (t *turn) follow(n, i int, a *Attempt, doom workflow.Verdict, retryable boo
 	case cancelled:
 		done(workflow.Failed, a.Message)
 		return
-	case a.Verdict == workflow.VerdictInterrupted:
+	case a.Verdict == workflow.VerdictInterrupted && t.e.Outcome.Kind != OutcomeEvicted:
 		done(workflow.Failed, reasonWith("interrupted: somebody stopped it", a.Message))
 		return
 	case !retryable:
@@ -50,11 +50,11 @@ func (t *turn) follow(n, i int, a *Attempt, doom workflow.Verdict, retryable boo
 	var again bool
 	var why string
 	tries := 0
-	if a.Verdict == workflow.VerdictLost {
+	if a.Verdict == workflow.VerdictLost || a.Verdict == workflow.VerdictInterrupted {
 		in.Losses++
 		tries = in.Losses
 		again = in.Losses <= p.Retry.MaxLost
-		why = reasonWith(fmt.Sprintf("lost its worker %s, max_lost = %d", times(in.Losses), p.Retry.MaxLost), a.Message)
+		why = reasonWith(fmt.Sprintf("lost its worker or had to leave it %s, max_lost = %d", times(in.Losses), p.Retry.MaxLost), a.Message)
 	} else {
 		in.Tries++
 		tries = in.Tries

@@ -166,7 +166,7 @@ type Instance struct {
 	Reason string          `json:"r,omitempty"`
 	Number int             `json:"n,omitempty"` // of the newest attempt; 0 = none yet
 	Tries  int             `json:"t,omitempty"` // attempts that counted against max_attempts
-	Losses int             `json:"l,omitempty"` // attempts that counted against max_lost
+	Losses int             `json:"l,omitempty"` // attempts that counted against max_lost: lost or evicted
 	Fence  int64           `json:"f,omitempty"` // of the newest attempt
 
 	FirstStart workflow.Time `json:"fs,omitempty"` // active time of the first attempt's admission: deadline counts from here
@@ -206,6 +206,9 @@ type Current struct {
 	// Kill is why Cairn is ending it: the verdict it gets when it dies of it. Empty = it is not.
 	Kill    workflow.Verdict `json:"k,omitempty"`
 	KillWhy string           `json:"kw,omitempty"`
+
+	// WorkerLost: its worker is taken for dead. It is being ended, and what may run there is not waited for.
+	WorkerLost bool `json:"wl,omitempty"`
 
 	// Of approval and wait: when it ends by itself (0 = never), what that means, and who may decide.
 	Due       workflow.Time      `json:"d,omitempty"`

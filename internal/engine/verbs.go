@@ -31,6 +31,8 @@ func (k EventKind) word() string {
 		return "task succeed"
 	case SkipRun:
 		return "skip"
+	case WorkerLost:
+		return "loss of a worker for"
 	}
 	return string(k)
 }
@@ -73,6 +75,8 @@ func (m *Machine) Fits(s *State, e Event) (due bool, err error) {
 		return m.fitsRun(s, e, rule)
 	}
 	switch e.Kind {
+	case WorkerLost:
+		return m.fitsWorkerLost(s, e)
 	case CancelTask, RetryTask, SkipTask, SucceedTask, Approve, Reject:
 	default:
 		return false, misfit("%s is no verb", e.Kind)

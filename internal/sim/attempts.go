@@ -84,6 +84,9 @@ func (j *judge) checkVerdict(e engine.Event, p place, was instanceStamp) {
 	w.stats.hit("verdict " + string(a.Verdict))
 	policy := w.effective(s, in, p, a.Number)
 	tries, losses := counts(life(s, p.task, in))
+	if a.Verdict == workflow.VerdictInterrupted && e.Outcome.Kind == engine.OutcomeEvicted {
+		losses++
+	}
 	if tries > policy.Retry.MaxAttempts && !w.dynamicRetry(p.task) {
 		w.fail("%s is try %d of %d", id, tries, policy.Retry.MaxAttempts)
 	}
@@ -93,12 +96,17 @@ func (j *judge) checkVerdict(e engine.Event, p place, was instanceStamp) {
 	j.checkRetry(e, p, in, &a, was, policy, tries, losses)
 }
 
-// counts are the attempts that count against max_attempts and those that count against max_lost.
+// counts are the attempts that count against max_attempts and those that count against max_lost. One that was interrupted, and
+// is not the last, was evicted: no other is tried again.
 func counts(past []engine.Attempt) (tries, losses int) {
-	for _, a := range past {
+	for i, a := range past {
 		switch a.Verdict {
 		case workflow.VerdictLost:
 			losses++
+		case workflow.VerdictInterrupted:
+			if i < len(past)-1 {
+				losses++
+			}
 		case workflow.VerdictFailed, workflow.VerdictTimedOut, workflow.VerdictError, workflow.VerdictSucceeded:
 			tries++
 		}
@@ -134,7 +142,7 @@ func expectVerdict(w *world, task int, o *engine.Outcome, dying bool) []workflow
 		if !dying { // by a leader whose history was undone
 			out = append(out, workflow.VerdictInterrupted, workflow.VerdictCancelled)
 		}
-	case engine.OutcomeInterrupted:
+	case engine.OutcomeInterrupted, engine.OutcomeEvicted:
 		out = append(out, workflow.VerdictInterrupted)
 	case engine.OutcomeLost:
 		out = append(out, workflow.VerdictLost)
@@ -148,7 +156,7 @@ func expectVerdict(w *world, task int, o *engine.Outcome, dying bool) []workflow
 		return []workflow.Verdict{workflow.VerdictSucceeded}
 	}
 	if dying { // why it is killed is held when the kill is issued
-		out = append(out, workflow.VerdictCancelled, workflow.VerdictTimedOut, workflow.VerdictError)
+		out = append(out, workflow.VerdictCancelled, workflow.VerdictTimedOut, workflow.VerdictError, workflow.VerdictLost)
 	}
 	return out
 }
@@ -262,7 +270,10 @@ func (j *judge) retryDue(e engine.Event, p place, a *engine.Attempt, policy work
 	r := policy.Retry
 	switch a.Verdict {
 	case workflow.VerdictInterrupted:
-		return false, true
+		if e.Outcome.Kind != engine.OutcomeEvicted || losses > r.MaxLost {
+			return false, true
+		}
+		return j.beforeDeadline(e, p, policy, a, tries, losses)
 	case workflow.VerdictLost:
 		if losses > r.MaxLost {
 			return false, true
@@ -320,7 +331,7 @@ func (j *judge) waits(r workflow.Retry, a *engine.Attempt, tries, losses int, ra
 		return time.Duration(min(d, float64(r.MaxDelay)))
 	}
 	low, high = of(tries), of(tries)
-	if a.Verdict == workflow.VerdictLost {
+	if a.Verdict == workflow.VerdictLost || a.Verdict == workflow.VerdictInterrupted {
 		low, high = of(1), of(tries+losses)
 	}
 	jitter := func(d time.Duration) time.Duration {

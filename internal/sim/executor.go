@@ -267,6 +267,14 @@ func (x *executor) kill(s engine.Start) {
 	case j.phase == jobEnded:
 		x.reopen(j)
 		x.report(j)
+	case s.WorkerLost: // nobody waits for it
+		j.killing = true
+		x.w.after(x.w.between(0, 2*time.Second), func() {
+			if j.phase != jobEnded && !j.forgotten {
+				x.end(j, engine.Outcome{Kind: engine.OutcomeKilled})
+				x.stray(j)
+			}
+		})
 	case !j.killing:
 		j.killing = true
 		delay := x.w.between(0, 30*time.Second)

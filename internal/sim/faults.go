@@ -210,6 +210,7 @@ func (w *world) planFaults() {
 	plan(p.rollbacks, w.rollback)
 	plan(p.forgets, w.forgetSome)
 	plan(p.losses, w.loseWorker)
+	plan(p.losses, w.giveUpWorker)
 	plan(p.ticks, func() {
 		if w.leader != nil {
 			w.stats.hit("tick out of time")
@@ -355,6 +356,23 @@ func (w *world) loseWorker() {
 		if j.phase == jobRunning && j.node == node && !j.killing {
 			w.stats.hit("worker lost under an attempt")
 			w.executor.end(j, engine.Outcome{Kind: engine.OutcomeLost, Message: "its worker went away"})
+		}
+	}
+}
+
+// giveUpWorker tells leaders that a worker is taken for dead, rightly or not: by a person, or by whoever suspects it.
+func (w *world) giveUpWorker() {
+	by := ""
+	if w.chance(0.5) {
+		by = "operator"
+	}
+	node := w.pickNode(&job{})
+	for _, j := range append([]*job(nil), w.executor.open...) {
+		if j.phase == jobRunning && j.node == node {
+			w.stats.hit("worker given up under an attempt")
+			w.spread(j, engine.Event{
+				Kind: engine.WorkerLost, Attempt: j.id, By: by, Message: "its worker is taken for dead", Place: engine.Place{Node: node},
+			})
 		}
 	}
 }

@@ -459,7 +459,7 @@ func (j *judge) checkBegin(e engine.Event, n int) {
 func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 	w, s := j.w, j.s
 	for _, c := range commands {
-		if c.Kind == engine.KillAttempt && e.Kind != engine.Refused && c.Start.Attempt != e.Attempt && !j.dyingBefore[c.Start.Attempt] {
+		if c.Kind == engine.KillAttempt && e.Kind != engine.Refused && (c.Start.Attempt != e.Attempt || e.Kind == engine.WorkerLost) && !j.dyingBefore[c.Start.Attempt] {
 			j.checkKill(e, place{c.Start.TaskNo, c.Start.Instance})
 		}
 		if c.Kind == engine.Settle {

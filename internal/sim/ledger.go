@@ -85,6 +85,9 @@ func (l *ledger) follow(e engine.Event, c engine.Command) error {
 	return l.take(c, false)
 }
 
+// givesUp: a kill comes again when the worker of its attempt is taken for dead.
+func givesUp(old, c engine.Command) bool { return !old.Start.WorkerLost && c.Start.WorkerLost }
+
 // take adds a command.
 func (l *ledger) take(c engine.Command, first bool) error {
 	switch c.Kind {
@@ -100,7 +103,7 @@ func (l *ledger) take(c engine.Command, first bool) error {
 		if c.Start == nil {
 			return fmt.Errorf("kill without Start")
 		}
-		if old, ok := l.starts[c.Start.Attempt]; !first && (!ok || old.Kind == engine.KillAttempt && !terminates(old, c)) {
+		if old, ok := l.starts[c.Start.Attempt]; !first && (!ok || old.Kind == engine.KillAttempt && !terminates(old, c) && !givesUp(old, c)) {
 			return fmt.Errorf("kill of %s, which is not outstanding as a start", c.Start.Attempt)
 		}
 		l.starts[c.Start.Attempt] = c

@@ -104,6 +104,9 @@ func (w *world) plan(j *job) plan {
 		}
 	case x < f.fail+f.odd+f.lostWorker:
 		p.kind, p.message = engine.OutcomeLost, "its worker went away"
+		if w.chance(0.3) {
+			p.kind, p.message = engine.OutcomeEvicted, "its worker was drained"
+		}
 	}
 	return p
 }

@@ -109,6 +109,11 @@ func (j *judge) checkKill(e engine.Event, p place) {
 		if !j.ends(p.task) && !byHand {
 			w.fail("%s[%d]#%d is cancelled, and nothing asks for that", name, p.instance, in.Number)
 		}
+	case workflow.VerdictLost:
+		id := workflow.MakeAttemptID(s.Input.Run, p.task, p.instance, in.Number)
+		if e.Kind != engine.WorkerLost || e.Attempt != id || e.By == "" && policy.OnWorkerLoss.Mode != workflow.Immediate {
+			w.fail("%s is given up, and may not be by %s", id, describe(w, e))
+		}
 	default:
 		w.fail("%s[%d]#%d is ended as %s", name, p.instance, in.Number, kill)
 	}
