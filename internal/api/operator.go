@@ -88,6 +88,20 @@ type WorkerAttempt struct {
 	AllocID string  `json:"alloc_id"` // in Nomad
 }
 
+// WorkerDeadRequest is the body of POST /v1/operator/worker-dead: somebody knows that a worker is off.
+type WorkerDeadRequest struct {
+	Worker string `json:"worker"` // its name, or the beginning of its ID
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// WorkerDead is its answer: the attempts on the worker that are not waited for any more.
+type WorkerDead struct {
+	ID       string          `json:"id"`
+	Name     string          `json:"name"`
+	Attempts []WorkerAttempt `json:"attempts"`
+}
+
 // Orphans is the answer of GET /v1/operator/orphans: jobs that run on in Nomad and whose runs the store does not know, as after
 // it was restored from a backup. They are left alone.
 type Orphans struct {

@@ -141,6 +141,28 @@ func TestAnOperatorSeesHowTheWorkersAre(t *testing.T) {
 	golden(t, "operator_workers.txt", s.String())
 }
 
+func TestAnOperatorDeclaresAWorkerDead(t *testing.T) {
+	c := newConsole(t)
+	s := &transcript{console: c}
+	eu := "eu"
+	for _, answer := range []any{
+		api.WorkerDead{ID: "3c3c3c3c-0000-0000-0000-000000000000", Name: "worker-3", Attempts: []api.WorkerAttempt{
+			{Run: "2al46nuk", Task: "load", Attempt: "2al46nuk-0000-000000-001", AllocID: "9f6e5a1c-1111-2222-3333-444444444444"},
+			{Run: "2al46nuk", Task: "copy", Key: &eu, Attempt: "2al46nuk-0001-000000-002", AllocID: "0b7d2c4e-1111-2222-3333-444444444444"},
+		}},
+		api.WorkerDead{ID: "3c3c3c3c-0000-0000-0000-000000000000", Name: "worker-3", Attempts: []api.WorkerAttempt{}},
+		&api.Error{Status: 409, Code: api.CodeConflict, Message: "worker worker-3 is not dead: its Nomad client answers"},
+		&api.Error{Status: 404, Code: api.CodeNotFound, Message: `there is no worker "worker-3"; "cairn operator workers" lists them`},
+	} {
+		c.env["CAIRN_ADDR"] = answering(t, map[string]any{"POST /v1/operator/worker-dead": answer})
+		s.say("operator", "worker-dead", "-auto-approve", "-reason", "power supply burnt", "worker-3")
+		s.say("operator", "worker-dead", "-auto-approve", "-json", "worker-3")
+	}
+	s.say("operator", "worker-dead", "worker-3")
+	s.say("operator", "worker-dead")
+	golden(t, "operator_worker_dead.txt", s.String())
+}
+
 func TestAnOperatorSeesJobsThatNobodyKnows(t *testing.T) {
 	c := newConsole(t)
 	s := &transcript{console: c}

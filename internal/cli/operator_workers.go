@@ -119,11 +119,16 @@ func workerPage(w *api.Worker, out screen) string {
 	if len(w.Attempts) == 0 {
 		return b.String() + "\nNo attempt in flight is known to be there.\n\n"
 	}
+	return b.String() + "\n" + attemptTable(w.Attempts) + "\n"
+}
+
+// attemptTable lays attempts on a worker out in columns.
+func attemptTable(list []api.WorkerAttempt) string {
 	rows := [][]string{{"RUN", "TASK", "ATTEMPT", "ALLOCATION"}}
-	for _, t := range w.Attempts {
+	for _, t := range list {
 		rows = append(rows, []string{clean(t.Run), instanceName(clean(t.Task), t.Key), clean(t.Attempt), clean(t.AllocID)})
 	}
-	return b.String() + "\n" + listing(rows) + "\n"
+	return listing(rows)
 }
 
 // shortNode is the part of a node's ID that Nomad shows too.

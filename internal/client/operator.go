@@ -48,6 +48,13 @@ func (c *Client) Workers(ctx context.Context) (api.Workers, error) {
 	return out, err
 }
 
+// WorkerDead says that a worker is off: nobody waits for what ran there any more.
+func (c *Client) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.WorkerDead, error) {
+	var out api.WorkerDead
+	_, err := c.call(ctx, callTimeout, http.MethodPost, "/v1/operator/worker-dead", nil, req, &out)
+	return out, err
+}
+
 // Orphans asks for the jobs that run on and whose runs the store does not know.
 func (c *Client) Orphans(ctx context.Context) (api.Orphans, error) {
 	var out api.Orphans

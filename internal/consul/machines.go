@@ -43,3 +43,20 @@ func (s *Service) Machines(ctx context.Context, datacenter string) (map[string]w
 	}
 	return machines, nil
 }
+
+// LostMachines names the machines of a datacenter that gossip has lost, as the agent has heard: a cheap question, whose answer
+// may be behind. No datacenter is that of the agent.
+func (s *Service) LostMachines(ctx context.Context, datacenter string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.client.timeout)
+	defer cancel()
+	q := (&consulapi.QueryOptions{AllowStale: true, Datacenter: datacenter, Filter: fmt.Sprintf("CheckID == %q", serfHealth)}).WithContext(ctx)
+	checks, _, err := s.client.api.Health().State(consulapi.HealthCritical, q)
+	if err != nil {
+		return nil, fmt.Errorf("ask Consul for lost machines: %w", err)
+	}
+	var names []string
+	for _, c := range checks {
+		names = append(names, c.Node)
+	}
+	return names, nil
+}

@@ -274,15 +274,22 @@ func (m *Machine) fitsWorkerLost(s *State, e Event) (due bool, err error) {
 	if err != nil || run != s.Input.Run || n >= len(s.Tasks) || i >= len(s.Instances[n]) {
 		return false, misfit("run %s has no attempt %s", s.Input.Run, e.Attempt)
 	}
-	in := s.Instances[n][i]
+	in, kind := s.Instances[n][i], m.def.Tasks[n].BodyKind
 	c := in.Current
+	dying := false
+	if c != nil {
+		verdict, _ := m.doom(s, n, in)
+		dying = verdict != ""
+	}
 	switch {
-	case !m.def.Tasks[n].BodyKind.Cluster():
+	case !kind.Cluster():
 		return false, misfit("attempt %s has no worker", e.Attempt)
 	case c == nil || in.Number != number || c.WorkerLost:
 		return false, nil // it is over, or does not wait any more
 	case c.Accepted == 0 || c.Place.Node != "" && c.Place.Node != e.Place.Node:
 		return false, misfit("attempt %s is not on worker %s", e.Attempt, e.Place.Node)
+	case !dying && (kind == workflow.BodyJob || kind == workflow.BodyDispatch):
+		return false, misfit("attempt %s is a job of its own, which Nomad moves by its rules", e.Attempt)
 	case e.By == "" && m.policy(in, n).OnWorkerLoss.Mode != workflow.Immediate:
 		return false, misfit("attempt %s waits until its worker has certainly stopped it", e.Attempt)
 	}

@@ -231,6 +231,6 @@ type Start struct {
 	OnWorkerLoss workflow.OnWorkerLoss
 	// WorkerLost: the worker in Place is taken for dead; a kill does not wait for what runs there.
 	WorkerLost bool
-	WantOutput   bool // an output is read from the output file; without it Outcome.Output may stay empty
-	WantStdout   bool // an output is read from stdout
+	WantOutput bool // an output is read from the output file; without it Outcome.Output may stay empty
+	WantStdout bool // an output is read from stdout
 }

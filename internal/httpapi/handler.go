@@ -133,6 +133,7 @@ func (h *handler) routes() map[string]methods {
 		leaderPath:               {"GET": anybody(h.leader)},
 		membersPath:              {"GET": operators(h.members)},
 		workersPath:              {"GET": operators(h.workers)},
+		deadPath:                 {"POST": operators(h.workerDead)},
 		orphansPath:              {"GET": operators(h.orphans)},
 		StepDownPath:             {"POST": operators(h.stepDown)},
 		auditPath:                {"GET": operators(h.audit)},

@@ -21,6 +21,8 @@ type Servers interface {
 	StepDown(ctx context.Context, req api.StepDownRequest) (api.SteppedDown, error)
 	// Workers lists the machines that run tasks, by name.
 	Workers(ctx context.Context) (api.Workers, error)
+	// WorkerDead takes a worker for dead, because a person says so.
+	WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.WorkerDead, error)
 	// Orphans lists the jobs that run on and whose runs the store does not know.
 	Orphans(ctx context.Context) (api.Orphans, error)
 }
@@ -30,6 +32,7 @@ const (
 	leaderPath   = "/v1/status/leader"
 	membersPath  = "/v1/operator/members"
 	workersPath  = "/v1/operator/workers"
+	deadPath     = "/v1/operator/worker-dead"
 	orphansPath  = "/v1/operator/orphans"
 	auditPath    = "/v1/operator/audit"
 	StepDownPath = "/v1/operator/step-down"
@@ -53,6 +56,20 @@ func (h *handler) members(w http.ResponseWriter, r *http.Request) error {
 
 func (h *handler) workers(w http.ResponseWriter, r *http.Request) error {
 	return serversAnswer(h, w, r, Servers.Workers)
+}
+
+func (h *handler) workerDead(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, func(s Servers, ctx context.Context) (api.WorkerDead, error) {
+		var req api.WorkerDeadRequest
+		if err := decodeRequest(r, "worker-dead", &req); err != nil {
+			return api.WorkerDead{}, err
+		}
+		if req.Worker == "" {
+			return api.WorkerDead{}, badRequest("worker: say which worker is dead, by its name or the beginning of its ID")
+		}
+		req.By = h.by(r, req.By)
+		return s.WorkerDead(ctx, req)
+	})
 }
 
 func (h *handler) orphans(w http.ResponseWriter, r *http.Request) error {

@@ -17,6 +17,33 @@
 // Nomad's own words about an end are not trusted: `complete` and `dead` also stand for killed, drained and lost. Whether a
 // task ended by itself is read from its events only.
 //
+// # What happens to workers
+//
+// Times are with Nomad's default heartbeats: a node is down 10 to 30 seconds after its last one.
+//
+//	event                               what Nomad shows                         what is concluded, after how long
+//	machine lost, wait_for_stop         node down, allocation lost or unknown    lost, stop_after + kill_timeout + 15s after the node is
+//	                                                                             down; nothing is placed instead meanwhile
+//	machine lost, immediate             node down, another allocation            lost at once: the other one is stopped, the next attempt
+//	                                                                             has a fence of its own
+//	the same, and Consul knows it       node ready, allocation running           lost some 10 seconds after the loss: gossip, two looks
+//	                                                                             (package workers)
+//	somebody says that it is off        anything                                 lost at once
+//	client killed, task alive           node down, allocation lost               as a lost machine; back in time it is adopted
+//	client back after stop_after        allocation complete, killed              lost, when the client has stopped the task
+//	server does not hear for a while    node down, then ready; the task may      what the task did: an end by itself counts, whatever
+//	                                    have ended                               Nomad calls it
+//	client restarted, task alive        nothing                                  nothing
+//	machine restarted                   "Failed Restoring Task", then running:   lost: the job is stopped, since the client has begun the
+//	                                    the client begins the task once more     attempt once more
+//	drained                             allocation being migrated, then killed   interrupted, at Nomad's deadline; tried again
+//	preempted                           desired status evict                     interrupted; tried again
+//	allocation stopped by hand          another allocation                       interrupted; tried again
+//	job stopped by hand                 job stopped                              interrupted, for good
+//	job purged or collected             no job                                   lost, after two lists 10 seconds apart
+//	finished allocation collected       files are gone                           succeeded, with its outputs lost
+//	unknown and back (job files only)   unknown, then running                    nothing
+//
 // # The kinds of body
 //
 //	kind      job                         retries and replacement    outcome                         outputs

@@ -65,6 +65,7 @@ const (
 	eventStarted    = "Started"
 	eventTerminated = "Terminated"
 	eventKilling    = "Killing"
+	eventUnrestored = "Failed Restoring Task"
 )
 
 // phase is where an allocation stands, by the evidence of its tasks' events.
@@ -207,6 +208,17 @@ func (a *alloc) lingers(g *shape) bool { return a.terminal() && !a.over(a.full(g
 func (a *alloc) started() bool {
 	for _, s := range a.TaskStates {
 		if s.started() {
+			return true
+		}
+	}
+	return false
+}
+
+// begunAgain: the client came back to find no process of a task, as after a restart of its machine, and starts the task once more
+// by itself, whatever its restart policy.
+func (a *alloc) begunAgain() bool {
+	for _, s := range a.TaskStates {
+		if slices.ContainsFunc(s.Events, func(e taskEvent) bool { return e.Type == eventUnrestored }) {
 			return true
 		}
 	}

@@ -31,6 +31,7 @@ type Executor struct {
 	realms   map[realm]*realmState
 	regions  map[string]uint64 // highest index seen, by region
 	nodes    map[string]knownNode
+	avoid    []string // IDs of nodes that new jobs are kept off
 	valid    map[bodyKey]*validation
 	watch    *watch     // the running Watch
 	reports  []*attempt // with events to report, in order
@@ -59,6 +60,7 @@ type attempt struct {
 	accepted    uint64
 	unsure      bool // an earlier start may have reached Nomad
 	killed      bool
+	deadNode    string // its worker, taken for dead
 	allocs      map[string]*alloc
 	job         jobState
 	tombstone   string
@@ -66,6 +68,7 @@ type attempt struct {
 	stopEval    string // evaluation after which a stopped job has placed everything it ever will
 	settledJob  bool
 	lostSince   time.Time // since when no worker answers for it
+	unclear     time.Time // since when the news of its allocations do not fit together
 	listed      bool      // since the realm was last connected
 	missing     time.Time // since when Nomad does not know the job
 	look        bool      // its allocations are to be read
@@ -167,6 +170,9 @@ func (e *Executor) Kill(ctx context.Context, s engine.Start) error {
 	}
 	e.mu.Lock()
 	a.killed = true
+	if s.WorkerLost {
+		a.deadNode = s.Place.Node
+	}
 	e.mu.Unlock()
 	if err := a.take(ctx); err != nil {
 		return err
@@ -388,8 +394,9 @@ func (a *attempt) stirs() { a.mayBeOver, a.deadSince, a.dead = true, time.Time{}
 func (e *Executor) facts(a *attempt) *facts {
 	f := &facts{
 		groups: a.groups, whole: a.whole, dead: a.dead, job: a.job, tombstone: a.tombstone, killed: a.killed,
-		immediate: a.start.OnWorkerLoss.Mode == workflow.Immediate,
-		cause:     a.cause, settled: a.settledJob,
+		immediate: a.start.OnWorkerLoss.Mode == workflow.Immediate, deadNode: a.deadNode,
+		cause: a.cause, settled: a.settledJob,
+		looked: !a.unclear.IsZero() && time.Since(a.unclear) > unclearFor,
 		waited: !a.lostSince.IsZero() && !time.Now().Before(e.lossEnds(a)),
 	}
 	for _, alloc := range a.allocs {
@@ -400,6 +407,13 @@ func (e *Executor) facts(a *attempt) *facts {
 	})
 	return f
 }
+
+// unclearFor is how long news that do not fit together are looked at before the best is made of them, and unclearLook how often.
+// Nomad's events tell of one change of its state one after the other.
+const (
+	unclearFor  = 5 * time.Second
+	unclearLook = 100 * time.Millisecond
+)
 
 // lossEnds is when a task on a worker that does not answer is certainly over: the client kills it stop_after its last
 // heartbeat, which was before Nomad gave the worker up. The caller holds mu.

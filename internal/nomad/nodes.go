@@ -9,11 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	nomadapi "github.com/hashicorp/nomad/api"
 
+	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/workers"
 	"github.com/cairnflow/cairn/internal/workflow"
 )
@@ -122,6 +126,46 @@ func (e *Executor) readNode(ctx context.Context, do func(ctx context.Context, se
 	}
 	defer release()
 	return e.client.call(ctx, &e.client.count.nodes, do)
+}
+
+// Avoid keeps new jobs off nodes, by their IDs, until it is called again. Jobs of a file of their own, and dispatches, are as
+// their authors made them: they are not kept off.
+func (e *Executor) Avoid(nodes []string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.avoid = slices.Clone(nodes)
+}
+
+// keepOff keeps a job that is about to be registered off the nodes to be avoided.
+func (e *Executor) keepOff(job *nomadapi.Job, s engine.Start) {
+	if s.Kind == workflow.BodyJob {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, node := range e.avoid {
+		job.Constraints = append(job.Constraints, nomadapi.NewConstraint("${node.unique.id}", "!=", node))
+	}
+}
+
+// clientPatience is how long a client may take to answer for itself.
+const clientPatience = 2 * time.Second
+
+// ClientAnswers asks the client of a node for itself, through Nomad's servers, and reports whether it has answered. An error
+// says that nobody could be asked.
+func (e *Executor) ClientAnswers(ctx context.Context, node, region string) (bool, error) {
+	asking, cancel := context.WithTimeout(ctx, clientPatience)
+	defer cancel()
+	var stats struct{}
+	err := e.read(asking, &e.client.count.nodes, realm{region: region}, "/v1/client/stats", url.Values{"node_id": {node}}, &stats)
+	switch code := answered(err); {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+	case code == http.StatusNotFound, code >= 500, errors.Is(asking.Err(), context.DeadlineExceeded):
+		return false, nil // no path to it, or no word from it
+	}
+	return false, fmt.Errorf("ask the client of node %s: %w", node, err)
 }
 
 // Placed is an allocation of an attempt on a node.

@@ -28,6 +28,7 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 		return nil
 	}
 	complete(job, e.cfg.Cluster, a.jobID, s)
+	e.keepOff(job, s)
 	if err := e.holds(s, e.realmOf(s, job)); err != nil {
 		e.invalid(a, err.Error())
 		return nil

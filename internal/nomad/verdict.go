@@ -29,14 +29,16 @@ type facts struct {
 	tombstone string // reason, when the job was registered as one: nothing was ever placed
 	killed    bool   // Cairn has ordered its end
 	immediate bool   // on_worker_loss
+	deadNode  string // the worker that is taken for dead; empty: none is
 	// cause is why the job is, or is to be, stopped for good; settled that it is, with everything placed before known.
 	cause   *engine.Outcome
 	settled bool
 	waited  bool // the wait for a lost worker is over
+	looked  bool // what was unclear has been looked at for long enough
 }
 
-// judgement is what the facts mean, and what is missing to know more. At most one of outcome, stop, readJob, final and
-// lossWait is set.
+// judgement is what the facts mean, and what is missing to know more. At most one of outcome, stop, readJob, final, lossWait
+// and unclear is set.
 type judgement struct {
 	running  *alloc          // a program runs or ran here
 	outcome  *engine.Outcome // how the attempt ended
@@ -46,6 +48,7 @@ type judgement struct {
 	readJob  bool            // read the job's stop flag
 	final    bool            // find out whether Nomad will place anything more
 	lossWait bool            // wait for what the worker that does not answer may still do
+	unclear  bool            // the news are not all there: look at the allocations
 }
 
 // judge folds the facts. It never takes a verdict from Nomad's own statuses (semantics, "Evidence").
@@ -59,10 +62,8 @@ func (f *facts) judge() judgement {
 	for i, a := range f.allocs {
 		ph, e := a.stage(f.shape(a))
 		switch ph {
-		case phaseUnreachable:
-			unreachable++
-		case phasePending, phaseRunning:
-			live++
+		case phaseUnreachable, phasePending, phaseRunning:
+			f.count(a, ph, &live, &unreachable)
 		case phaseExited:
 			// The first allocation decides unless a later one, placed by Nomad while nobody watched, succeeded.
 			if i == 0 || e.ok() && (exit == nil || !succeeded(exit)) {
@@ -92,6 +93,17 @@ func (f *facts) judge() judgement {
 	}
 	f.stopFor(&j, cause, live, unreachable)
 	return j
+}
+
+// count counts an allocation that is not over, unless its worker is taken for dead: nobody waits for what may run there.
+func (f *facts) count(a *alloc, ph phase, live, unreachable *int) {
+	switch {
+	case f.deadNode != "" && a.NodeName == f.deadNode:
+	case ph == phaseUnreachable:
+		*unreachable++
+	default:
+		*live++
+	}
 }
 
 // stopFor has the job stopped for good, with what is still alive of it, and ends with the cause of that.
@@ -134,7 +146,11 @@ func (f *facts) findCause(j *judgement) *engine.Outcome {
 	case len(f.allocs) == 0:
 		return f.unplaced(j)
 	case len(f.allocs) > 1:
-		return outcome(engine.OutcomeLost, "Nomad moved it from %s by itself: %s", f.allocs[0].NodeName, f.allocs[0].why())
+		kind, known := f.allocs[0].departure()
+		if j.unclear = !known && !f.looked; j.unclear {
+			return nil
+		}
+		return outcome(kind, "Nomad moved it from %s by itself: %s", f.allocs[0].NodeName, f.allocs[0].why())
 	}
 	a := f.allocs[0]
 	ph, _ := a.stage(f.shape(a))
@@ -146,6 +162,10 @@ func (f *facts) findCause(j *judgement) *engine.Outcome {
 		j.outcome.StartedAt, j.outcome.EndedAt = a.times()
 	case phaseKilled:
 		return f.killedBy(a, j)
+	case phasePending, phaseRunning:
+		if a.begunAgain() {
+			return outcome(engine.OutcomeLost, "worker %s was restarted, and its Nomad client began the task once more", a.NodeName)
+		}
 	}
 	return nil
 }
@@ -178,7 +198,7 @@ func (f *facts) killedBy(a *alloc, j *judgement) *engine.Outcome {
 		j.outcome.StartedAt, j.outcome.EndedAt = a.times()
 		return nil
 	case a.DesiredStatus == desiredEvict:
-		return outcome(engine.OutcomeLost, "preempted on %s by allocation %s", a.NodeName, a.PreemptedByAllocation)
+		return outcome(engine.OutcomeEvicted, "preempted on %s by allocation %s", a.NodeName, a.PreemptedByAllocation)
 	case strings.Contains(a.DesiredDescription, "lost"): // came back after it was given up, and was killed
 		return outcome(engine.OutcomeLost, "worker %s was lost: %s", a.NodeName, a.DesiredDescription)
 	case f.job == jobStopped:
@@ -187,7 +207,16 @@ func (f *facts) killedBy(a *alloc, j *judgement) *engine.Outcome {
 		j.readJob = true
 		return nil
 	}
-	return outcome(engine.OutcomeLost, "killed on %s: %s", a.NodeName, a.why())
+	return outcome(engine.OutcomeEvicted, "killed on %s: %s", a.NodeName, a.why())
+}
+
+// departure is what became of an allocation instead of which Nomad has placed another: lost with its worker, or made to leave it.
+// It is not known where the news of the other one came first.
+func (a *alloc) departure() (kind engine.OutcomeKind, known bool) {
+	if a.ClientStatus == clientLost || a.ClientStatus == clientUnknown || strings.Contains(a.DesiredDescription, "lost") {
+		return engine.OutcomeLost, true
+	}
+	return engine.OutcomeEvicted, a.DesiredStatus != desiredRun || a.terminal()
 }
 
 // why says in Nomad's words what an allocation's end has to do with its worker.

@@ -83,6 +83,8 @@ func verdict(j judgement) string {
 		text = "read job"
 	case j.lossWait:
 		text = "wait"
+	case j.unclear:
+		text = "look"
 	case j.running != nil:
 		text = "running"
 	}
@@ -124,10 +126,10 @@ func TestJudge(t *testing.T) {
 			deadAlloc(clientComplete, "Started", "Killing", "Terminated:0", "Killed")}}, "killed"},
 		"killed, who knows by whom":      {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "read job"},
 		"killed with its job stopped":    {facts{job: jobStopped, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: interrupted"},
-		"killed with its job running on": {facts{job: jobRuns, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: lost"},
+		"killed with its job running on": {facts{job: jobRuns, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: evicted"},
 		"preempted": {facts{job: jobRuns, allocs: []*alloc{with(deadAlloc(clientComplete, killed...), func(a *alloc) {
 			a.DesiredStatus = desiredEvict
-		})}}, "stop: lost"},
+		})}}, "stop: evicted"},
 		"came back after it was lost, and was killed": {facts{job: jobStopped, allocs: []*alloc{with(deadAlloc(clientComplete, killed...), func(a *alloc) {
 			a.DesiredStatus, a.DesiredDescription = "stop", "alloc is lost since its node is down"
 		})}}, "stop: lost"},
@@ -151,13 +153,31 @@ func TestJudge(t *testing.T) {
 			with(liveAlloc("a", 1), func(a *alloc) { a.ClientStatus = clientLost })}}, "lost"},
 		"lost, of an idempotent task whose replacement is being stopped": {facts{cause: lost, settled: true, immediate: true, allocs: []*alloc{
 			with(liveAlloc("a", 1), func(a *alloc) { a.ClientStatus = clientLost }), liveAlloc("b", 2)}}, "running"},
-		"moved by Nomad": {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...), liveAlloc("b", 2)}}, "stop: lost"},
+		"moved by Nomad":                {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...), liveAlloc("b", 2)}}, "stop: evicted"},
+		"moved by Nomad, who knows why": {facts{allocs: []*alloc{liveAlloc("a", 1), liveAlloc("b", 2)}}, "look"},
+		"moved by Nomad, and looked at": {facts{looked: true, allocs: []*alloc{liveAlloc("a", 1), liveAlloc("b", 2)}}, "stop: evicted"},
+		"begun again by its client": {facts{allocs: []*alloc{with(liveAlloc("a", 1), func(a *alloc) {
+			a.TaskStates["work"].Events = events("Received", "Started", "Received", "Failed Restoring Task", "Started")
+		})}}, "stop: lost"},
+		"begun again by its client, and ended well": {facts{allocs: []*alloc{
+			deadAlloc(clientComplete, "Started", "Received", "Failed Restoring Task", "Started", "Terminated:0")}}, "exited 0"},
+		"moved by Nomad from a lost worker": {facts{allocs: []*alloc{
+			with(liveAlloc("a", 1), func(a *alloc) { a.ClientStatus = clientLost }), liveAlloc("b", 2)}}, "stop: lost"},
+		"its worker taken for dead": {facts{killed: true, deadNode: "n2", allocs: []*alloc{liveAlloc("a", 1)}}, "stop: killed"},
+		"its worker taken for dead, and its job stopped": {facts{killed: true, deadNode: "n2", settled: true, cause: outcome(engine.OutcomeKilled, ""),
+			allocs: []*alloc{liveAlloc("a", 1)}}, "killed"},
+		"its worker taken for dead while that is waited for": {facts{killed: true, deadNode: "n2", settled: true, cause: lost, allocs: []*alloc{
+			with(liveAlloc("a", 1), func(a *alloc) { a.ClientStatus = clientUnknown })}}, "lost"},
+		"its worker taken for dead, and Nomad has moved it": {facts{killed: true, deadNode: "n1", settled: true, cause: lost, allocs: []*alloc{
+			with(liveAlloc("a", 1), func(a *alloc) { a.NodeName, a.ClientStatus = "n1", clientLost }), liveAlloc("b", 2)}}, "running"},
+		"its worker taken for dead, and it had ended well": {facts{killed: true, deadNode: "n1", allocs: []*alloc{
+			deadAlloc(clientComplete, "Started", "Terminated:0")}}, "exited 0"},
 		"moved by Nomad, and ended well there": {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...), with(deadAlloc(clientComplete, "Started", "Terminated:0"), func(a *alloc) {
 			a.ID, a.CreateIndex = "b", 2
 		})}}, "exited 0"},
 		"moved by Nomad, and failed there": {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...), with(deadAlloc(clientFailed, "Started", "Terminated:1"), func(a *alloc) {
 			a.ID, a.CreateIndex = "b", 2
-		})}}, "stop: lost"},
+		})}}, "stop: evicted"},
 		"ended well while a replacement was placed": {facts{allocs: []*alloc{deadAlloc(clientComplete, "Started", "Terminated:0"), liveAlloc("b", 2)}}, "stop: exited"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -121,6 +121,7 @@ const (
 	todoFinal   todo = "find out whether its job is over"
 	todoNode    todo = "read the nodes of its allocations"
 	todoBar     todo = "make sure that nothing was dispatched"
+	todoClear   todo = "read its allocations once more"
 )
 
 // advance draws what follows from the facts and has it done. The caller holds mu.
@@ -167,6 +168,12 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		a.lostSince = time.Time{}
 	}
 	switch {
+	case j.unclear && a.unclear.IsZero():
+		a.unclear = time.Now()
+	case !j.unclear:
+		a.unclear = time.Time{}
+	}
+	switch {
 	case j.outcome != nil && j.alloc != nil && succeeded(j.outcome) && !a.whole && (a.start.WantOutput || a.start.WantStdout):
 		return todoOutput, &j
 	case j.outcome != nil:
@@ -178,6 +185,8 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		return todoJob, &j
 	case a.look:
 		return todoLook, &j
+	case j.unclear:
+		return todoClear, &j
 	case a.whyHeld && a.waits():
 		return todoHeld, &j
 	case !a.missing.IsZero():
@@ -252,6 +261,11 @@ func (e *Executor) do(ctx context.Context, a *attempt, what todo, j *judgement) 
 		return e.readJob(ctx, a)
 	case todoLook:
 		return e.lookAt(ctx, a)
+	case todoClear:
+		if err := e.lookAt(ctx, a); err != nil {
+			return err
+		}
+		a.await(ctx, unclearLook)
 	case todoSeek:
 		return e.seek(ctx, a)
 	case todoHeld:

@@ -77,10 +77,8 @@ func (f *facts) judgeWhole() judgement {
 	live, unreachable := 0, 0
 	for _, a := range f.allocs {
 		switch ph, _ := a.stage(f.shape(a)); ph {
-		case phaseUnreachable:
-			unreachable++
-		case phasePending, phaseRunning:
-			live++
+		case phaseUnreachable, phasePending, phaseRunning:
+			f.count(a, ph, &live, &unreachable)
 		}
 	}
 	well, bySelf := len(f.groups) > 0, len(f.groups) > 0
@@ -218,5 +216,5 @@ func (f *facts) replaced(a *alloc) *engine.Outcome {
 	case f.job == jobStopped:
 		return outcome(engine.OutcomeInterrupted, "its job was stopped in Nomad")
 	}
-	return outcome(engine.OutcomeLost, "killed on %s: %s", a.NodeName, a.why())
+	return outcome(engine.OutcomeEvicted, "killed on %s: %s", a.NodeName, a.why())
 }

@@ -62,7 +62,7 @@ func TestJudgeWhole(t *testing.T) {
 		"a worker was lost":               {facts{allocs: all(lost("a[0]"), well("b[0]"), well("b[1]"))}, "running final?", ""},
 		"a worker was lost, for good":     {facts{dead: true, allocs: all(lost("a[0]"), well("b[0]"), well("b[1]"))}, "lost", `group "a": worker n2 is lost, and the job asks for no replacement`},
 		"a worker was lost and came back": {facts{allocs: all(well("a[0]"), well("b[0]"), well("b[1]"), killed("a[0]"))}, "exited 0", ""},
-		"drained": {facts{job: jobRuns, dead: true, allocs: all(well("a[0]"), well("b[0]"), killed("b[1]"))}, "lost",
+		"drained": {facts{job: jobRuns, dead: true, allocs: all(well("a[0]"), well("b[0]"), killed("b[1]"))}, "evicted",
 			`group "b", allocation 2 of 2: killed on n1: Nomad gives no reason`},
 		"stopped by somebody else":           {facts{job: jobStopped, allocs: all(runs("a[0]"), well("b[0]"))}, "stop: interrupted", ""},
 		"stopped, having failed by itself":   {facts{job: jobStopped, allocs: all(bad("a[0]"), well("b[0]"), well("b[1]"))}, "exited 3", `group "a": task "work" failed (exit code 3)`},

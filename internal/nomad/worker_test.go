@@ -212,7 +212,7 @@ func TestAgentsDrainedWorker(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := r.ended(s.Attempt)
-	if ofKind(t, o, engine.OutcomeLost); !strings.Contains(o.Message, place.Node) {
+	if ofKind(t, o, engine.OutcomeEvicted); !strings.Contains(o.Message, place.Node) {
 		t.Errorf("outcome %s, want it to name %s", show(o), place.Node)
 	}
 	if got := l.begins(t); got != 1 {
@@ -220,7 +220,7 @@ func TestAgentsDrainedWorker(t *testing.T) {
 	}
 }
 
-func TestAgentsAllocationStoppedByHandIsReplacedByNomadAndLost(t *testing.T) {
+func TestAgentsAllocationStoppedByHandIsReplacedByNomadAndEvicted(t *testing.T) {
 	r, _ := ownRig(t, twoWorkers)
 	s := r.shell("sleep 300")
 	r.begin(s)
@@ -231,11 +231,11 @@ func TestAgentsAllocationStoppedByHandIsReplacedByNomadAndLost(t *testing.T) {
 	if _, err := r.api().Allocations().Stop(found, nil); err != nil {
 		t.Fatal(err)
 	}
-	ofKind(t, r.ended(s.Attempt), engine.OutcomeLost)
+	ofKind(t, r.ended(s.Attempt), engine.OutcomeEvicted)
 	r.allOver(s, time.Now())
 }
 
-func TestAgentsPreemptedTaskIsLost(t *testing.T) {
+func TestAgentsPreemptedTaskIsEvicted(t *testing.T) {
 	r, _ := ownRig(t, testcluster.NomadConfig{})
 	config := &nomadapi.SchedulerConfiguration{PreemptionConfig: nomadapi.PreemptionConfig{BatchSchedulerEnabled: true}}
 	if _, _, err := r.api().Operator().SchedulerSetConfiguration(config, nil); err != nil {
@@ -249,7 +249,7 @@ func TestAgentsPreemptedTaskIsLost(t *testing.T) {
 	r.begin(high)
 	exited(t, r.ended(high.Attempt), 0)
 	o := r.ended(low.Attempt)
-	if ofKind(t, o, engine.OutcomeLost); !strings.Contains(o.Message, "preempted") {
+	if ofKind(t, o, engine.OutcomeEvicted); !strings.Contains(o.Message, "preempted") {
 		t.Errorf("outcome %s, want that it was preempted", show(o))
 	}
 }
@@ -368,5 +368,103 @@ func TestAgentsExistingJobIsMovedByItsOwnRules(t *testing.T) {
 	exited(t, r.ended(s.Attempt), 0)
 	if got := l.begins(t); got != 2 {
 		t.Errorf("the task began %d times, want once on each worker", got)
+	}
+}
+
+// A machine that is started again at once: its client finds the allocation, and no process of it.
+func TestAgentsWorkerThatIsRebooted(t *testing.T) {
+	r, n := ownRig(t, testcluster.NomadConfig{})
+	l := newLedger(t)
+	s := r.shell(l.script("echo on; sleep 300"))
+	r.begin(s)
+	r.settleTrap(s)
+	agent := worker(t, n, r.kind(s.Attempt, engine.Started).Place)
+	if err := agent.PowerOff(); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	o := r.ended(s.Attempt)
+	if ofKind(t, o, engine.OutcomeLost); !strings.Contains(o.Message, "was restarted") {
+		t.Errorf("outcome %s, want it to say that the worker was restarted", show(o))
+	}
+	r.allOver(s, time.Now())
+	if got := l.begins(t); got > 2 {
+		t.Errorf("the task began %d times: its client has started it again and again", got)
+	}
+}
+
+// A job of a file may let its workers be away for a while: Nomad calls its allocations unknown until they are back.
+func TestAgentsWorkerOfAnExistingJobIsAwayAndBack(t *testing.T) {
+	r, n := ownRig(t, testcluster.NomadConfig{MinHeartbeatTTL: time.Second, HeartbeatGrace: time.Second}, func(c *Config) { c.ListEvery = time.Second })
+	l := newLedger(t)
+	s := r.existing("true", l.script("echo on; sleep 12"), func(job *nomadapi.Job) {
+		job.TaskGroups[1].Count = ptr(1)
+		job.TaskGroups[1].Disconnect = &nomadapi.DisconnectStrategy{LostAfter: ptr(time.Hour), Replace: ptr(false), Reconcile: ptr("keep_original")}
+	})
+	r.begin(s)
+	r.settlePart(s, "second/load")
+	if err := n.Clients[0].Pause(); err != nil {
+		t.Fatal(err)
+	}
+	awaitNode(t, r, n.Clients[0].Name, nomadapi.NodeStatusDisconnected)
+	if err := n.Clients[0].Resume(); err != nil {
+		t.Fatal(err)
+	}
+	exited(t, r.ended(s.Attempt), 0)
+	if got := l.begins(t); got != 1 {
+		t.Errorf("the task began %d times", got)
+	}
+}
+
+// Whoever knows that a worker is off ends the wait for it, also for what Nomad has not lost yet.
+func TestAgentsWorkerTakenForDead(t *testing.T) {
+	for name, c := range map[string]struct {
+		config testcluster.NomadConfig
+		down   bool // Nomad has lost it
+	}{
+		"while it is waited for":   {twoWorkers, true},
+		"before Nomad has lost it": {testcluster.NomadConfig{Clients: 2, HeartbeatGrace: time.Hour}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, n := ownRig(t, c.config)
+			s := r.shell("echo on; sleep 300")
+			waitFor(time.Hour)(&s)
+			r.begin(s)
+			r.settleTrap(s)
+			s.Place = r.kind(s.Attempt, engine.Started).Place
+			agent := worker(t, n, s.Place)
+			if err := agent.PowerOff(); err != nil {
+				t.Fatal(err)
+			}
+			if c.down {
+				awaitNode(t, r, agent.Name, nomadapi.NodeStatusDown)
+			}
+			nodes, err := r.exec.Nodes(r.ctx())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, node := range nodes {
+				answers, err := r.exec.ClientAnswers(r.ctx(), node.ID, node.Region)
+				if err != nil || answers != (node.Name != agent.Name) {
+					t.Errorf("the client of %s answers: %v, %v", node.Name, answers, err)
+				}
+				if node.Name == agent.Name {
+					r.exec.Avoid([]string{node.ID})
+				}
+			}
+			s.WorkerLost = true
+			r.kill(s)
+			if o := r.ended(s.Attempt); o.Kind != engine.OutcomeKilled && o.Kind != engine.OutcomeLost { // whichever was known first
+				t.Errorf("outcome %s", show(o))
+			}
+			next := r.shell("true")
+			r.begin(next)
+			exited(t, r.ended(next.Attempt), 0)
+			if on := r.kind(next.Attempt, engine.Started).Place.Node; on == agent.Name {
+				t.Errorf("the next task was placed on %s, which is off", on)
+			}
+		})
 	}
 }

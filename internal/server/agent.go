@@ -244,6 +244,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, machines: service.Machines,
 		jobs: k, log: a.log.Named("group"),
 	}
+	g.losses = newLosses(g, service.LostMachines)
 	others := &peers{name: a.cfg.Name, members: service.Members, transport: a.certs.transport, url: a.url}
 	away := &nomadWatch{
 		reach: k.nomad.Answers, leading: a.scheduler.Leading, has: others.hasNomad, log: a.log.Named("nomad"),
@@ -257,7 +258,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		away.standBack(ctx)
 	}
 	watches, passing := httpapi.NewWatches(a.cfg.Limits.MaxWatches), httpapi.NewWatches(a.cfg.Limits.MaxWatches)
-	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, watches: watches, passing: passing})
+	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, workers: g.losses.counts, watches: watches, passing: passing})
 	served := httpapi.Config{
 		Runs: a.scheduler, Workflows: a.scheduler, Archive: a.archive, Overdue: a.scheduler.Overdue, Nomad: away.trouble, Servers: g,
 		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Process: a.process, Logger: a.log.Named("http"),
@@ -274,7 +275,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	}
 	r := &registered{service: service, health: others.health, process: a.process, log: a.log.Named("consul"), ready: make(chan struct{})}
 	a.stands = r.ready
-	a.tend, a.leave = append(a.tend, k.keep, leaders.keep, r.keep, away.keep), r.leave
+	a.tend, a.leave = append(a.tend, k.keep, g.losses.keep, leaders.keep, r.keep, away.keep), r.leave
 	return nil
 }
 

@@ -31,6 +31,7 @@ type group struct {
 	members   func(context.Context) ([]consul.Member, error)
 	machines  func(ctx context.Context, datacenter string) (map[string]workers.Machine, error)
 	jobs      *keeper
+	losses    *losses
 	log       hclog.Logger
 }
 
@@ -91,13 +92,12 @@ func (g *group) StepDown(ctx context.Context, req api.StepDownRequest) (api.Step
 	return out, nil
 }
 
-// Workers implements httpapi.Servers. What cannot be asked does not hide what is known.
-func (g *group) Workers(ctx context.Context) (api.Workers, error) {
+// look takes a look at the workers. What cannot be asked, of which troubles tells, does not hide what is known.
+func (g *group) look(ctx context.Context) (view workers.View, troubles []string, err error) {
 	nodes, err := g.jobs.nomad.Nodes(ctx)
 	if err != nil && len(nodes) == 0 {
-		return api.Workers{}, notReady(err)
+		return workers.View{}, nil, err
 	}
-	var troubles []string
 	if err != nil {
 		troubles = append(troubles, err.Error())
 	}
@@ -118,13 +118,79 @@ func (g *group) Workers(ctx context.Context) (api.Workers, error) {
 			machines[workers.MachineID{Datacenter: datacenter, Name: name}] = m
 		}
 	}
-	view := workers.Join(nodes, machines, unasked)
+	return workers.Join(nodes, machines, unasked), troubles, nil
+}
+
+// Workers implements httpapi.Servers.
+func (g *group) Workers(ctx context.Context) (api.Workers, error) {
+	view, troubles, err := g.look(ctx)
+	if err != nil {
+		return api.Workers{}, notReady(err)
+	}
 	out := api.Workers{Workers: make([]api.Worker, 0, len(view.Workers)), Withheld: view.Withheld, Trouble: strings.Join(troubles, "; ")}
 	placed := g.jobs.nomad.Placed()
 	for _, w := range view.Workers {
 		out.Workers = append(out.Workers, workerOf(&w, placed[w.ID]))
 	}
 	return out, nil
+}
+
+// WorkerDead implements httpapi.Servers. A worker whose client answers is not dead.
+func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.WorkerDead, error) {
+	view, _, err := g.look(ctx)
+	if err != nil {
+		return api.WorkerDead{}, notReady(err)
+	}
+	w, err := named(view.Workers, req.Worker)
+	if err != nil {
+		return api.WorkerDead{}, err
+	}
+	switch answers, err := g.jobs.nomad.ClientAnswers(ctx, w.ID, w.Region); {
+	case err != nil:
+		return api.WorkerDead{}, notReady(err)
+	case answers:
+		return api.WorkerDead{}, &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: fmt.Sprintf(
+			"worker %s is not dead: its Nomad client answers, and what it runs goes on. To have its tasks elsewhere, drain it: nomad node drain -enable %s",
+			w.Name, w.ID)}
+	}
+	why := fmt.Sprintf("worker %s is dead, says %s", w.Name, req.By)
+	if req.Reason != "" {
+		why += ": " + req.Reason
+	}
+	g.log.Warn("a worker was declared dead", "worker", w.Name, "id", w.ID, "by", req.By, "reason", req.Reason)
+	g.losses.declare(w.ID)
+	ended, err := g.losses.giveUp(ctx, w, req.By, why)
+	out := api.WorkerDead{ID: w.ID, Name: w.Name, Attempts: make([]api.WorkerAttempt, 0, len(ended))}
+	for _, p := range ended {
+		out.Attempts = append(out.Attempts, attemptOn(p))
+	}
+	if err != nil {
+		return out, notReady(fmt.Errorf("%d attempts on worker %s were given up, others may not have been; ask again: %w", len(ended), w.Name, err))
+	}
+	return out, nil
+}
+
+// named finds a worker by its name or the beginning of its ID.
+func named(list []workers.Worker, name string) (*workers.Worker, error) {
+	var found []*workers.Worker
+	for i := range list {
+		if w := &list[i]; name != "" && (w.Name == name || strings.HasPrefix(w.ID, name)) {
+			found = append(found, w)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, &api.Error{Status: http.StatusNotFound, Code: api.CodeNotFound, Message: fmt.Sprintf(
+			"there is no worker %q; \"cairn operator workers\" lists them", name)}
+	}
+	var ids []string
+	for _, w := range found {
+		ids = append(ids, w.ID)
+	}
+	return nil, &api.Error{Status: http.StatusConflict, Code: api.CodeConflict, Message: fmt.Sprintf(
+		"%q may be any of %d workers; say which by its ID: %s", name, len(found), strings.Join(ids, ", "))}
 }
 
 // Orphans implements httpapi.Servers. A job whose run cannot be read might be one: that is an error.
@@ -164,13 +230,17 @@ func workerOf(w *workers.Worker, placed []nomad.Placed) api.Worker {
 		}
 	}
 	for _, p := range placed {
-		t := api.WorkerAttempt{Run: string(p.Run), Task: p.Task, Attempt: string(p.Attempt), AllocID: p.Alloc}
-		if p.Key != "" {
-			t.Key = &p.Key
-		}
-		out.Attempts = append(out.Attempts, t)
+		out.Attempts = append(out.Attempts, attemptOn(p))
 	}
 	return out
+}
+
+func attemptOn(p nomad.Placed) api.WorkerAttempt {
+	t := api.WorkerAttempt{Run: string(p.Run), Task: p.Task, Attempt: string(p.Attempt), AllocID: p.Alloc}
+	if p.Key != "" {
+		t.Key = &p.Key
+	}
+	return t
 }
 
 // yield waits after a step-down until another server leads, or none is likely to.
@@ -232,6 +302,12 @@ func (a *alone) Workers(context.Context) (api.Workers, error) {
 		Status: http.StatusNotFound, Code: api.CodeNotFound,
 		Message: "this server runs with -dev: it runs tasks itself, and has no workers",
 	}
+}
+
+// WorkerDead implements httpapi.Servers: it has none.
+func (a *alone) WorkerDead(ctx context.Context, _ api.WorkerDeadRequest) (api.WorkerDead, error) {
+	_, err := a.Workers(ctx)
+	return api.WorkerDead{}, err
 }
 
 // Orphans implements httpapi.Servers: it has none.

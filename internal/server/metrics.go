@@ -17,6 +17,7 @@ import (
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/nomad"
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workers"
 )
 
 // metrics are what /metrics tells of a server. The README of this package lists them.
@@ -36,6 +37,7 @@ type metrics struct {
 type sources struct {
 	scheduler func() scheduler.Stats
 	nomad     func() []nomad.Calls
+	workers   func() map[workers.Status]int
 	watches   *httpapi.Watches
 	passing   *httpapi.Watches
 }
@@ -94,10 +96,31 @@ func (m *metrics) ask(s sources) {
 			prometheus.GaugeOpts{Name: "cairn_forwarding", Help: "Requests that are with the leader at the moment."},
 			func() float64 { return float64(s.passing.Now()) }))
 	}
+	if s.workers != nil {
+		m.registry.MustRegister(workerCounts{
+			desc: prometheus.NewDesc("cairn_workers", "Workers by how they are, as the leader last saw them; nothing on other servers.", []string{"status"}, nil), ask: s.workers,
+		})
+	}
 	if s.nomad != nil {
 		m.registry.MustRegister(nomadCalls{
 			desc: prometheus.NewDesc("cairn_nomad_calls_total", "Calls to Nomad by what they are for.", []string{"kind", "outcome"}, nil), ask: s.nomad,
 		})
+	}
+}
+
+// workerCounts collects how many workers are how.
+type workerCounts struct {
+	desc *prometheus.Desc
+	ask  func() map[workers.Status]int
+}
+
+// Describe implements prometheus.Collector.
+func (c workerCounts) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c workerCounts) Collect(to chan<- prometheus.Metric) {
+	for status, n := range c.ask() {
+		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, float64(n), string(status))
 	}
 }
 

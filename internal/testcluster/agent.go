@@ -31,6 +31,7 @@ type Agent struct {
 	Address string // of its HTTP API: http://127.0.0.1:port
 	Dir     string // config, log and data live here
 	LogFile string
+	Group   uint32 // of its process and of what it starts, so that a firewall knows them; 0 = that of the test
 
 	binary string
 	args   []string
@@ -159,6 +160,9 @@ func (a *Agent) spawn() error {
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = ownGroup()
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if a.Group != 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(os.Getuid()), Gid: a.Group}
+	}
 
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)

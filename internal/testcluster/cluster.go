@@ -86,6 +86,14 @@ func (l *lazy[T]) close(close func(T) error) error {
 	return close(l.value)
 }
 
+// nth is the group after so many others; 0 where there is no first one.
+func nth(first uint32, n int) uint32 {
+	if first == 0 {
+		return 0
+	}
+	return first + uint32(n)
+}
+
 // closeAfter ends a test's own cluster.
 func closeAfter(tb testing.TB, g *ground) {
 	tb.Helper()

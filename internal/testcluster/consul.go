@@ -29,6 +29,7 @@ var consulTemplate = template.Must(template.New("consul.hcl").Parse(consulConfig
 type ConsulConfig struct {
 	Servers int    // default 1
 	Clients int    // agents without a vote, as on the machines of services
+	Group   uint32 // Agent.Group of the first client; the others have the next ones. 0 = none has one
 	ACL     bool   // bootstrap access control; the management token is ConsulCluster.Token
 	Extra   string // more agent configuration in HCL, merged over ours, for every agent
 	Dir     string // where the cluster makes its folder; empty: among temporary files
@@ -184,6 +185,7 @@ func (c *ConsulCluster) add(binary string, plan consulAgent) error {
 	if plan.Server {
 		c.Servers = append(c.Servers, a)
 	} else {
+		a.Group = nth(c.config.Group, len(c.Clients))
 		c.Clients = append(c.Clients, a)
 	}
 	var text bytes.Buffer

@@ -39,6 +39,9 @@ type NomadConfig struct {
 
 	ACL           bool   // bootstrap access control; the management token is NomadCluster.Token
 	ConsulAddress string // host:port of a Consul agent to register with; default none
+	// ClientConsul are the agents that the clients register with, one each; the servers then know no Consul.
+	ClientConsul []string
+	Group        uint32 // Agent.Group of the first client; the others have the next ones. 0 = none has one
 	MaxAllocs     int    // finished allocations a client keeps before it collects; default 100000
 
 	// ExtraServer and ExtraClient are more agent configuration in HCL, merged over
@@ -142,6 +145,7 @@ type nomadAgent struct {
 	Name, Data      string
 	HTTP, RPC, Serf int
 	Server          bool
+	Consul          string // host:port; empty: none
 	SerfPeers       string // HCL lists of addresses
 	Servers         string
 }
@@ -181,8 +185,12 @@ func (n *NomadCluster) plan() ([]nomadAgent, error) {
 			Name:   fmt.Sprintf("nomad-server-%d", i+1),
 			Server: i < n.config.Servers,
 		}
-		if !plan.Server {
-			plan.Name = fmt.Sprintf("nomad-client-%d", i-n.config.Servers+1)
+		plan.Consul = n.config.ConsulAddress
+		if client := i - n.config.Servers; client >= 0 {
+			plan.Name = fmt.Sprintf("nomad-client-%d", client+1)
+			if client < len(n.config.ClientConsul) {
+				plan.Consul = n.config.ClientConsul[client]
+			}
 		}
 		for _, port := range []*int{&plan.HTTP, &plan.RPC, &plan.Serf} {
 			var err error
@@ -220,6 +228,7 @@ func (n *NomadCluster) add(binary string, plan nomadAgent) error {
 		a.ready = func(ctx context.Context) error { return n.checkServer(ctx, a) }
 		n.Servers = append(n.Servers, a)
 	} else {
+		a.Group = nth(n.config.Group, len(n.Clients))
 		n.Clients = append(n.Clients, a)
 	}
 	configDir := filepath.Join(a.Dir, "config")
