@@ -102,6 +102,28 @@ type WorkerDead struct {
 	Attempts []WorkerAttempt `json:"attempts"`
 }
 
+// Checkup is the answer of GET /v1/operator/check: how what Cairn depends on is set up.
+type Checkup struct {
+	Findings []Finding `json:"findings"`
+}
+
+// Finding is one thing that was looked at.
+type Finding struct {
+	Level   string `json:"level"`   // ok, unknown, warn, fail
+	About   string `json:"about"`   // nomad, consul, workers, clocks
+	Subject string `json:"subject"` // what of it
+	Finding string `json:"finding"` // in a sentence
+	Advice  string `json:"advice"`  // what to change; empty where all is well
+}
+
+// The levels of a finding.
+const (
+	LevelOK      = "ok"
+	LevelUnknown = "unknown" // it could not be looked at
+	LevelWarn    = "warn"
+	LevelFail    = "fail" // Cairn does not work, or does not keep its promises, like this
+)
+
 // Orphans is the answer of GET /v1/operator/orphans: jobs that run on in Nomad and whose runs the store does not know, as after
 // it was restored from a backup. They are left alone.
 type Orphans struct {

@@ -55,9 +55,14 @@ func (s *servers) configOf(m *member) string {
 // newServers starts them, with the agents that they live on.
 func newServers(b *testing.B, n int) *servers {
 	b.Helper()
-	s := &servers{b: b, cairn: build(b, ""), dir: b.TempDir()}
-	s.consul = testcluster.Consul(b, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
-	s.nomad = testcluster.Nomad(b, testcluster.NomadConfig{ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`})
+	consul := testcluster.Consul(b, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
+	return startServers(b, n, consul, testcluster.Nomad(b, testcluster.NomadConfig{ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`}))
+}
+
+// startServers starts servers on agents that are there.
+func startServers(b *testing.B, n int, consul *testcluster.ConsulCluster, nomad *testcluster.NomadCluster) *servers {
+	b.Helper()
+	s := &servers{b: b, cairn: build(b, ""), dir: b.TempDir(), consul: consul, nomad: nomad}
 	for i := range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

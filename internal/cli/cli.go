@@ -149,6 +149,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"operator members":     operatorMembersCommand,
 		"operator workers":     operatorWorkersCommand,
 		"operator worker-dead": operatorWorkerDeadCommand,
+		"operator check":       operatorCheckCommand,
 		"operator orphans":     operatorOrphansCommand,
 		"operator audit":       operatorAuditCommand,
 		"operator step-down":   operatorStepDownCommand,

@@ -141,6 +141,27 @@ func TestAnOperatorSeesHowTheWorkersAre(t *testing.T) {
 	golden(t, "operator_workers.txt", s.String())
 }
 
+func TestAnOperatorChecksTheSetUp(t *testing.T) {
+	c := newConsole(t)
+	s := &transcript{console: c}
+	well := api.Checkup{Findings: []api.Finding{
+		{Level: "ok", About: "nomad", Subject: "agent", Finding: "it is 1.11.3"},
+		{Level: "unknown", About: "consul", Subject: "agent", Finding: "ask Consul's agent: 403", Advice: `give the servers' Consul policy agent_prefix "" { policy = "read" }`},
+		{Level: "warn", About: "nomad", Subject: "failover", Finding: "noticed only after 5m0s", Advice: `server { failover_heartbeat_ttl = "1m" }`},
+	}}
+	bad := api.Checkup{Findings: append(well.Findings[:3:3], api.Finding{
+		Level: "fail", About: "workers", Subject: "all", Finding: "there are none: nothing can run", Advice: "start a Nomad client"})}
+	for _, answer := range []any{
+		well, bad,
+		&api.Error{Status: 404, Code: api.CodeNotFound, Message: "this server runs with -dev: it depends on no Nomad and no Consul that could be looked at"},
+	} {
+		c.env["CAIRN_ADDR"] = answering(t, map[string]any{"GET /v1/operator/check": answer})
+		s.say("operator", "check")
+		s.say("operator", "check", "-json")
+	}
+	golden(t, "operator_check.txt", s.String())
+}
+
 func TestAnOperatorDeclaresAWorkerDead(t *testing.T) {
 	c := newConsole(t)
 	s := &transcript{console: c}

@@ -55,6 +55,13 @@ func (c *Client) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api
 	return out, err
 }
 
+// Check asks how what Cairn depends on is set up.
+func (c *Client) Check(ctx context.Context) (api.Checkup, error) {
+	var out api.Checkup
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/check", nil, nil, &out)
+	return out, err
+}
+
 // Orphans asks for the jobs that run on and whose runs the store does not know.
 func (c *Client) Orphans(ctx context.Context) (api.Orphans, error) {
 	var out api.Orphans

@@ -4,11 +4,14 @@
 package faults
 
 import (
+	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/testcluster"
+	"github.com/cairnflow/cairn/internal/workers"
 )
 
 // A machine is gone, and Nomad does not know it yet. What may run twice goes on elsewhere because Consul says so; what may not
@@ -77,4 +80,107 @@ func TestAWorkerIsLostByConsulsWord(t *testing.T) {
 		}
 	}
 	w.g.call(0, "runs", "stop", run)
+}
+
+// cut is a way to lose workers.
+type cut struct {
+	name    string
+	network bool // it takes a network of the test's own
+	// begin does it to the first machine, or to several; undo makes it undone.
+	begin, undo func(*workshop)
+	moves       bool   // both tasks go on elsewhere
+	says        string // status of the first worker meanwhile; empty: whatever it is
+}
+
+// stopAfter is how long the tasks of a cut may live without their servers; the wait for their end is longer by kill_timeout and
+// the margin, sixteen seconds.
+const stopAfter = 5 * time.Second
+
+func cuts() []cut {
+	fromNomad := func(w *workshop, m machine) {
+		for _, server := range w.nomad.Servers {
+			for _, match := range ports(w.t, server) {
+				if strings.Contains(match, " dport ") {
+					w.wall.drop(fmt.Sprintf("meta skgid %d %s", m.nomad.Group, match))
+				}
+			}
+		}
+	}
+	fromConsul := func(w *workshop, m machine) {
+		_, api, err := net.SplitHostPort(strings.TrimPrefix(m.consul.Address, "http://"))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.wall.drop(fmt.Sprintf("meta skgid %d meta l4proto udp", m.consul.Group))
+		w.wall.drop(fmt.Sprintf("meta skgid %d tcp sport != %s", m.consul.Group, api))
+	}
+	join := func(w *workshop) { w.wall.clear() }
+	return []cut{
+		{"gone", false, func(w *workshop) { w.powerOff(w.machine(0)) }, func(w *workshop) { w.powerOn(w.machine(0)) }, true, ""},
+		{"cut off from Nomad", true, func(w *workshop) { fromNomad(w, w.machine(0)) }, join, true, ""},
+		{"cut off from Consul", true, func(w *workshop) { fromConsul(w, w.machine(0)) }, join, false, "suspect"},
+		{"cut off from both", true, func(w *workshop) {
+			fromNomad(w, w.machine(0))
+			fromConsul(w, w.machine(0))
+		}, join, true, ""},
+		{"two of three cut off from Consul", true, func(w *workshop) {
+			fromConsul(w, w.machine(0))
+			fromConsul(w, w.machine(1))
+		}, join, false, "suspect"},
+	}
+}
+
+// A worker is lost in many ways. Of a task that must not overlap itself, no attempt begins before the one before it has ended, by
+// what they write themselves; and nothing moves because Consul alone has lost a worker whose client answers, or most of them.
+func TestWorkersAreLostInManyWays(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, testcluster.NomadConfig{MinHeartbeatTTL: time.Second, HeartbeatGrace: 2 * time.Second})
+	for n, c := range cuts() {
+		if c.network && !shaped() {
+			continue
+		}
+		t.Logf("the worker is %s", c.name)
+		m := w.machine(0)
+		once, twice := fmt.Sprintf("once%d", n), fmt.Sprintf("twice%d", n)
+		run := w.submit(fmt.Sprintf("cut%d", n),
+			w.task(once, m, fmt.Sprintf("mode = \"wait_for_stop\"\nstop_after = %q", stopAfter), ""), w.task(twice, m, `mode = "immediate"`, ""))
+		w.alive(once, 1)
+		w.alive(twice, 1)
+		at := time.Now()
+		c.begin(w)
+		if c.moves {
+			second, first := w.alive(twice, 2), w.lives()[twice][0]
+			t.Logf("  immediate: %s after that, %s after the last sign of life", brief(second.at.Sub(at)), brief(second.at.Sub(first.last.at)))
+			w.alive(once, 2)
+		} else {
+			w.g.await("Consul to have lost it", soon(), func() bool { list, _ := w.workers(); return list[m.name].Status == c.says })
+			pause(t, workers.Apart+workers.AskAgain+5*time.Second) // longer than it takes to give a worker up
+		}
+		lives := w.lives()
+		for _, task := range []string{once, twice} {
+			if !c.moves && len(lives[task]) != 1 {
+				t.Errorf("%s: task %s has moved: %d attempts", c.name, task, len(lives[task]))
+			}
+			for i := 1; i < len(lives[task]); i++ {
+				before, after := lives[task][i-1], lives[task][i].first
+				if after.fence <= before.first.fence || after.node == before.first.node {
+					t.Errorf("%s: attempt %d of %s has fence %d on %s, the one before had %d on %s", c.name, i+1, task, after.fence, after.node,
+						before.first.fence, before.first.node)
+				}
+				gap := after.at.Sub(before.last.at)
+				if task == once {
+					t.Logf("  wait_for_stop: %s after that, %s after the last sign of life", brief(after.at.Sub(at)), brief(gap))
+				}
+				if task == once && gap <= 0 {
+					t.Errorf("%s: attempt %d of %s began %s before the last sign of life of the one before", c.name, i+1, task, brief(-gap))
+				}
+			}
+		}
+		c.undo(w)
+		w.g.call(0, "runs", "stop", run)
+		w.g.await("the workers to be back", soon(), func() bool {
+			_, metrics := w.leader().get(t, "/metrics") // of those who act on it
+			return strings.Contains(metrics, fmt.Sprintf("cairn_workers{status=\"ready\"} %d\n", machines))
+		})
+	}
 }

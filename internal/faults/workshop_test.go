@@ -33,7 +33,8 @@ type workshop struct {
 	t      *testing.T
 	consul *testcluster.ConsulCluster
 	nomad  *testcluster.NomadCluster
-	pulses string // the file that tasks write to as long as they live
+	wall   *firewall // nil where the network is not the test's own
+	pulses string    // the file that tasks write to as long as they live
 }
 
 func newWorkshop(t *testing.T, on testcluster.NomadConfig) *workshop {
@@ -41,7 +42,7 @@ func newWorkshop(t *testing.T, on testcluster.NomadConfig) *workshop {
 	w := &workshop{t: t}
 	agents := testcluster.ConsulConfig{Clients: machines, Extra: `log_level = "WARN"`}
 	if shaped() {
-		agents.Group, on.Group = consulGroup, nomadGroup
+		agents.Group, on.Group, w.wall = consulGroup, nomadGroup, newFirewall(t)
 	}
 	w.consul = testcluster.Consul(t, agents)
 	on.Clients, on.ExtraServer, on.ExtraClient = machines, `log_level = "WARN"`, `log_level = "WARN"`
@@ -72,6 +73,16 @@ func (w *workshop) powerOff(m machine) {
 	w.t.Helper()
 	for _, a := range []*testcluster.Agent{m.consul, m.nomad} {
 		if err := a.PowerOff(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// powerOn starts a machine again.
+func (w *workshop) powerOn(m machine) {
+	w.t.Helper()
+	for _, a := range []*testcluster.Agent{m.consul, m.nomad} {
+		if err := a.Start(); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -134,6 +134,7 @@ func (h *handler) routes() map[string]methods {
 		membersPath:              {"GET": operators(h.members)},
 		workersPath:              {"GET": operators(h.workers)},
 		deadPath:                 {"POST": operators(h.workerDead)},
+		checkPath:                {"GET": operators(h.check)},
 		orphansPath:              {"GET": operators(h.orphans)},
 		StepDownPath:             {"POST": operators(h.stepDown)},
 		auditPath:                {"GET": operators(h.audit)},

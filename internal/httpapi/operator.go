@@ -23,6 +23,8 @@ type Servers interface {
 	Workers(ctx context.Context) (api.Workers, error)
 	// WorkerDead takes a worker for dead, because a person says so.
 	WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.WorkerDead, error)
+	// Check looks at how what Cairn depends on is set up.
+	Check(ctx context.Context) (api.Checkup, error)
 	// Orphans lists the jobs that run on and whose runs the store does not know.
 	Orphans(ctx context.Context) (api.Orphans, error)
 }
@@ -33,6 +35,7 @@ const (
 	membersPath  = "/v1/operator/members"
 	workersPath  = "/v1/operator/workers"
 	deadPath     = "/v1/operator/worker-dead"
+	checkPath    = "/v1/operator/check"
 	orphansPath  = "/v1/operator/orphans"
 	auditPath    = "/v1/operator/audit"
 	StepDownPath = "/v1/operator/step-down"
@@ -70,6 +73,10 @@ func (h *handler) workerDead(w http.ResponseWriter, r *http.Request) error {
 		req.By = h.by(r, req.By)
 		return s.WorkerDead(ctx, req)
 	})
+}
+
+func (h *handler) check(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, Servers.Check)
 }
 
 func (h *handler) orphans(w http.ResponseWriter, r *http.Request) error {

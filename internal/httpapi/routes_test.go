@@ -24,8 +24,9 @@ func TestEveryRouteSaysWhoMayUseIt(t *testing.T) {
 	want := map[string]need{
 		"GET /v1/agent/health": needNothing, "GET /v1/status/leader": needNothing,
 		"GET /v1/operator/workers": needOperator, "GET /v1/operator/orphans": needOperator,
-		"GET /v1/operator/members": needOperator, "POST /v1/operator/worker-dead": "operator",
-		"POST /v1/operator/step-down": needOperator, "GET /v1/operator/audit": needOperator,
+		"GET /v1/operator/members": needOperator, "GET /v1/operator/check": "operator",
+		"POST /v1/operator/worker-dead": "operator",
+		"POST /v1/operator/step-down":   needOperator, "GET /v1/operator/audit": needOperator,
 		"GET /v1/runs": needList, "POST /v1/runs": needSubmit, "GET /v1/events": needList,
 		"GET /v1/openapi.json": needNothing, "GET /metrics": needNothing,
 		"GET /v1/run/{id}": needRead, "GET /v1/run/{id}/instances": needRead, "GET /v1/run/{id}/logs": needRead, "GET /v1/run/{id}/retry": needRead,

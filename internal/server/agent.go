@@ -242,10 +242,11 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	}
 	g := &group{
 		name: a.cfg.Name, scheduler: a.scheduler, elector: elector, members: service.Members, machines: service.Machines,
-		jobs: k, log: a.log.Named("group"),
+		jobs: k, inspect: service.Inspect, access: a.cfg.Access.Mode == config.AccessNomad, log: a.log.Named("group"),
 	}
 	g.losses = newLosses(g, service.LostMachines)
 	others := &peers{name: a.cfg.Name, members: service.Members, transport: a.certs.transport, url: a.url}
+	g.clocks = others.clocks
 	away := &nomadWatch{
 		reach: k.nomad.Answers, leading: a.scheduler.Leading, has: others.hasNomad, log: a.log.Named("nomad"),
 		stepDown: func(ctx context.Context) error {

@@ -32,6 +32,9 @@ type group struct {
 	machines  func(ctx context.Context, datacenter string) (map[string]workers.Machine, error)
 	jobs      *keeper
 	losses    *losses
+	inspect   func(context.Context) (consul.AgentFacts, error)
+	clocks    func(context.Context) map[string]time.Duration // how far those of the other servers are ahead
+	access    bool                                           // the API asks for tokens
 	log       hclog.Logger
 }
 
@@ -308,6 +311,14 @@ func (a *alone) Workers(context.Context) (api.Workers, error) {
 func (a *alone) WorkerDead(ctx context.Context, _ api.WorkerDeadRequest) (api.WorkerDead, error) {
 	_, err := a.Workers(ctx)
 	return api.WorkerDead{}, err
+}
+
+// Check implements httpapi.Servers: there is nothing that it depends on.
+func (a *alone) Check(context.Context) (api.Checkup, error) {
+	return api.Checkup{}, &api.Error{
+		Status: http.StatusNotFound, Code: api.CodeNotFound,
+		Message: "this server runs with -dev: it depends on no Nomad and no Consul that could be looked at",
+	}
 }
 
 // Orphans implements httpapi.Servers: it has none.

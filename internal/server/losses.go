@@ -111,8 +111,8 @@ func (l *losses) turn(ctx context.Context) {
 		l.log.Debug("not all of the workers can be looked at", "error", t)
 	}
 	l.lookedAt = time.Now()
-	l.tell(view)
 	l.jobs.Avoid(l.avoided(&view))
+	l.tell(view)
 	confirmed := l.suspicions.Look(view, time.Now())
 	maps.DeleteFunc(l.ended, func(id string, _ map[workflow.AttemptID]bool) bool {
 		return !slices.ContainsFunc(confirmed, func(w workers.Worker) bool { return w.ID == id })

@@ -156,18 +156,50 @@ func (p *peers) hasNomad(ctx context.Context) (string, error) {
 	return "", last
 }
 
-func (p *peers) health(ctx context.Context, m consul.Member) (h api.Health, err error) {
+// clocks says how far the clocks of the other healthy servers are ahead of this one's, by name, give or take a second. Those that
+// do not answer are left out.
+func (p *peers) clocks(ctx context.Context) map[string]time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, nomadLook)
+	defer cancel()
+	list, err := p.members(ctx)
+	if err != nil {
+		return nil
+	}
+	out := map[string]time.Duration{}
+	for _, m := range list {
+		if m.Name == p.name || m.Problem != "" {
+			continue
+		}
+		now := time.Now().Truncate(time.Second)
+		if _, at, err := p.ask(ctx, m); err == nil && !at.IsZero() {
+			out[m.Name] = at.Sub(now)
+		}
+	}
+	return out
+}
+
+// health asks a server for itself.
+func (p *peers) health(ctx context.Context, m consul.Member) (api.Health, error) {
+	h, _, err := p.ask(ctx, m)
+	return h, err
+}
+
+// ask asks a server for itself, and for the time.
+func (p *peers) ask(ctx context.Context, m consul.Member) (h api.Health, at time.Time, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(m.Address)+httpapi.HealthPath, nil)
 	if err != nil {
-		return h, fmt.Errorf("ask server %s: %w", m.Name, err)
+		return h, at, fmt.Errorf("ask server %s: %w", m.Name, err)
 	}
 	answer, err := (&http.Client{Transport: p.transport()}).Do(req)
 	if err != nil {
-		return h, fmt.Errorf("ask server %s: %w", m.Name, err)
+		return h, at, fmt.Errorf("ask server %s: %w", m.Name, err)
 	}
 	defer answer.Body.Close()
 	if err := json.NewDecoder(http.MaxBytesReader(nil, answer.Body, 1<<20)).Decode(&h); err != nil {
-		return h, fmt.Errorf("ask server %s: %w", m.Name, err)
+		return h, at, fmt.Errorf("ask server %s: %w", m.Name, err)
 	}
-	return h, nil
+	if at, err = http.ParseTime(answer.Header.Get("Date")); err != nil {
+		return h, time.Time{}, nil // a proxy may leave it out
+	}
+	return h, at, nil
 }

@@ -62,6 +62,23 @@ func TestAgentsAWorkerIsSeenByNomadAndConsul(t *testing.T) {
 		t.Errorf("on it runs %+v, want the task sleep of %s", w.Attempts, entry.ID)
 	}
 
+	found, err := c.Check(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	levels := map[string]string{}
+	for _, f := range found.Findings {
+		levels[f.About+" "+f.Subject] = f.Level
+	}
+	for about, want := range map[string]string{
+		"nomad agent": "ok", "nomad heartbeats": "warn", "nomad failover": "warn", "consul agent": "ok", "consul value": "ok",
+		"consul transaction": "ok", "clocks Nomad's agent": "ok", "workers " + w.Name: "ok",
+	} {
+		if levels[about] != want {
+			t.Errorf("%s is %s, want %s: %+v", about, levels[about], want, found.Findings)
+		}
+	}
+
 	operator := nomad.Client()
 	defer operator.Close()
 	for _, step := range []struct {

@@ -42,7 +42,7 @@ type NomadConfig struct {
 	// ClientConsul are the agents that the clients register with, one each; the servers then know no Consul.
 	ClientConsul []string
 	Group        uint32 // Agent.Group of the first client; the others have the next ones. 0 = none has one
-	MaxAllocs     int    // finished allocations a client keeps before it collects; default 100000
+	MaxAllocs    int    // finished allocations a client keeps before it collects; default 100000
 
 	// ExtraServer and ExtraClient are more agent configuration in HCL, merged over
 	// ours.
