@@ -109,6 +109,7 @@ var expectations = map[string]expectation{
 	"examples/http-call -param url=http://127.0.0.1:8000/": {
 		outputs: `{"holiday":false,"line":"100 EUR are 125 USD"}`,
 	},
+	"examples/fencing": {outputs: `{"late_write":"refused"}`},
 	"examples/etl -param max_bad=1": {
 		code:  1,
 		tasks: map[string]string{"check": "failed", "load": "omitted", "tidy": "succeeded"},

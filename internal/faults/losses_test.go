@@ -6,6 +6,8 @@ package faults
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +22,7 @@ func TestAWorkerIsLostByConsulsWord(t *testing.T) {
 	t.Parallel()
 	w := newWorkshop(t, testcluster.NomadConfig{HeartbeatGrace: time.Hour})
 	gone := w.machine(0)
-	run := w.submit("night", w.task("twice", gone, `mode = "immediate"`, ""), w.task("once", gone, `mode = "wait_for_stop"`, ""))
+	run := w.submit("night", w.task("twice", gone, `mode = "immediate"`), w.task("once", gone, `mode = "wait_for_stop"`))
 	before := map[string]pulse{"twice": w.alive("twice", 1), "once": w.alive("once", 1)}
 	for task, p := range before {
 		if p.node != gone.name {
@@ -143,7 +145,7 @@ func TestWorkersAreLostInManyWays(t *testing.T) {
 		m := w.machine(0)
 		once, twice := fmt.Sprintf("once%d", n), fmt.Sprintf("twice%d", n)
 		run := w.submit(fmt.Sprintf("cut%d", n),
-			w.task(once, m, fmt.Sprintf("mode = \"wait_for_stop\"\nstop_after = %q", stopAfter), ""), w.task(twice, m, `mode = "immediate"`, ""))
+			w.task(once, m, fmt.Sprintf("mode = \"wait_for_stop\"\nstop_after = %q", stopAfter)), w.task(twice, m, `mode = "immediate"`))
 		w.alive(once, 1)
 		w.alive(twice, 1)
 		at := time.Now()
@@ -182,5 +184,54 @@ func TestWorkersAreLostInManyWays(t *testing.T) {
 			_, metrics := w.leader().get(t, "/metrics") // of those who act on it
 			return strings.Contains(metrics, fmt.Sprintf("cairn_workers{status=\"ready\"} %d\n", machines))
 		})
+	}
+}
+
+// What no wait can close: the agent of a worker is dead, and its task lives. The next attempt overlaps with it; a store that looks
+// at CAIRN_FENCE refuses the old one, from the first write of the new one on.
+func TestAFenceRefusesWhatLivesOnUnseen(t *testing.T) {
+	t.Parallel()
+	w := newWorkshop(t, testcluster.NomadConfig{MinHeartbeatTTL: time.Second, HeartbeatGrace: 2 * time.Second})
+	store, err := os.ReadFile(filepath.Join("..", "..", "examples", "fencing", "store.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.g.write("store.sh", string(store))
+	m := w.machine(0)
+	folder := t.TempDir()
+	script := fmt.Sprintf(`while :; do /bin/sh %s %s $CAIRN_ATTEMPT && said=stored || said=refused; echo $CAIRN_ATTEMPT $said >> %s; sleep 0.1; done`,
+		filepath.Join(w.g.dir, "store.sh"), folder, w.pulses)
+	run := w.submit("fenced", w.doing("writer", m, fmt.Sprintf("stop_after = %q", stopAfter), fmt.Sprintf("%q", script)))
+	wrote := func(attempt int, what string) func() bool {
+		return func() bool { return strings.Contains("\n"+w.said(), fmt.Sprintf("\n%d %s\n", attempt, what)) }
+	}
+	w.g.await("the first attempt to write", soon(), wrote(1, "stored"))
+	if err := m.nomad.Kill(); err != nil { // and its task goes on
+		t.Fatal(err)
+	}
+	w.g.await("the second attempt to write", soon(), wrote(2, "stored"))
+	w.g.await("the first attempt to be refused", soon(), wrote(1, "refused"))
+	w.g.call(0, "runs", "stop", run)
+
+	data, err := os.ReadFile(filepath.Join(folder, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, lines := int64(0), map[string]int{}
+	for line := range strings.Lines(string(data)) {
+		var fence int64
+		var attempt string
+		if _, err := fmt.Sscan(line, &fence, &attempt); err != nil {
+			t.Fatalf("the store holds %q: %v", line, err)
+		}
+		if fence < last {
+			t.Fatalf("attempt %s wrote with fence %d after %d", attempt, fence, last)
+		}
+		last = fence
+		lines[attempt]++
+	}
+	t.Logf("stored: %d lines of the first attempt, %d of the second; refused: %d of the first", lines["1"], lines["2"], strings.Count(w.said(), "1 refused"))
+	if lines["1"] == 0 || lines["2"] == 0 || strings.Contains(w.said(), "2 refused") {
+		t.Errorf("stored %v; said:\n%s", lines, w.said())
 	}
 }

@@ -89,13 +89,19 @@ func (w *workshop) powerOn(m machine) {
 }
 
 // task is the text of a task that writes down every tenth of a second that it lives, on a machine while there is that one.
-func (w *workshop) task(name string, on machine, loss, more string) string {
+func (w *workshop) task(name string, on machine, loss string) string {
+	return w.doing(name, on, loss, fmt.Sprintf("%q", fmt.Sprintf(
+		"while :; do echo \"$CAIRN_TASK $CAIRN_ATTEMPT $CAIRN_FENCE $NODE $(date +%%s%%N)\" >> %s; sleep 0.1; done", w.pulses)))
+}
+
+// doing is the text of a task with a script of its own, given as an expression.
+func (w *workshop) doing(name string, on machine, loss, script string) string {
 	return fmt.Sprintf(`
 task %q {
   driver = "raw_exec"
   config {
     command = "/bin/sh"
-    args    = ["-c", "while :; do echo \"$CAIRN_TASK $CAIRN_ATTEMPT $CAIRN_FENCE $NODE $(date +%%s%%N)\" >> %s; sleep 0.1; done"]
+    args    = ["-c", %s]
   }
   env {
     NODE = "${node.unique.name}"
@@ -112,9 +118,8 @@ task %q {
   retry {
     delay = "100ms"
   }
-  %s
 }
-`, name, w.pulses, on.name, loss, more)
+`, name, script, on.name, loss)
 }
 
 // submit starts a run of tasks.
@@ -135,6 +140,15 @@ type pulse struct {
 	fence   int64
 	node    string
 	at      time.Time
+}
+
+// said is what tasks wrote, whole.
+func (w *workshop) said() string {
+	b, err := os.ReadFile(w.pulses)
+	if err != nil && !os.IsNotExist(err) {
+		w.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // life is the time in which an attempt is known to have lived.
