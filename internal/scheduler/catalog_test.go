@@ -83,10 +83,15 @@ func (c *fakeCatalog) Definition(_ context.Context, hash string) (Definition, er
 	return Definition{}, ErrNotFound
 }
 
-// cataloguing is a leader with a catalog.
+// cataloguing is a leader with a catalog, which ends with the test.
 func cataloguing(t *testing.T) (*process, *fakeCatalog) {
 	p, c := newProcess(t, newWorld()), newFakeCatalog()
 	p.cfg.Catalog = c
+	t.Cleanup(func() {
+		if err := p.end(); err != nil && !errors.Is(err, ErrFenced) {
+			t.Errorf("the end of the process: %v", err)
+		}
+	})
 	return p.launch(), c
 }
 
@@ -216,7 +221,7 @@ func TestAFencedApplyEndsTheLeadership(t *testing.T) {
 	if _, err := p.s.Apply(p.ctx, application(applying("a", "1"))); !errors.Is(err, ErrFenced) {
 		t.Errorf("apply: %v, want ErrFenced", err)
 	}
-	if err := <-p.ended; !errors.Is(err, ErrFenced) {
+	if err := p.gone(); !errors.Is(err, ErrFenced) {
 		t.Errorf("the leadership ended with %v, want ErrFenced", err)
 	}
 }

@@ -71,6 +71,8 @@ type process struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	ended  chan error
+	once   sync.Once // guards the first value of ended
+	left   error     // what that was
 
 	// onSave is asked before a save is written; write says whether it is, and err what Save returns. onCreate is the same
 	// for a create.
@@ -128,7 +130,13 @@ func (p *process) crash() {
 // end stops the process gracefully and returns what Run returned.
 func (p *process) end() error {
 	p.cancel()
-	return <-p.ended
+	return p.gone()
+}
+
+// gone waits for the end of the process and returns what Run returned, as often as it is asked.
+func (p *process) gone() error {
+	p.once.Do(func() { p.left = <-p.ended })
+	return p.left
 }
 
 func (p *process) submit(def *workflow.Definition) workflow.RunID {

@@ -82,6 +82,13 @@ func (h *house) Put(_ context.Context, _ *engine.Machine, s *engine.State) error
 	return nil
 }
 
+// sweeps are what every sweep so far was told to keep.
+func (h *house) sweeps() [][]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.swept)
+}
+
 func (h *house) Sweep(ctx context.Context, epoch uint64, named func(context.Context) ([]string, error)) (int, bool, error) {
 	hashes, err := named(ctx)
 	if err != nil {
@@ -419,10 +426,23 @@ func crashLeaving(t *testing.T, point string, n int) (hit bool) {
 // hashes is a namer.
 type hashes struct {
 	names []string
-	err   error
+
+	mu  sync.Mutex // guards err
+	err error
 }
 
-func (h *hashes) Named(context.Context) ([]string, error) { return h.names, h.err }
+func (h *hashes) Named(context.Context) ([]string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.names, h.err
+}
+
+// fail has it answer with an error from now on, or with its names.
+func (h *hashes) fail(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err = err
+}
 
 func TestTheSweepKeepsWhatAnybodyNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -437,26 +457,26 @@ func TestTheSweepKeepsWhatAnybodyNames(t *testing.T) {
 		p.launch()
 		pass(50 * time.Minute)
 		synctest.Wait()
-		if len(h.swept) > 0 {
-			t.Errorf("swept %d times at once, want an hour's patience", len(h.swept))
+		if len(h.sweeps()) > 0 {
+			t.Errorf("swept %d times at once, want an hour's patience", len(h.sweeps()))
 		}
 		pass(time.Hour)
 		synctest.Wait()
 		want := [][]string{{"a", "b", "c"}, {"a", "b", "c"}, {"a", "b", "c"}}
-		if d := cmp.Diff(want, h.swept); d != "" {
+		if d := cmp.Diff(want, h.sweeps()); d != "" {
 			t.Errorf("named (-want +got):\n%s", d)
 		}
-		two.err = errors.New("unreachable")
+		two.fail(errors.New("unreachable"))
 		pass(48 * time.Hour)
 		synctest.Wait()
-		if len(h.swept) != 3 {
-			t.Errorf("swept although not all that names definitions could be asked: %v", h.swept[3:])
+		if len(h.sweeps()) != 3 {
+			t.Errorf("swept although not all that names definitions could be asked: %v", h.sweeps()[3:])
 		}
-		two.err = nil
+		two.fail(nil)
 		pass(24 * time.Hour)
 		synctest.Wait()
-		if len(h.swept) != 4 {
-			t.Errorf("swept %d times, want once more", len(h.swept))
+		if len(h.sweeps()) != 4 {
+			t.Errorf("swept %d times, want once more", len(h.sweeps()))
 		}
 		gracefully(t, p)
 	})

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,9 +32,9 @@ func TestARestoredStoreIsReconciledFirst(t *testing.T) {
 
 				p := newProcess(t, w)
 				p.restored = restored
-				answers := false
+				var answers atomic.Bool
 				p.exec.onStart = func(s engine.Start) error {
-					if s.Run == old && !answers {
+					if s.Run == old && !answers.Load() {
 						return &Trouble{NotStarted: true, Err: errors.New("connection refused")}
 					}
 					return nil
@@ -41,7 +42,9 @@ func TestARestoredStoreIsReconciledFirst(t *testing.T) {
 				p.launch()
 				fresh := p.submit(definition("fresh", task("b")))
 				pass(time.Second / 2)
+				w.mu.Lock()
 				begun := slices.ContainsFunc(w.begun, func(id workflow.AttemptID) bool { return strings.HasPrefix(string(id), string(fresh)) })
+				w.mu.Unlock()
 				if begun == restored {
 					t.Errorf("a new attempt has begun: %t", begun)
 				}
@@ -53,7 +56,7 @@ func TestARestoredStoreIsReconciledFirst(t *testing.T) {
 				if _, err := p.s.AwaitReconciled(ctx); err == nil {
 					t.Error("it says that it knows what was under way")
 				}
-				answers = true
+				answers.Store(true)
 				p.exec.finish(workflow.MakeAttemptID(old, 0, 0, 1), exited(0))
 				if epoch, err := p.s.AwaitReconciled(t.Context()); err != nil || epoch != 2 {
 					t.Errorf("reconciled in epoch %d (%v), want 2", epoch, err)

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,15 +25,32 @@ import (
 // for a minute.
 func TestALeaderWithoutNomadMakesWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards trouble and other
 		var trouble error
-		leading, other, stepped := true, "", 0
+		other := ""
+		is := func(err error, name string) {
+			mu.Lock()
+			defer mu.Unlock()
+			trouble, other = err, name
+		}
+		var leading atomic.Bool
+		var stepped atomic.Int64
+		leading.Store(true)
 		n := &nomadWatch{
-			reach:   func(context.Context) error { return trouble },
-			leading: func() bool { return leading },
-			has:     func(context.Context) (string, error) { return other, nil },
+			reach: func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				return trouble
+			},
+			leading: leading.Load,
+			has: func(context.Context) (string, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				return other, nil
+			},
 			stepDown: func(context.Context) error {
-				stepped++
-				leading = false
+				stepped.Add(1)
+				leading.Store(false)
 				return nil
 			},
 			log: hclog.NewNullLogger(),
@@ -47,24 +66,24 @@ func TestALeaderWithoutNomadMakesWay(t *testing.T) {
 			synctest.Wait()
 		}
 		pass(time.Hour)
-		if n.trouble() != "" || stepped != 0 {
-			t.Errorf("trouble %q, stepped down %d times while Nomad answers", n.trouble(), stepped)
+		if n.trouble() != "" || stepped.Load() != 0 {
+			t.Errorf("trouble %q, stepped down %d times while Nomad answers", n.trouble(), stepped.Load())
 		}
-		trouble = errors.New("connection refused")
+		is(errors.New("connection refused"), "")
 		pass(time.Hour)
-		if n.trouble() != "connection refused" || stepped != 0 {
-			t.Errorf("trouble %q, stepped down %d times although no other server has Nomad", n.trouble(), stepped)
+		if n.trouble() != "connection refused" || stepped.Load() != 0 {
+			t.Errorf("trouble %q, stepped down %d times although no other server has Nomad", n.trouble(), stepped.Load())
 		}
-		trouble, other = nil, "server-2"
+		is(nil, "server-2")
 		pass(time.Minute)
-		trouble = errors.New("connection refused")
+		is(errors.New("connection refused"), "server-2")
 		pass(nomadPatience - time.Second)
-		if stepped != 0 {
+		if stepped.Load() != 0 {
 			t.Error("stepped down before its time")
 		}
 		pass(2 * nomadLook)
-		if stepped != 1 {
-			t.Fatalf("stepped down %d times", stepped)
+		if stepped.Load() != 1 {
+			t.Fatalf("stepped down %d times", stepped.Load())
 		}
 		began := time.Now()
 		n.standBack(ctx)
