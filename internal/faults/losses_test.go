@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,9 +91,17 @@ type cut struct {
 	network bool // it takes a network of the test's own
 	// begin does it to the first machine, or to several; undo makes it undone.
 	begin, undo func(*workshop)
-	moves       bool   // both tasks go on elsewhere
-	says        string // status of the first worker meanwhile; empty: whatever it is
+	leads       consequence
 }
+
+// consequence is what comes of a cut.
+type consequence string
+
+const (
+	moves consequence = "both tasks go on elsewhere"
+	stays consequence = "nothing moves, and the worker is suspect"
+	may   consequence = "tasks may move"
+)
 
 // stopAfter is how long the tasks of a cut may live without their servers; the wait for their end is longer by kill_timeout and
 // the margin, sixteen seconds.
@@ -118,17 +127,27 @@ func cuts() []cut {
 	}
 	join := func(w *workshop) { w.wall.clear() }
 	return []cut{
-		{"gone", false, func(w *workshop) { w.powerOff(w.machine(0)) }, func(w *workshop) { w.powerOn(w.machine(0)) }, true, ""},
-		{"cut off from Nomad", true, func(w *workshop) { fromNomad(w, w.machine(0)) }, join, true, ""},
-		{"cut off from Consul", true, func(w *workshop) { fromConsul(w, w.machine(0)) }, join, false, "suspect"},
+		{"gone", false, func(w *workshop) { w.powerOff(w.machine(0)) }, func(w *workshop) { w.powerOn(w.machine(0)) }, moves},
+		{"frozen", false, func(w *workshop) { w.freeze(w.machine(0), syscall.SIGSTOP) }, func(w *workshop) { w.freeze(w.machine(0), syscall.SIGCONT) }, moves},
+		{"cut off from Nomad", true, func(w *workshop) { fromNomad(w, w.machine(0)) }, join, moves},
+		{"cut off from Nomad every few seconds", true, func(w *workshop) {
+			for range 4 {
+				fromNomad(w, w.machine(0))
+				pause(w.t, 4*time.Second)
+				join(w)
+				pause(w.t, 3*time.Second)
+			}
+			pause(w.t, stopAfter+20*time.Second) // longer than a wait that began
+		}, join, may},
+		{"cut off from Consul", true, func(w *workshop) { fromConsul(w, w.machine(0)) }, join, stays},
 		{"cut off from both", true, func(w *workshop) {
 			fromNomad(w, w.machine(0))
 			fromConsul(w, w.machine(0))
-		}, join, true, ""},
+		}, join, moves},
 		{"two of three cut off from Consul", true, func(w *workshop) {
 			fromConsul(w, w.machine(0))
 			fromConsul(w, w.machine(1))
-		}, join, false, "suspect"},
+		}, join, stays},
 	}
 }
 
@@ -150,22 +169,23 @@ func TestWorkersAreLostInManyWays(t *testing.T) {
 		w.alive(twice, 1)
 		at := time.Now()
 		c.begin(w)
-		if c.moves {
+		switch c.leads {
+		case moves:
 			second, first := w.alive(twice, 2), w.lives()[twice][0]
 			t.Logf("  immediate: %s after that, %s after the last sign of life", brief(second.at.Sub(at)), brief(second.at.Sub(first.last.at)))
 			w.alive(once, 2)
-		} else {
-			w.g.await("Consul to have lost it", soon(), func() bool { list, _ := w.workers(); return list[m.name].Status == c.says })
+		case stays:
+			w.g.await("Consul to have lost it", soon(), func() bool { list, _ := w.workers(); return list[m.name].Status == "suspect" })
 			pause(t, workers.Apart+workers.AskAgain+5*time.Second) // longer than it takes to give a worker up
 		}
 		lives := w.lives()
 		for _, task := range []string{once, twice} {
-			if !c.moves && len(lives[task]) != 1 {
+			if c.leads == stays && len(lives[task]) != 1 {
 				t.Errorf("%s: task %s has moved: %d attempts", c.name, task, len(lives[task]))
 			}
 			for i := 1; i < len(lives[task]); i++ {
 				before, after := lives[task][i-1], lives[task][i].first
-				if after.fence <= before.first.fence || after.node == before.first.node {
+				if after.fence <= before.first.fence || c.leads == moves && after.node == before.first.node {
 					t.Errorf("%s: attempt %d of %s has fence %d on %s, the one before had %d on %s", c.name, i+1, task, after.fence, after.node,
 						before.first.fence, before.first.node)
 				}

@@ -5,13 +5,16 @@ package faults
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -76,6 +79,38 @@ func (w *workshop) powerOff(m machine) {
 			w.t.Fatal(err)
 		}
 	}
+}
+
+// freeze stops every process of a machine with SIGSTOP, or has all of them go on with SIGCONT.
+func (w *workshop) freeze(m machine, how syscall.Signal) {
+	w.t.Helper()
+	for _, a := range []*testcluster.Agent{m.consul, m.nomad} {
+		for _, pid := range startedBelow(w.t, a.Dir) {
+			if err := syscall.Kill(pid, how); err != nil && !errors.Is(err, syscall.ESRCH) {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// startedBelow lists the living processes whose environment names a folder: the agent of it, and what it has started.
+func startedBelow(t *testing.T, dir string) (pids []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		// One that ends meanwhile has no files any more.
+		if env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ")); err == nil && bytes.Contains(env, []byte(dir+"/")) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // powerOn starts a machine again.
