@@ -54,7 +54,7 @@
 //	| timed_out   | its timeout or deadline passed |
 //	| error       | never started: a bad body, a driver, no place in time |
 //	| lost        | its worker went away |
-//	| interrupted | somebody outside of Cairn killed it |
+//	| interrupted | somebody outside of Cairn killed it, or it had to leave its worker |
 //	| cancelled   | Cairn killed it for a stop, fail_fast or a cancel |
 //
 // # When a task starts
@@ -89,7 +89,7 @@
 //	|---------------|--------------|
 //	| it succeeded | the instance succeeds |
 //	| Cairn cancelled it | the instance is cancelled |
-//	| its worker was lost | again after the backoff, up to max_lost, counted apart |
+//	| its worker was lost, or it had to leave it | again after the backoff, up to max_lost, counted apart |
 //	| somebody outside interrupted it | the instance fails |
 //	| its body was refused, or an approval rejected | the instance fails |
 //	| it exited with a code that on_exit_codes does not hold | the instance fails |

@@ -166,7 +166,7 @@ func (m *Machine) fitsCancel(s *State, tg target) (due bool, err error) {
 		return s.Tasks[tg.n].Cancelling != CancelByHand, nil
 	}
 	in := s.record(tg)
-	return in.Current == nil || in.Current.Kill == "", nil
+	return in.Current == nil || in.Current.Kill != workflow.VerdictCancelled, nil
 }
 
 // fitsApproval holds who may decide what, and once.

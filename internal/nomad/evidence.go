@@ -214,15 +214,13 @@ func (a *alloc) started() bool {
 	return false
 }
 
-// begunAgain: the client came back to find no process of a task, as after a restart of its machine, and starts the task once more
-// by itself, whatever its restart policy.
-func (a *alloc) begunAgain() bool {
-	for _, s := range a.TaskStates {
-		if slices.ContainsFunc(s.Events, func(e taskEvent) bool { return e.Type == eventUnrestored }) {
-			return true
-		}
-	}
-	return false
+// begunAgain: the client came back to find no process of a main task, as after a restart of its machine, and starts the task once
+// more by itself, whatever its restart policy. A sidecar that is started again does no harm.
+func (a *alloc) begunAgain(g *shape) bool {
+	return slices.ContainsFunc(a.full(g).tasks, func(t part) bool {
+		s := a.TaskStates[t.name]
+		return t.role == roleMain && s != nil && slices.ContainsFunc(s.Events, func(e taskEvent) bool { return e.Type == eventUnrestored })
+	})
 }
 
 func (a *alloc) anyFailed(g *shape) bool {

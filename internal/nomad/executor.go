@@ -60,7 +60,7 @@ type attempt struct {
 	accepted    uint64
 	unsure      bool // an earlier start may have reached Nomad
 	killed      bool
-	deadNode    string // its worker, taken for dead
+	lostOn      engine.Place // the allocation and the worker that is taken for dead
 	allocs      map[string]*alloc
 	job         jobState
 	tombstone   string
@@ -171,7 +171,7 @@ func (e *Executor) Kill(ctx context.Context, s engine.Start) error {
 	e.mu.Lock()
 	a.killed = true
 	if s.WorkerLost {
-		a.deadNode = s.Place.Node
+		a.lostOn = s.Place
 	}
 	e.mu.Unlock()
 	if err := a.take(ctx); err != nil {
@@ -394,7 +394,7 @@ func (a *attempt) stirs() { a.mayBeOver, a.deadSince, a.dead = true, time.Time{}
 func (e *Executor) facts(a *attempt) *facts {
 	f := &facts{
 		groups: a.groups, whole: a.whole, dead: a.dead, job: a.job, tombstone: a.tombstone, killed: a.killed,
-		immediate: a.start.OnWorkerLoss.Mode == workflow.Immediate, deadNode: a.deadNode,
+		immediate: a.start.OnWorkerLoss.Mode == workflow.Immediate, deadAlloc: a.lostOn.AllocID, deadName: a.lostOn.Node,
 		cause: a.cause, settled: a.settledJob,
 		looked: !a.unclear.IsZero() && time.Since(a.unclear) > unclearFor,
 		waited: !a.lostSince.IsZero() && !time.Now().Before(e.lossEnds(a)),

@@ -29,7 +29,9 @@ type facts struct {
 	tombstone string // reason, when the job was registered as one: nothing was ever placed
 	killed    bool   // Cairn has ordered its end
 	immediate bool   // on_worker_loss
-	deadNode  string // the worker that is taken for dead; empty: none is
+	// deadAlloc is the allocation whose worker is taken for dead, deadName the name of that; empty: none is.
+	deadAlloc string
+	deadName  string
 	// cause is why the job is, or is to be, stopped for good; settled that it is, with everything placed before known.
 	cause   *engine.Outcome
 	settled bool
@@ -98,12 +100,26 @@ func (f *facts) judge() judgement {
 // count counts an allocation that is not over, unless its worker is taken for dead: nobody waits for what may run there.
 func (f *facts) count(a *alloc, ph phase, live, unreachable *int) {
 	switch {
-	case f.deadNode != "" && a.NodeName == f.deadNode:
+	case f.onDead(a):
 	case ph == phaseUnreachable:
 		*unreachable++
 	default:
 		*live++
 	}
+}
+
+// onDead reports whether an allocation is on the worker that is taken for dead. Names of nodes may be used again, by a machine
+// that was made anew.
+func (f *facts) onDead(a *alloc) bool {
+	if f.deadName == "" {
+		return false
+	}
+	for _, other := range f.allocs {
+		if other.ID == f.deadAlloc {
+			return a.NodeID == other.NodeID
+		}
+	}
+	return a.NodeName == f.deadName
 }
 
 // stopFor has the job stopped for good, with what is still alive of it, and ends with the cause of that.
@@ -163,7 +179,7 @@ func (f *facts) findCause(j *judgement) *engine.Outcome {
 	case phaseKilled:
 		return f.killedBy(a, j)
 	case phasePending, phaseRunning:
-		if a.begunAgain() {
+		if a.begunAgain(f.shape(a)) {
 			return outcome(engine.OutcomeLost, "worker %s was restarted, and its Nomad client began the task once more", a.NodeName)
 		}
 	}
@@ -206,6 +222,9 @@ func (f *facts) killedBy(a *alloc, j *judgement) *engine.Outcome {
 	case f.job == jobUnread:
 		j.readJob = true
 		return nil
+	}
+	if a.DesiredStatus == desiredRun { // nobody asked for that: a client without its servers, say
+		return outcome(engine.OutcomeLost, "killed on %s by its Nomad client: %s", a.NodeName, a.why())
 	}
 	return outcome(engine.OutcomeEvicted, "killed on %s: %s", a.NodeName, a.why())
 }

@@ -124,9 +124,17 @@ func TestJudge(t *testing.T) {
 		"events before the start are cut off": {facts{allocs: []*alloc{deadAlloc(clientComplete, "Terminated:0")}}, "exited 0"},
 		"trapped the signal and exited 0": {facts{killed: true, settled: true, cause: outcome(engine.OutcomeKilled, ""), allocs: []*alloc{
 			deadAlloc(clientComplete, "Started", "Killing", "Terminated:0", "Killed")}}, "killed"},
-		"killed, who knows by whom":      {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "read job"},
-		"killed with its job stopped":    {facts{job: jobStopped, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: interrupted"},
-		"killed with its job running on": {facts{job: jobRuns, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: evicted"},
+		"killed, who knows by whom":                    {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "read job"},
+		"killed with its job stopped":                  {facts{job: jobStopped, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: interrupted"},
+		"killed by its client with its job running on": {facts{job: jobRuns, allocs: []*alloc{deadAlloc(clientComplete, killed...)}}, "stop: lost"},
+		"drained": {facts{job: jobRuns, allocs: []*alloc{with(deadAlloc(clientComplete, killed...), func(a *alloc) {
+			a.DesiredStatus, a.DesiredDescription = "stop", "alloc is being migrated"
+		})}}, "stop: evicted"},
+		"on a namesake of the worker that is taken for dead": {facts{killed: true, deadAlloc: "a", deadName: "n2", settled: true, cause: lost, allocs: []*alloc{
+			with(liveAlloc("a", 1), func(a *alloc) { a.NodeID = "old" }), with(liveAlloc("b", 2), func(a *alloc) { a.NodeID = "new" })}}, "running"},
+		"begun again but for a sidecar": {facts{allocs: []*alloc{with(liveAlloc("a", 1), func(a *alloc) {
+			a.TaskStates["log"] = &taskState{State: "running", Events: events("Started", "Failed Restoring Task", "Started")}
+		})}}, "running"},
 		"preempted": {facts{job: jobRuns, allocs: []*alloc{with(deadAlloc(clientComplete, killed...), func(a *alloc) {
 			a.DesiredStatus = desiredEvict
 		})}}, "stop: evicted"},
@@ -163,14 +171,14 @@ func TestJudge(t *testing.T) {
 			deadAlloc(clientComplete, "Started", "Received", "Failed Restoring Task", "Started", "Terminated:0")}}, "exited 0"},
 		"moved by Nomad from a lost worker": {facts{allocs: []*alloc{
 			with(liveAlloc("a", 1), func(a *alloc) { a.ClientStatus = clientLost }), liveAlloc("b", 2)}}, "stop: lost"},
-		"its worker taken for dead": {facts{killed: true, deadNode: "n2", allocs: []*alloc{liveAlloc("a", 1)}}, "stop: killed"},
-		"its worker taken for dead, and its job stopped": {facts{killed: true, deadNode: "n2", settled: true, cause: outcome(engine.OutcomeKilled, ""),
+		"its worker taken for dead": {facts{killed: true, deadName: "n2", allocs: []*alloc{liveAlloc("a", 1)}}, "stop: killed"},
+		"its worker taken for dead, and its job stopped": {facts{killed: true, deadName: "n2", settled: true, cause: outcome(engine.OutcomeKilled, ""),
 			allocs: []*alloc{liveAlloc("a", 1)}}, "killed"},
-		"its worker taken for dead while that is waited for": {facts{killed: true, deadNode: "n2", settled: true, cause: lost, allocs: []*alloc{
+		"its worker taken for dead while that is waited for": {facts{killed: true, deadName: "n2", settled: true, cause: lost, allocs: []*alloc{
 			with(liveAlloc("a", 1), func(a *alloc) { a.ClientStatus = clientUnknown })}}, "lost"},
-		"its worker taken for dead, and Nomad has moved it": {facts{killed: true, deadNode: "n1", settled: true, cause: lost, allocs: []*alloc{
+		"its worker taken for dead, and Nomad has moved it": {facts{killed: true, deadName: "n1", settled: true, cause: lost, allocs: []*alloc{
 			with(liveAlloc("a", 1), func(a *alloc) { a.NodeName, a.ClientStatus = "n1", clientLost }), liveAlloc("b", 2)}}, "running"},
-		"its worker taken for dead, and it had ended well": {facts{killed: true, deadNode: "n1", allocs: []*alloc{
+		"its worker taken for dead, and it had ended well": {facts{killed: true, deadName: "n1", allocs: []*alloc{
 			deadAlloc(clientComplete, "Started", "Terminated:0")}}, "exited 0"},
 		"moved by Nomad, and ended well there": {facts{allocs: []*alloc{deadAlloc(clientComplete, killed...), with(deadAlloc(clientComplete, "Started", "Terminated:0"), func(a *alloc) {
 			a.ID, a.CreateIndex = "b", 2

@@ -302,3 +302,42 @@ func TestAttemptsTakenOverHoldTheirPlaces(t *testing.T) {
 		gracefully(t, next)
 	})
 }
+
+// oneByOne is a store that cannot load many runs at once.
+type oneByOne struct{ Store }
+
+// However runs are loaded, none gets a place before all of them have theirs.
+func TestATakeoverKeepsThePlacesOfRunsThatAreLoadedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const runs = 100
+		w := newWorld()
+		hold := func(engine.Start) bool { return true }
+		before := newProcess(t, w)
+		before.cfg.MaxInflight, before.exec.hold = runs, hold
+		before.launch()
+		wide := before.submit(definition("wide", times(task("t"), 2)))
+		synctest.Wait()
+		before.exec.finish(workflow.MakeAttemptID(wide, 0, 0, 1), exited(0))
+		for range runs - 1 {
+			before.submit(definition("busy", task("t")))
+		}
+		before.submit(definition("late", task("t"))) // there is no place for it
+		synctest.Wait()
+		before.crash()
+
+		p := newProcess(t, w)
+		p.cfg.MaxInflight, p.exec.hold, p.cfg.Store = runs, hold, oneByOne{(*fakeStore)(p)}
+		p.launch()
+		if _, err := p.s.AwaitReconciled(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.mu.Lock()
+		running := w.running
+		w.mu.Unlock()
+		if running > runs {
+			t.Errorf("%d attempts run, want %d at most", running, runs)
+		}
+		gracefully(t, p)
+	})
+}

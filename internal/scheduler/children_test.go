@@ -301,6 +301,34 @@ func TestAChildTakesFewVerbsWhileItsParentGoesOn(t *testing.T) {
 	})
 }
 
+// A worker is lost under a child run as under any other.
+func TestTheLossOfAWorkerReachesAChild(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newProcess(t, newWorld())
+		p.exec.hold = func(engine.Start) bool { return true }
+		p.launch()
+		id := p.submit(levels(2))
+		synctest.Wait()
+		child := p.child(id, 0)
+		attempt := workflow.MakeAttemptID(child, 0, 0, 1)
+		lost := engine.Event{Kind: engine.WorkerLost, Attempt: attempt, By: "ada", Message: "it burns", Place: engine.Place{Node: "worker"}}
+		if err := p.s.Verb(t.Context(), child, lost); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		err := p.s.View(t.Context(), child, func(_ *engine.Machine, s *engine.State) error {
+			if past := s.Instances[0][0].Past; len(past) != 1 || past[0].Verdict != workflow.VerdictLost || past[0].Message != "it burns" {
+				t.Errorf("its attempts are %+v, want one that was lost", past)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gracefully(t, p)
+	})
+}
+
 // The pause comes while the child run is being made, the resume while it is being loaded.
 func TestAPauseMeetsAChildThatIsBeingMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

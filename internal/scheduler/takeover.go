@@ -22,6 +22,14 @@ type activeRun struct {
 	outlook *engine.Outlook // nil: not known
 }
 
+// places are those that the admission is to keep for the run.
+func (a *activeRun) places() int {
+	if a.outlook == nil {
+		return unknown
+	}
+	return a.outlook.Live
+}
+
 // takeOver starts every active run.
 func (t *term) takeOver() {
 	defer close(t.ready)
@@ -70,16 +78,15 @@ func (t *term) survey(list []Summary) []activeRun {
 func (t *term) startAll(active []activeRun) {
 	bulk, _ := t.s.cfg.Store.(Bulk)
 	now := t.clock.now()
+	for _, a := range active { // of all, before the first of them arrives
+		t.admission.await(a.places())
+	}
 	var due, waiting []waitingRun
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range active {
 		r := newRun(t, a.ID)
-		r.awaited, r.places = true, unknown
-		if a.outlook != nil {
-			r.places = a.outlook.Live
-		}
-		t.admission.await(r.places)
+		r.awaited, r.places = true, a.places()
 		if bulk != nil {
 			r.ahead = make(chan aheadLoad)
 			if w := (waitingRun{r.id, r.ahead}); a.outlook != nil && a.outlook.Wake != 0 && a.outlook.Wake <= now {

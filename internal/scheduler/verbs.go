@@ -111,7 +111,7 @@ func (t *term) fits(machine *engine.Machine, state *engine.State, m message) (du
 	in := &state.Input
 	if parent, active := t.parentOf(in); active && !m.cascaded {
 		switch m.event.Kind {
-		case engine.Stop, engine.Terminate, engine.Approve, engine.Reject:
+		case engine.Stop, engine.Terminate, engine.Approve, engine.Reject, engine.WorkerLost:
 		default:
 			return false, &engine.Misfit{Text: fmt.Sprintf(
 				"run %s was started by run %s, which is not over: until then it takes only stop, terminate, approve and reject; what is used on run %s reaches this one too",

@@ -458,6 +458,13 @@ func (j *judge) checkBegin(e engine.Event, n int) {
 // checkStarts holds what is started against what was recorded and what the oracle would render.
 func (j *judge) checkStarts(e engine.Event, commands []engine.Command) {
 	w, s := j.w, j.s
+	if e.Kind == engine.CancelTask && e.Task >= 0 && e.Task < len(s.Instances) { // it replaces another reason to kill an instance
+		for i, in := range s.Instances[e.Task] {
+			if in.Current != nil && in.Current.Kill == workflow.VerdictCancelled {
+				j.why[workflow.MakeAttemptID(s.Input.Run, e.Task, i, in.Number)] = workflow.VerdictCancelled
+			}
+		}
+	}
 	for _, c := range commands {
 		if c.Kind == engine.KillAttempt && e.Kind != engine.Refused && (c.Start.Attempt != e.Attempt || e.Kind == engine.WorkerLost) && !j.dyingBefore[c.Start.Attempt] {
 			j.checkKill(e, place{c.Start.TaskNo, c.Start.Instance})
