@@ -9,8 +9,9 @@ if test "$CAIRN_ATTEMPT" = 1; then
   exit 1
 fi
 write "second attempt" || exit
-if CAIRN_FENCE=$(cat "$folder/first") write "first attempt, late"; then
-  echo late_write=accepted >> "$CAIRN_OUTPUT"
-else
-  echo late_write=refused >> "$CAIRN_OUTPUT"
-fi
+(CAIRN_FENCE=$(cat "$folder/first") && write "first attempt, late")
+case $? in
+0) echo late_write=accepted ;;
+75) echo late_write=refused ;;
+*) exit 1 ;;
+esac >> "$CAIRN_OUTPUT"

@@ -6,6 +6,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/server"
@@ -41,9 +42,21 @@ answer.`,
 					a.errorf("Nothing was done: this is no terminal, so nobody can be asked. Say -auto-approve if the machine is certainly off.")
 					return exitUsage, nil
 				}
-				if !approved && a.question(fmt.Sprintf("Is the machine of worker %s certainly off? Only \"yes\" will do: ", clean(req.Worker))) != "yes" {
-					a.say("Nothing was done.")
-					return exitUsage, nil
+				if !approved {
+					known, err := r.Workers(context.Background())
+					if err != nil {
+						return 0, err
+					}
+					w := workerNamed(known.Workers, req.Worker)
+					if w == nil {
+						a.errorf("there is no worker %s, or there are several. \"cairn operator workers\" lists them.", clean(req.Worker))
+						return exitFailed, nil
+					}
+					if a.question(offQuestion(w)) != "yes" {
+						a.say("Nothing was done.")
+						return exitUsage, nil
+					}
+					req.Worker = w.ID
 				}
 				done, err := r.WorkerDead(context.Background(), req)
 				if err != nil {
@@ -62,4 +75,23 @@ answer.`,
 			})
 		},
 	}
+}
+
+// workerNamed is the only worker that a name, or the beginning of an ID, may mean; nil where there is none.
+func workerNamed(list []api.Worker, name string) (found *api.Worker) {
+	for i := range list {
+		if list[i].Name == name || strings.HasPrefix(list[i].ID, name) {
+			if found != nil {
+				return nil
+			}
+			found = &list[i]
+		}
+	}
+	return found
+}
+
+// offQuestion asks whether a machine is off, and says what it would mean.
+func offQuestion(w *api.Worker) string {
+	return fmt.Sprintf("Worker %s, node %s, is %s: %s.\nAttempts that are known to be there: %d.\nIs its machine certainly off? Only \"yes\" will do: ",
+		clean(w.Name), shortNode(w.ID), clean(w.Status), clean(w.Reason), len(w.Attempts))
 }

@@ -159,6 +159,7 @@ func TestWorkersAreLostInManyWays(t *testing.T) {
 	w := newWorkshop(t, testcluster.NomadConfig{MinHeartbeatTTL: time.Second, HeartbeatGrace: 2 * time.Second})
 	for n, c := range cuts() {
 		if c.network && !shaped() {
+			t.Logf("not played, for want of a network of its own: the worker is %s", c.name)
 			continue
 		}
 		t.Logf("the worker is %s", c.name)
@@ -166,8 +167,11 @@ func TestWorkersAreLostInManyWays(t *testing.T) {
 		once, twice := fmt.Sprintf("once%d", n), fmt.Sprintf("twice%d", n)
 		run := w.submit(fmt.Sprintf("cut%d", n),
 			w.task(once, m, fmt.Sprintf("mode = \"wait_for_stop\"\nstop_after = %q", stopAfter)), w.task(twice, m, `mode = "immediate"`))
-		w.alive(once, 1)
-		w.alive(twice, 1)
+		for _, task := range []string{once, twice} {
+			if p := w.alive(task, 1); p.node != m.name {
+				t.Fatalf("%s: task %s runs on %s, want %s", c.name, task, p.node, m.name)
+			}
+		}
 		at := time.Now()
 		c.begin(w)
 		switch c.leads {

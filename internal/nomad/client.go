@@ -138,10 +138,7 @@ func newClient(cfg Config) (*client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure TLS towards Nomad: %w", err)
 	}
-	// Its TLS is for clients that are asked themselves: see InspectWorkers.
-	apiConfig := &nomadapi.Config{Address: base.String(), HttpClient: c.http, TLSConfig: &nomadapi.TLSConfig{
-		CACert: cfg.TLS.CACert, CAPath: cfg.TLS.CAPath, ClientCert: cfg.TLS.ClientCert, ClientKey: cfg.TLS.ClientKey, Insecure: cfg.TLS.Insecure,
-	}}
+	apiConfig := &nomadapi.Config{Address: base.String(), HttpClient: c.http}
 	if cfg.HTTPAuth != "" {
 		user, password, _ := strings.Cut(cfg.HTTPAuth, ":")
 		apiConfig.HttpAuth = &nomadapi.HttpBasicAuth{Username: user, Password: password}

@@ -4,6 +4,7 @@
 package nomad
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	nomadapi "github.com/hashicorp/nomad/api"
 
 	"github.com/cairnflow/cairn/internal/workers"
 )
@@ -77,9 +80,14 @@ func (e *Executor) Inspect(ctx context.Context) (AgentFacts, error) {
 	return out, nil
 }
 
+// inspectFor is how long all clients together may take to tell.
+const inspectFor = 10 * time.Second
+
 // InspectWorkers asks the clients of nodes themselves, not through servers, how they are set up. Those that cannot be reached
-// from here, or do not tell, are left out. Their clocks are not asked for.
+// from here, or do not tell in time, are left out. Their clocks are not asked for.
 func (e *Executor) InspectWorkers(ctx context.Context, nodes []workers.Node) map[string]AgentFacts {
+	ctx, cancel := context.WithTimeout(ctx, inspectFor)
+	defer cancel()
 	var mu sync.Mutex // guards out
 	out := map[string]AgentFacts{}
 	places := make(chan struct{}, nodesAtOnce)
@@ -88,28 +96,55 @@ func (e *Executor) InspectWorkers(ctx context.Context, nodes []workers.Node) map
 		places <- struct{}{}
 		group.Go(func() {
 			defer func() { <-places }()
-			var answer selfAnswer
-			err := e.client.call(ctx, &e.client.count.nodes, func(ctx context.Context, secret string) error {
-				ctx, cancel := context.WithTimeout(ctx, clientPatience)
-				defer cancel()
-				query := realm{region: n.Region}.query(ctx, secret)
-				client, err := e.client.api.GetNodeClientWithTimeout(n.ID, clientPatience, query)
-				if err != nil {
-					return err
-				}
-				defer client.Close()
-				_, err = client.Raw().Query(selfPath, &answer, query)
-				return err
-			})
+			found, err := e.inspectWorker(ctx, n)
 			if err != nil {
 				e.log.Debug("a client does not say how it is set up", "node", n.Name, "error", err)
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			out[n.ID] = answer.facts()
+			out[n.ID] = found
 		})
 	}
 	group.Wait()
 	return out
+}
+
+// inspectWorker asks one client. It has connections of its own: that a client is out of reach says nothing about Nomad's servers.
+func (e *Executor) inspectWorker(ctx context.Context, n workers.Node) (AgentFacts, error) {
+	ctx, cancel := context.WithTimeout(ctx, clientPatience)
+	defer cancel()
+	var node *nomadapi.Node
+	err := e.readNode(ctx, func(ctx context.Context, secret string) (err error) {
+		node, _, err = e.client.api.Nodes().Info(n.ID, realm{region: n.Region}.query(ctx, secret))
+		return err
+	})
+	if err != nil {
+		return AgentFacts{}, err
+	}
+	secret, err := e.client.token.get()
+	if err != nil {
+		return AgentFacts{}, err
+	}
+	address := &url.URL{Scheme: "http", Host: node.HTTPAddr}
+	config := &nomadapi.Config{SecretID: secret, TLSConfig: &nomadapi.TLSConfig{}}
+	if node.TLSEnabled {
+		t := e.cfg.TLS
+		address.Scheme = "https"
+		config.TLSConfig = &nomadapi.TLSConfig{
+			CACert: t.CACert, CAPath: t.CAPath, ClientCert: t.ClientCert, ClientKey: t.ClientKey, Insecure: t.Insecure,
+			TLSServerName: "client." + cmp.Or(n.Region, e.cfg.Region, nomadapi.GlobalRegion) + ".nomad",
+		}
+	}
+	config.Address = address.String()
+	client, err := nomadapi.NewClient(config)
+	if err != nil {
+		return AgentFacts{}, err
+	}
+	defer client.Close()
+	var answer selfAnswer
+	if _, err := client.Raw().Query(selfPath, &answer, (&nomadapi.QueryOptions{}).WithContext(ctx)); err != nil {
+		return AgentFacts{}, err
+	}
+	return answer.facts(), nil
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -128,8 +129,9 @@ func (e *Executor) readNode(ctx context.Context, do func(ctx context.Context, se
 	return e.client.call(ctx, &e.client.count.nodes, do)
 }
 
-// Avoid keeps new jobs off nodes, by their IDs, until it is called again. Jobs of a file of their own, and dispatches, are as
-// their authors made them: they are not kept off.
+// Avoid keeps new jobs off nodes, by their IDs, until it is called again: they are placed there only where nothing else would do,
+// as a job stays as it was registered when the node has long been well again. Jobs of a file of their own, and dispatches, are as
+// their authors made them.
 func (e *Executor) Avoid(nodes []string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -143,9 +145,34 @@ func (e *Executor) keepOff(job *nomadapi.Job, s engine.Start) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, node := range e.avoid {
-		job.Constraints = append(job.Constraints, nomadapi.NewConstraint("${node.unique.id}", "!=", node))
+	if len(e.avoid) == 0 {
+		return
 	}
+	wanted := 0 // by the author, who may want just that node
+	for _, list := range allAffinities(job) {
+		for _, a := range list {
+			wanted += int(max(deref(a.Weight), 0))
+		}
+	}
+	for _, node := range e.avoid {
+		for range 1 + (wanted+mostAgainst-1)/mostAgainst {
+			job.Affinities = append(job.Affinities, nomadapi.NewAffinity("${node.unique.id}", "=", node, -mostAgainst))
+		}
+	}
+}
+
+// mostAgainst is the largest weight that Nomad takes of one affinity.
+const mostAgainst = 100
+
+func allAffinities(job *nomadapi.Job) (all [][]*nomadapi.Affinity) {
+	all = append(all, job.Affinities)
+	for _, g := range job.TaskGroups {
+		all = append(all, g.Affinities)
+		for _, t := range g.Tasks {
+			all = append(all, t.Affinities)
+		}
+	}
+	return all
 }
 
 // clientPatience is how long a client may take to answer for itself.
@@ -157,13 +184,22 @@ func (e *Executor) ClientAnswers(ctx context.Context, node, region string) (bool
 	asking, cancel := context.WithTimeout(ctx, clientPatience)
 	defer cancel()
 	var stats struct{}
-	err := e.read(asking, &e.client.count.nodes, realm{region: region}, "/v1/client/stats", url.Values{"node_id": {node}}, &stats)
-	switch code := answered(err); {
+	// Not a place among the reads: those may all wait for the files of the same node.
+	err := e.client.call(asking, &e.client.count.nodes, func(ctx context.Context, secret string) error {
+		return e.client.get(ctx, realm{region: region}, "/v1/client/stats", url.Values{"node_id": {node}}, &stats, secret)
+	})
+	var refused *statusError
+	switch {
 	case err == nil:
 		return true, nil
 	case ctx.Err() != nil:
-	case code == http.StatusNotFound, code >= 500, errors.Is(asking.Err(), context.DeadlineExceeded):
-		return false, nil // no path to it, or no word from it
+	case errors.As(err, &refused):
+		if refused.code == http.StatusNotFound || strings.Contains(refused.body, "No path to node") {
+			return false, nil
+		}
+	case notSent(err):
+	case errors.Is(asking.Err(), context.DeadlineExceeded):
+		return false, nil
 	}
 	return false, fmt.Errorf("ask the client of node %s: %w", node, err)
 }

@@ -309,21 +309,23 @@ type oneByOne struct{ Store }
 // However runs are loaded, none gets a place before all of them have theirs.
 func TestATakeoverKeepsThePlacesOfRunsThatAreLoadedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const runs = 100
+		const runs = 300
 		w := newWorld()
 		hold := func(engine.Start) bool { return true }
 		before := newProcess(t, w)
 		before.cfg.MaxInflight, before.exec.hold = runs, hold
 		before.launch()
-		wide := before.submit(definition("wide", times(task("t"), 2)))
+		again := definition("again", task("t"))
+		again.Tasks[0].Policy.Retry.MaxAttempts = 2
+		oldest := before.submit(again)
 		synctest.Wait()
-		before.exec.finish(workflow.MakeAttemptID(wide, 0, 0, 1), exited(0))
-		for range runs - 1 {
+		before.exec.finish(workflow.MakeAttemptID(oldest, 0, 0, 1), exited(1))
+		for range runs { // all places are taken when it is due again
 			before.submit(definition("busy", task("t")))
 		}
-		before.submit(definition("late", task("t"))) // there is no place for it
 		synctest.Wait()
 		before.crash()
+		pass(time.Minute)
 
 		p := newProcess(t, w)
 		p.cfg.MaxInflight, p.exec.hold, p.cfg.Store = runs, hold, oneByOne{(*fakeStore)(p)}

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -148,6 +149,7 @@ func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.
 	if err != nil {
 		return api.WorkerDead{}, err
 	}
+	req.By = cmp.Or(req.By, "an operator")
 	switch answers, err := g.jobs.nomad.ClientAnswers(ctx, w.ID, w.Region); {
 	case err != nil:
 		return api.WorkerDead{}, notReady(err)
@@ -160,8 +162,11 @@ func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.
 	if req.Reason != "" {
 		why += ": " + req.Reason
 	}
+	if _, err := g.scheduler.AwaitReconciled(ctx); err != nil {
+		return api.WorkerDead{}, notReady(err)
+	}
 	g.log.Warn("a worker was declared dead", "worker", w.Name, "id", w.ID, "by", req.By, "reason", req.Reason)
-	g.losses.declare(w.ID)
+	g.losses.declare(w.ID, req.By, why)
 	ended, err := g.losses.giveUp(ctx, w, req.By, why)
 	out := api.WorkerDead{ID: w.ID, Name: w.Name, Attempts: make([]api.WorkerAttempt, 0, len(ended))}
 	for _, p := range ended {
@@ -173,13 +178,22 @@ func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.
 	return out, nil
 }
 
-// named finds a worker by its name or the beginning of its ID.
+// shortestID is how much of a node's ID must be said at least.
+const shortestID = 4
+
+// named finds a worker by its name or, where none has it, by the beginning of its ID.
 func named(list []workers.Worker, name string) (*workers.Worker, error) {
-	var found []*workers.Worker
+	var found, begins []*workers.Worker
 	for i := range list {
-		if w := &list[i]; name != "" && (w.Name == name || strings.HasPrefix(w.ID, name)) {
+		switch w := &list[i]; {
+		case w.Name == name:
 			found = append(found, w)
+		case len(name) >= shortestID && strings.HasPrefix(w.ID, name):
+			begins = append(begins, w)
 		}
+	}
+	if len(found) == 0 {
+		found = begins
 	}
 	switch len(found) {
 	case 1:

@@ -27,9 +27,13 @@ const (
 	lossLook = time.Second
 	// fullLook is how often it looks at all workers although none is known to be lost.
 	fullLook = 30 * time.Second
-	// declaredFor is how long new tasks are kept off a worker that was declared dead, unless Nomad loses it before: longer than
-	// Nomad's servers take for that after an election.
+	// declaredFor is how long the word of a person stands that a worker is off: longer than Nomad's servers take to notice after an
+	// election.
 	declaredFor = 10 * time.Minute
+	// lostFor is how long it is repeated where Nomad has lost the worker: until all that was there is known.
+	lostFor = time.Minute
+	// askedAtOnce is how many clients are asked for themselves at the same time.
+	askedAtOnce = 8
 	// givenUpAtOnce is how many attempts are given up at the same time.
 	givenUpAtOnce = 16
 	// giveUpPatience is how long giving up one attempt may take.
@@ -53,12 +57,13 @@ type losses struct {
 
 	mu       sync.Mutex // guards what follows
 	view     workers.View
-	declared map[string]time.Time // workers that somebody has declared dead, by ID
+	declared map[string]declaration // by the ID of the worker
+	avoiding []string               // IDs of workers
 }
 
 func newLosses(g *group, lost func(context.Context, string) ([]string, error)) *losses {
 	return &losses{
-		look: g.look, lost: lost, jobs: g.jobs.nomad, scheduler: g.scheduler, log: g.log.Named("workers"), declared: map[string]time.Time{},
+		look: g.look, lost: lost, jobs: g.jobs.nomad, scheduler: g.scheduler, log: g.log.Named("workers"), declared: map[string]declaration{},
 	}
 }
 
@@ -92,7 +97,8 @@ func (l *losses) forget() {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.view = workers.View{}
+	l.view, l.declared, l.avoiding = workers.View{}, map[string]declaration{}, nil
+	l.jobs.Avoid(nil)
 }
 
 // turn looks at the workers, if there is a reason to, and acts upon what it sees.
@@ -111,28 +117,46 @@ func (l *losses) turn(ctx context.Context) {
 		l.log.Debug("not all of the workers can be looked at", "error", t)
 	}
 	l.lookedAt = time.Now()
-	l.jobs.Avoid(l.avoided(&view))
+	confirmed := l.suspicions.Look(view, l.lookedAt)
+	declared := l.standing(&view)
+	l.avoid(&view)
 	l.tell(view)
-	confirmed := l.suspicions.Look(view, time.Now())
 	maps.DeleteFunc(l.ended, func(id string, _ map[workflow.AttemptID]bool) bool {
-		return !slices.ContainsFunc(confirmed, func(w workers.Worker) bool { return w.ID == id })
+		same := func(w workers.Worker) bool { return w.ID == id }
+		return !slices.ContainsFunc(confirmed, same) && !slices.ContainsFunc(declared, same)
 	})
-	for _, w := range confirmed {
-		l.confirm(ctx, &w)
+	all := append(confirmed, declared...)
+	answers := l.ask(ctx, all)
+	for i := range all {
+		switch w := &all[i]; {
+		case answers[i] != silent:
+			l.heard(w, answers[i], i >= len(confirmed))
+		case i < len(confirmed):
+			l.abandon(ctx, w, "", fmt.Sprintf("worker %s is lost: Consul has lost the machine, and its Nomad client does not answer", w.Name))
+		default:
+			d := l.declaration(w.ID)
+			l.abandon(ctx, w, d.by, d.why)
+		}
 	}
 }
 
-// alarmed reports whether a worker is suspect, or may have become it since all were looked at.
+// alarmed reports whether a worker is suspect, or may have become it since all were looked at. One whose client has just answered
+// is not: it is asked again in time.
 func (l *losses) alarmed(ctx context.Context) bool {
 	l.mu.Lock()
+	if len(l.declared) > 0 {
+		l.mu.Unlock()
+		return true
+	}
 	machines := map[workers.MachineID]bool{}
 	datacenters := map[string]bool{}
 	for _, w := range l.view.Workers {
-		if w.Status == workers.Suspect {
+		quiet := l.suspicions.Answered(w.ID, time.Now())
+		if w.Status == workers.Suspect && !quiet {
 			l.mu.Unlock()
 			return true
 		}
-		if w.Machine.Name != "" && w.Status != workers.Lost {
+		if w.Machine.Name != "" && w.Status != workers.Lost && !quiet {
 			machines[w.Machine], datacenters[w.Machine.Datacenter] = true, true
 		}
 	}
@@ -176,49 +200,111 @@ func (l *losses) tell(view workers.View) {
 	l.view = view
 }
 
-// avoided are the workers that get no new tasks: the suspects, unless they are too many, and those that somebody has declared
-// dead and Nomad has not lost yet.
-func (l *losses) avoided(view *workers.View) []string {
+// avoid keeps new tasks off some workers: the suspects whose clients have not answered, unless they are too many, and those
+// that somebody has declared dead.
+func (l *losses) avoid(view *workers.View) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var ids []string
 	for _, w := range view.Workers {
-		at, declared := l.declared[w.ID]
-		if declared && (w.Status == workers.Lost || time.Since(at) > declaredFor) {
-			delete(l.declared, w.ID)
-			declared = false
-		}
-		if declared || w.Status == workers.Suspect && view.Withheld == "" {
+		_, declared := l.declared[w.ID]
+		suspect := w.Status == workers.Suspect && view.Withheld == "" && !l.suspicions.Answered(w.ID, time.Now())
+		if declared || suspect {
 			ids = append(ids, w.ID)
 		}
 	}
-	return ids
+	l.avoiding = ids
+	l.jobs.Avoid(ids)
 }
 
-// declare notes that somebody knows a worker to be off.
-func (l *losses) declare(id string) {
+// declaration is the word of a person that a worker is off.
+type declaration struct {
+	at      time.Time
+	by, why string
+}
+
+// declare notes that somebody knows a worker to be off: what is found there from now on is given up too, until its client answers.
+func (l *losses) declare(id, by, why string) {
 	l.mu.Lock()
-	l.declared[id] = time.Now()
-	view := l.view
-	l.mu.Unlock()
-	l.jobs.Avoid(l.avoided(&view))
+	defer l.mu.Unlock()
+	l.declared[id] = declaration{time.Now(), by, why}
+	l.avoiding = append(l.avoiding, id)
+	l.jobs.Avoid(l.avoiding)
 }
 
-// confirm asks the client of a suspect, and gives it up if there is no answer.
-func (l *losses) confirm(ctx context.Context, w *workers.Worker) {
-	answers, err := l.jobs.ClientAnswers(ctx, w.ID, w.Region)
-	switch {
-	case err != nil:
-		if ctx.Err() == nil {
-			l.log.Warn("whether a suspect lives cannot be asked", "worker", w.Name, "error", err)
+func (l *losses) declaration(id string) declaration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.declared[id]
+}
+
+// standing are the workers that somebody has declared dead, a while ago at most.
+func (l *losses) standing(view *workers.View) (list []workers.Worker) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, w := range view.Workers {
+		d, ok := l.declared[w.ID]
+		switch age := time.Since(d.at); {
+		case !ok:
+		case age > declaredFor, w.Status == workers.Lost && age > lostFor:
+			delete(l.declared, w.ID)
+		default:
+			list = append(list, w)
 		}
-		return
-	case answers:
+	}
+	return list
+}
+
+// word is what asking a client gave.
+type word int
+
+const (
+	silent word = iota
+	answering
+	unasked // nobody could ask it
+)
+
+// ask asks the clients of workers for themselves, several at the same time.
+func (l *losses) ask(ctx context.Context, list []workers.Worker) []word {
+	out := make([]word, len(list))
+	places := make(chan struct{}, askedAtOnce)
+	var group sync.WaitGroup
+	for i, w := range list {
+		places <- struct{}{}
+		group.Go(func() {
+			defer func() { <-places }()
+			answers, err := l.jobs.ClientAnswers(ctx, w.ID, w.Region)
+			switch {
+			case err != nil:
+				out[i] = unasked
+				l.log.Debug("whether a worker lives cannot be asked", "worker", w.Name, "error", err)
+			case answers:
+				out[i] = answering
+			}
+		})
+	}
+	group.Wait()
+	return out
+}
+
+// heard takes the word of the client of a worker that was suspected, or declared dead.
+func (l *losses) heard(w *workers.Worker, said word, declared bool) {
+	switch {
+	case said == unasked:
+	case declared:
+		l.log.Warn("a worker that was declared dead answers; it is none any more", "worker", w.Name, "id", w.ID)
+		l.mu.Lock()
+		delete(l.declared, w.ID)
+		l.mu.Unlock()
+	default:
 		l.log.Warn("Consul has lost a worker whose Nomad client answers; it stays", "worker", w.Name, "id", w.ID)
 		l.suspicions.Heard(w.ID, time.Now())
-		return
 	}
-	ended, err := l.giveUp(ctx, w, "", fmt.Sprintf("worker %s is lost: Consul has lost the machine, and its Nomad client does not answer", w.Name))
+}
+
+// abandon gives a worker up, and says so of what was not given up before.
+func (l *losses) abandon(ctx context.Context, w *workers.Worker, by, why string) {
+	ended, err := l.giveUp(ctx, w, by, why)
 	fresh, known := 0, map[workflow.AttemptID]bool{}
 	for _, p := range ended {
 		if known[p.Attempt] = true; !l.ended[w.ID][p.Attempt] {
@@ -226,10 +312,10 @@ func (l *losses) confirm(ctx context.Context, w *workers.Worker) {
 		}
 	}
 	if l.ended[w.ID] = known; fresh > 0 {
-		l.log.Warn("a worker is given up; what may run twice moves", "worker", w.Name, "id", w.ID, "attempts", fresh)
+		l.log.Warn("attempts on a worker are given up", "worker", w.Name, "id", w.ID, "attempts", fresh, "reason", why)
 	}
 	if err != nil && ctx.Err() == nil {
-		l.log.Warn("attempts on a worker that is lost could not be given up; trying again", "worker", w.Name, "error", err)
+		l.log.Warn("attempts on a worker could not be given up; trying again", "worker", w.Name, "error", err)
 	}
 }
 

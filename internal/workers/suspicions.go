@@ -27,8 +27,8 @@ func (s *Suspicions) Look(v View, now time.Time) (confirmed []Worker) {
 		if w.Status != Suspect {
 			continue
 		}
-		if at, ok := s.heard[w.ID]; ok && now.Sub(at) < AskAgain {
-			heard[w.ID] = at
+		if s.Answered(w.ID, now) {
+			heard[w.ID] = s.heard[w.ID]
 			continue
 		}
 		if v.Withheld != "" {
@@ -45,6 +45,12 @@ func (s *Suspicions) Look(v View, now time.Time) (confirmed []Worker) {
 	}
 	s.since, s.heard = since, heard
 	return confirmed
+}
+
+// Answered reports whether the client of a worker has answered so lately that there is nothing to be asked again.
+func (s *Suspicions) Answered(id string, now time.Time) bool {
+	at, ok := s.heard[id]
+	return ok && now.Sub(at) < AskAgain
 }
 
 // Heard notes that the client of a worker has answered: the suspicion begins anew, AskAgain from now.
