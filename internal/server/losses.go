@@ -45,8 +45,8 @@ const (
 type losses struct {
 	look      func(context.Context) (workers.View, []string, error)
 	lost      func(ctx context.Context, datacenter string) ([]string, error)
-	jobs      *nomad.Executor
-	scheduler *scheduler.Scheduler
+	jobs      placements
+	scheduler leading
 	log       hclog.Logger
 
 	// What follows belongs to the goroutine of keep.
@@ -59,6 +59,20 @@ type losses struct {
 	view     workers.View
 	declared map[string]declaration // by the ID of the worker
 	avoiding []string               // IDs of workers
+}
+
+// placements is what the losses need of the executor.
+type placements interface {
+	Avoid(nodes []string)
+	ClientAnswers(ctx context.Context, node, region string) (bool, error)
+	Placed() map[string][]nomad.Placed
+}
+
+// leading is what they need of the scheduler.
+type leading interface {
+	Leading() bool
+	AwaitReconciled(ctx context.Context) (epoch uint64, err error)
+	Verb(ctx context.Context, id workflow.RunID, verb engine.Event) error
 }
 
 func newLosses(g *group, lost func(context.Context, string) ([]string, error)) *losses {
@@ -137,6 +151,9 @@ func (l *losses) turn(ctx context.Context) {
 			d := l.declaration(w.ID)
 			l.abandon(ctx, w, d.by, d.why)
 		}
+	}
+	if len(all) > 0 { // some may have answered
+		l.avoid(&view)
 	}
 }
 
