@@ -4,9 +4,11 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/workflow"
@@ -14,6 +16,9 @@ import (
 
 // At a takeover, so many runs are loaded at once.
 const loadsAtOnce = 8
+
+// soon is how much later something may be due for its run to be loaded before the others: longer than loading thousands takes.
+const soon = time.Second
 
 // activeRun is a run that a takeover finds: what the list tells of it.
 type activeRun struct {
@@ -28,6 +33,14 @@ func (a *activeRun) places() int {
 		return unknown
 	}
 	return a.outlook.Live
+}
+
+// wake is when something is due of the run, as far as that is known; 0: nothing is.
+func (a *activeRun) wake() workflow.Time {
+	if a.outlook == nil {
+		return 0
+	}
+	return a.outlook.Wake
 }
 
 // takeOver starts every active run.
@@ -73,11 +86,11 @@ func (t *term) survey(list []Summary) []activeRun {
 	return active
 }
 
-// startAll adds the runs that a takeover finds: all of them, before the first of them can ask for another one. Those that
-// something is due of are loaded before the others.
+// startAll adds the runs that a takeover finds: all of them, before the first of them can ask for another one. Those of which
+// something is due, or will be in a moment, are loaded before the others, in that order.
 func (t *term) startAll(active []activeRun) {
 	bulk, _ := t.s.cfg.Store.(Bulk)
-	now := t.clock.now()
+	until := t.clock.now().Add(soon)
 	for _, a := range active { // of all, before the first of them arrives
 		t.admission.await(a.places())
 	}
@@ -89,7 +102,7 @@ func (t *term) startAll(active []activeRun) {
 		r.awaited, r.places = true, a.places()
 		if bulk != nil {
 			r.ahead = make(chan aheadLoad)
-			if w := (waitingRun{r.id, r.ahead}); a.outlook != nil && a.outlook.Wake != 0 && a.outlook.Wake <= now {
+			if w := (waitingRun{r.id, r.ahead, a.wake()}); w.wake != 0 && w.wake <= until {
 				due = append(due, w)
 			} else {
 				waiting = append(waiting, w)
@@ -97,6 +110,7 @@ func (t *term) startAll(active []activeRun) {
 		}
 		t.add(r)
 	}
+	slices.SortStableFunc(due, func(a, b waitingRun) int { return cmp.Compare(a.wake, b.wake) })
 	if bulk != nil {
 		t.group.Go(func() { t.loadInTurn(bulk, due, waiting) })
 	}
@@ -123,6 +137,7 @@ func (t *term) loadInTurn(store Bulk, first, others []waitingRun) {
 type waitingRun struct {
 	id    workflow.RunID
 	ahead chan<- aheadLoad
+	wake  workflow.Time // when something is due of it; 0: nothing is
 }
 
 // aheadLoad is what was loaded for a run together with others. The run closes taken when it has made its state of it.
