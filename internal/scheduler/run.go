@@ -23,13 +23,14 @@ const maxBatch = 128
 //	   ▲                                │
 //	   └── backoff ◀── outcome unknown ─┘
 type run struct {
-	t     *term
-	id    workflow.RunID
-	mail  chan message
-	views chan viewing
-	nudge chan struct{} // from admission: there is something to take
-	over  chan struct{} // closed when the goroutine has left
-	known chan struct{} // closed when the store is known to have the run
+	t      *term
+	id     workflow.RunID
+	mail   chan message
+	views  chan viewing
+	nudge  chan struct{} // from admission: there is something to take
+	over   chan struct{} // closed when the goroutine has left
+	turned chan struct{} // closed when it has done what was due when it was loaded
+	known  chan struct{} // closed when the store is known to have the run
 
 	claimed bool // it is not driven, but kept from that: see claim; never changes
 
@@ -94,7 +95,7 @@ type viewing struct {
 func newRun(t *term, id workflow.RunID) *run {
 	return &run{
 		t: t, id: id, mail: make(chan message, maxBatch), views: make(chan viewing), nudge: make(chan struct{}, 1),
-		over: make(chan struct{}), known: make(chan struct{}), changed: make(chan struct{}),
+		over: make(chan struct{}), turned: make(chan struct{}), known: make(chan struct{}), changed: make(chan struct{}),
 		stood: make(chan struct{}),
 	}
 }
@@ -126,9 +127,13 @@ func (r *run) drive() {
 	r.collect() // a run that is over stays only if a verb waits for it
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for {
+	for first := true; ; {
 		if !r.turn() {
 			return
+		}
+		if first {
+			first = false
+			close(r.turned)
 		}
 		r.arm(timer)
 		select {

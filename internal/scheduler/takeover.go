@@ -20,6 +20,13 @@ const loadsAtOnce = 8
 // soon is how much later something may be due for its run to be loaded before the others: longer than loading thousands takes.
 const soon = time.Second
 
+const (
+	// firstRuns is how many of them are loaded before all others, which wait until those have acted, headStart at most: what
+	// they write would stand in line behind all that is read.
+	firstRuns = BulkRuns / 2
+	headStart = 200 * time.Millisecond
+)
+
 // activeRun is a run that a takeover finds: what the list tells of it.
 type activeRun struct {
 	Summary
@@ -102,7 +109,7 @@ func (t *term) startAll(active []activeRun) {
 		r.awaited, r.places = true, a.places()
 		if bulk != nil {
 			r.ahead = make(chan aheadLoad)
-			if w := (waitingRun{r.id, r.ahead, a.wake()}); w.wake != 0 && w.wake <= until {
+			if w := (waitingRun{r, r.ahead, a.wake()}); w.wake != 0 && w.wake <= until {
 				due = append(due, w)
 			} else {
 				waiting = append(waiting, w)
@@ -116,11 +123,12 @@ func (t *term) startAll(active []activeRun) {
 	}
 }
 
-// loadInTurn loads some runs first, as far as one reading goes, and then all the others.
+// loadInTurn loads some runs first, gives them time to act, and loads all the others.
 func (t *term) loadInTurn(store Bulk, first, others []waitingRun) {
-	alone := first[:min(len(first), BulkRuns)]
+	alone := first[:min(len(first), firstRuns)]
 	if len(alone) > 0 {
 		t.loadAhead(store, alone)
+		t.awaitTurns(alone)
 	}
 	chunks := slices.Collect(slices.Chunk(slices.Concat(first[len(alone):], others), BulkRuns))
 	var next atomic.Int64
@@ -133,9 +141,25 @@ func (t *term) loadInTurn(store Bulk, first, others []waitingRun) {
 	}
 }
 
+// awaitTurns waits until runs have done what was due, but not for long.
+func (t *term) awaitTurns(runs []waitingRun) {
+	enough := time.NewTimer(headStart)
+	defer enough.Stop()
+	for _, w := range runs {
+		select {
+		case <-w.run.turned:
+		case <-w.run.over:
+		case <-enough.C:
+			return
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
 // waitingRun is a run that waits for what is loaded for it.
 type waitingRun struct {
-	id    workflow.RunID
+	run   *run
 	ahead chan<- aheadLoad
 	wake  workflow.Time // when something is due of it; 0: nothing is
 }
@@ -150,7 +174,7 @@ type aheadLoad struct {
 func (t *term) loadAhead(store Bulk, runs []waitingRun) {
 	var ids []workflow.RunID
 	for _, r := range runs {
-		ids = append(ids, r.id)
+		ids = append(ids, r.run.id)
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, t.s.cfg.CallTimeout)
 	loaded, err := store.LoadAll(ctx, ids)
@@ -159,7 +183,7 @@ func (t *term) loadAhead(store Bulk, runs []waitingRun) {
 		t.s.log.Warn("runs could not be loaded together; they load one by one", "runs", len(runs), "error", err)
 	}
 	for _, r := range runs {
-		l, ok := loaded[r.id]
+		l, ok := loaded[r.run.id]
 		if !ok {
 			close(r.ahead)
 			continue
