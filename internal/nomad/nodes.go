@@ -154,10 +154,11 @@ func (e *Executor) keepOff(job *nomadapi.Job, s engine.Start) {
 			wanted += int(max(deref(a.Weight), 0))
 		}
 	}
-	for _, node := range e.avoid {
-		for range 1 + (wanted+mostAgainst-1)/mostAgainst {
-			job.Affinities = append(job.Affinities, nomadapi.NewAffinity("${node.unique.id}", "=", node, -mostAgainst))
-		}
+	// One for all nodes, since Nomad divides by the sum of all weights, and against ten times what the author wants: what is left
+	// outweighs how well a node that is full suits.
+	for range 1 + 10*((wanted+mostAgainst-1)/mostAgainst) {
+		against := nomadapi.NewAffinity("${node.unique.id}", "set_contains_any", strings.Join(e.avoid, ","), -mostAgainst)
+		job.Affinities = append(job.Affinities, against)
 	}
 }
 
@@ -199,7 +200,12 @@ func (e *Executor) ClientAnswers(ctx context.Context, node, region string) (bool
 		}
 	case notSent(err):
 	case errors.Is(asking.Err(), context.DeadlineExceeded):
-		return false, nil
+		// Is it silent, or the agent that was to ask it?
+		again, cancel := context.WithTimeout(ctx, clientPatience)
+		defer cancel()
+		if err = e.Answers(again); err == nil {
+			return false, nil
+		}
 	}
 	return false, fmt.Errorf("ask the client of node %s: %w", node, err)
 }
@@ -211,6 +217,7 @@ type Placed struct {
 	Task    string
 	Key     string
 	Alloc   string
+	Started bool // a program of it runs, or ran, there
 }
 
 // Placed tells what runs where, as far as this executor has met it: the allocations of attempts in flight that are not over, by
@@ -227,7 +234,9 @@ func (e *Executor) Placed() map[string][]Placed {
 		for _, alloc := range a.allocs {
 			switch ph, _ := alloc.stage(f.shape(alloc)); ph {
 			case phasePending, phaseRunning, phaseUnreachable:
-				on[alloc.NodeID] = append(on[alloc.NodeID], Placed{Run: a.start.Run, Attempt: a.id, Task: a.start.Task, Key: a.start.Key, Alloc: alloc.ID})
+				on[alloc.NodeID] = append(on[alloc.NodeID], Placed{
+					Run: a.start.Run, Attempt: a.id, Task: a.start.Task, Key: a.start.Key, Alloc: alloc.ID, Started: alloc.started(),
+				})
 			}
 		}
 	}

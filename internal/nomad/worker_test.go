@@ -468,3 +468,45 @@ func TestAgentsWorkerTakenForDead(t *testing.T) {
 		})
 	}
 }
+
+// New jobs go where no suspect is, whatever their authors like and however full the others are; and to a suspect where nothing
+// else would do.
+func TestAgentsNewJobsAreKeptOffWorkers(t *testing.T) {
+	r, n := ownRig(t, testcluster.NomadConfig{Clients: 3})
+	nodes, err := r.exec.Nodes(r.ctx())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants := func(name string) func(*nomadapi.Task) {
+		return func(task *nomadapi.Task) {
+			task.Resources.MemoryMB = ptr(200_000)
+			task.Affinities = []*nomadapi.Affinity{nomadapi.NewAffinity("${node.unique.name}", "=", name, 100)}
+		}
+	}
+	for _, name := range []string{n.Clients[0].Name, n.Clients[1].Name} { // the more there is, the better Nomad likes them
+		for range 3 {
+			s := r.shell("sleep 300", wants(name))
+			r.begin(s)
+			if on := r.kind(s.Attempt, engine.Started).Place.Node; on != name {
+				t.Fatalf("placed on %s, want %s", on, name)
+			}
+		}
+	}
+	var suspects, all []string
+	for _, node := range nodes {
+		if all = append(all, node.ID); node.Name != n.Clients[2].Name {
+			suspects = append(suspects, node.ID)
+		}
+	}
+	r.exec.Avoid(suspects)
+	s := r.shell("true", wants(n.Clients[0].Name))
+	r.begin(s)
+	exited(t, r.ended(s.Attempt), 0)
+	if on := r.kind(s.Attempt, engine.Started).Place.Node; on != n.Clients[2].Name {
+		t.Errorf("placed on %s, which is to be avoided", on)
+	}
+	r.exec.Avoid(all)
+	s = r.shell("true")
+	r.begin(s)
+	exited(t, r.ended(s.Attempt), 0)
+}

@@ -6,6 +6,8 @@ package scheduler
 import (
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -241,20 +243,30 @@ func TestATakeoverBeginsWithWhatIsDue(t *testing.T) {
 				p := newProcess(t, w)
 				p.cfg.MaxInflight, p.exec.hold = places, hold
 				loads := make(chan struct{})
+				second := workflow.MakeAttemptID(due, 0, 0, 2)
+				has := func() bool {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					return slices.Contains(w.begun, second)
+				}
+				saves := len(w.logged("save"))
+				var acted atomic.Bool // what was due was saved before anything else was loaded
+				var asked sync.Once
 				p.onLoadAll = func(id workflow.RunID) (bool, error) {
 					if id != due {
+						asked.Do(func() { acted.Store(len(w.logged("save")) > saves) })
 						<-loads
 					}
 					return true, nil
 				}
 				p.launch()
 				synctest.Wait()
-				second := workflow.MakeAttemptID(due, 0, 0, 2)
-				w.mu.Lock()
-				begun := slices.Contains(w.begun, second)
-				w.mu.Unlock()
-				if begun != soon {
-					t.Errorf("before the others are loaded the second attempt has begun: %v, want %v", begun, soon)
+				pass(time.Minute)
+				if has() != soon {
+					t.Errorf("before the others are loaded the second attempt has begun: %v, want %v", has(), soon)
+				}
+				if !acted.Load() {
+					t.Error("the others were asked for before what was due was saved")
 				}
 				close(loads)
 				synctest.Wait()

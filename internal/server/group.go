@@ -141,6 +141,9 @@ func (g *group) Workers(ctx context.Context) (api.Workers, error) {
 
 // WorkerDead implements httpapi.Servers. A worker whose client answers is not dead.
 func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.WorkerDead, error) {
+	if _, err := g.scheduler.AwaitReconciled(ctx); err != nil {
+		return api.WorkerDead{}, notReady(err)
+	}
 	view, _, err := g.look(ctx)
 	if err != nil {
 		return api.WorkerDead{}, notReady(err)
@@ -150,6 +153,7 @@ func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.
 		return api.WorkerDead{}, err
 	}
 	req.By = cmp.Or(req.By, "an operator")
+	placed := g.jobs.nomad.Placed()[w.ID] // before the question: what comes later may be on a worker that is back
 	switch answers, err := g.jobs.nomad.ClientAnswers(ctx, w.ID, w.Region); {
 	case err != nil:
 		return api.WorkerDead{}, notReady(err)
@@ -162,12 +166,9 @@ func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.
 	if req.Reason != "" {
 		why += ": " + req.Reason
 	}
-	if _, err := g.scheduler.AwaitReconciled(ctx); err != nil {
-		return api.WorkerDead{}, notReady(err)
-	}
 	g.log.Warn("a worker was declared dead", "worker", w.Name, "id", w.ID, "by", req.By, "reason", req.Reason)
 	g.losses.declare(w.ID, req.By, why)
-	ended, err := g.losses.giveUp(ctx, w, req.By, why)
+	ended, err := g.losses.giveUp(ctx, w, placed, req.By, why)
 	out := api.WorkerDead{ID: w.ID, Name: w.Name, Attempts: make([]api.WorkerAttempt, 0, len(ended))}
 	for _, p := range ended {
 		out.Attempts = append(out.Attempts, attemptOn(p))

@@ -30,7 +30,7 @@ const (
 	// declaredFor is how long the word of a person stands that a worker is off: longer than Nomad's servers take to notice after an
 	// election.
 	declaredFor = 10 * time.Minute
-	// lostFor is how long it is repeated where Nomad has lost the worker: until all that was there is known.
+	// lostFor is how long it is acted upon after Nomad has lost the worker too: until all that was there is known.
 	lostFor = time.Minute
 	// askedAtOnce is how many clients are asked for themselves at the same time.
 	askedAtOnce = 8
@@ -91,9 +91,8 @@ func (l *losses) keep(ctx context.Context) {
 		if err != nil {
 			return // ctx has ended
 		}
-		if epoch != l.epoch { // what another leader saw is not known
-			l.epoch, l.suspicions, l.lookedAt = epoch, workers.Suspicions{}, time.Time{}
-			l.ended = map[string]map[workflow.AttemptID]bool{}
+		if epoch != l.epoch {
+			l.begin(epoch)
 		}
 		l.turn(ctx)
 		select {
@@ -104,15 +103,25 @@ func (l *losses) keep(ctx context.Context) {
 	}
 }
 
-// forget lets go of what was seen, on a server that does not lead.
-func (l *losses) forget() {
-	if l.scheduler.Leading() {
-		return
-	}
+// begin begins a leadership: what others have seen meanwhile is not known.
+func (l *losses) begin(epoch uint64) {
+	l.epoch, l.suspicions, l.lookedAt = epoch, workers.Suspicions{}, time.Time{}
+	l.ended = map[string]map[workflow.AttemptID]bool{}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.view, l.declared, l.avoiding = workers.View{}, map[string]declaration{}, nil
 	l.jobs.Avoid(nil)
+}
+
+// forget lets go of what was seen while this server does not lead, or may not trust that it does.
+func (l *losses) forget() {
+	if l.scheduler.Leading() {
+		return
+	}
+	l.lookedAt = time.Time{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.view = workers.View{}
 }
 
 // turn looks at the workers, if there is a reason to, and acts upon what it sees.
@@ -139,17 +148,23 @@ func (l *losses) turn(ctx context.Context) {
 		same := func(w workers.Worker) bool { return w.ID == id }
 		return !slices.ContainsFunc(confirmed, same) && !slices.ContainsFunc(declared, same)
 	})
-	all := append(confirmed, declared...)
+	all := slices.DeleteFunc(confirmed, func(w workers.Worker) bool { // the word of a person is more
+		return slices.ContainsFunc(declared, func(d workers.Worker) bool { return d.ID == w.ID })
+	})
+	suspects := len(all)
+	all = append(all, declared...)
+	placed := l.jobs.Placed() // before they are asked: what comes later may be on a worker that is back
 	answers := l.ask(ctx, all)
 	for i := range all {
 		switch w := &all[i]; {
 		case answers[i] != silent:
-			l.heard(w, answers[i], i >= len(confirmed))
-		case i < len(confirmed):
-			l.abandon(ctx, w, "", fmt.Sprintf("worker %s is lost: Consul has lost the machine, and its Nomad client does not answer", w.Name))
+			l.heard(w, answers[i], i >= suspects)
+		case i < suspects:
+			l.abandon(ctx, w, placed[w.ID], "", fmt.Sprintf(
+				"worker %s is lost: Consul has lost the machine, and its Nomad client does not answer", w.Name))
 		default:
 			d := l.declaration(w.ID)
-			l.abandon(ctx, w, d.by, d.why)
+			l.abandon(ctx, w, placed[w.ID], d.by, d.why)
 		}
 	}
 	if len(all) > 0 { // some may have answered
@@ -237,6 +252,7 @@ func (l *losses) avoid(view *workers.View) {
 // declaration is the word of a person that a worker is off.
 type declaration struct {
 	at      time.Time
+	lost    time.Time // when Nomad was first seen to have lost it; zero: it has not
 	by, why string
 }
 
@@ -244,7 +260,7 @@ type declaration struct {
 func (l *losses) declare(id, by, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.declared[id] = declaration{time.Now(), by, why}
+	l.declared[id] = declaration{at: time.Now(), by: by, why: why}
 	l.avoiding = append(l.avoiding, id)
 	l.jobs.Avoid(l.avoiding)
 }
@@ -259,15 +275,19 @@ func (l *losses) declaration(id string) declaration {
 func (l *losses) standing(view *workers.View) (list []workers.Worker) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	maps.DeleteFunc(l.declared, func(_ string, d declaration) bool {
+		return time.Since(d.at) > declaredFor || !d.lost.IsZero() && time.Since(d.lost) > lostFor
+	})
 	for _, w := range view.Workers {
 		d, ok := l.declared[w.ID]
-		switch age := time.Since(d.at); {
-		case !ok:
-		case age > declaredFor, w.Status == workers.Lost && age > lostFor:
-			delete(l.declared, w.ID)
-		default:
-			list = append(list, w)
+		if !ok {
+			continue
 		}
+		if w.Status == workers.Lost && d.lost.IsZero() {
+			d.lost = time.Now()
+			l.declared[w.ID] = d
+		}
+		list = append(list, w)
 	}
 	return list
 }
@@ -313,22 +333,35 @@ func (l *losses) heard(w *workers.Worker, said word, declared bool) {
 		l.mu.Lock()
 		delete(l.declared, w.ID)
 		l.mu.Unlock()
+		l.suspicions.Heard(w.ID, time.Now())
 	default:
 		l.log.Warn("Consul has lost a worker whose Nomad client answers; it stays", "worker", w.Name, "id", w.ID)
 		l.suspicions.Heard(w.ID, time.Now())
 	}
 }
 
-// abandon gives a worker up, and says so of what was not given up before.
-func (l *losses) abandon(ctx context.Context, w *workers.Worker, by, why string) {
-	ended, err := l.giveUp(ctx, w, by, why)
-	fresh, known := 0, map[workflow.AttemptID]bool{}
+// abandon gives a worker up, and says so of what was not given up before. What Nomad has placed there since, for want of other
+// room, and has not begun, is left alone: giving that up again and again would only use up what its task may lose.
+func (l *losses) abandon(ctx context.Context, w *workers.Worker, placed []nomad.Placed, by, why string) {
+	known := l.ended[w.ID]
+	if known != nil {
+		placed = slices.DeleteFunc(placed, func(p nomad.Placed) bool { return !p.Started && !known[p.Attempt] })
+	} else {
+		known = map[workflow.AttemptID]bool{}
+		l.ended[w.ID] = known
+	}
+	before := maps.Clone(known)
+	for _, p := range placed {
+		known[p.Attempt] = true
+	}
+	ended, err := l.giveUp(ctx, w, placed, by, why)
+	fresh := 0
 	for _, p := range ended {
-		if known[p.Attempt] = true; !l.ended[w.ID][p.Attempt] {
+		if !before[p.Attempt] {
 			fresh++
 		}
 	}
-	if l.ended[w.ID] = known; fresh > 0 {
+	if fresh > 0 {
 		l.log.Warn("attempts on a worker are given up", "worker", w.Name, "id", w.ID, "attempts", fresh, "reason", why)
 	}
 	if err != nil && ctx.Err() == nil {
@@ -336,16 +369,16 @@ func (l *losses) abandon(ctx context.Context, w *workers.Worker, by, why string)
 	}
 }
 
-// giveUp ends the attempts on a worker, and returns those that are not waited for any more. Without by, nobody is sure, and only
+// giveUp ends attempts on a worker, and returns those that are not waited for any more. Without by, nobody is sure, and only
 // those are ended that may run twice.
-func (l *losses) giveUp(ctx context.Context, w *workers.Worker, by, why string) ([]nomad.Placed, error) {
+func (l *losses) giveUp(ctx context.Context, w *workers.Worker, placed []nomad.Placed, by, why string) ([]nomad.Placed, error) {
 	var mu sync.Mutex // guards ended and failed
 	var ended []nomad.Placed
 	var failed error
 	places := make(chan struct{}, givenUpAtOnce)
 	var group sync.WaitGroup
 	last := workflow.AttemptID("")
-	for _, p := range l.jobs.Placed()[w.ID] {
+	for _, p := range placed {
 		if p.Attempt == last { // several allocations of one
 			continue
 		}

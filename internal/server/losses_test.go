@@ -30,6 +30,8 @@ type farm struct {
 	answers map[string]bool // clients that answer
 	broken  bool            // nobody can be asked
 	leads   bool
+	epoch   uint64
+	late    []nomad.Placed // on worker a, since it was lost
 	avoid   []string
 	events  []string // what was given up, and by whom
 	looks   int
@@ -86,12 +88,15 @@ func (f *farm) ClientAnswers(_ context.Context, node, _ string) (bool, error) {
 }
 
 func (f *farm) Placed() map[string][]nomad.Placed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	out := map[string][]nomad.Placed{}
 	for name := range f.status {
 		for _, kind := range []string{"once", "twice"} {
 			out["id-"+name] = append(out["id-"+name], nomad.Placed{Run: "run", Attempt: workflow.AttemptID(kind + "-" + name), Alloc: "alloc"})
 		}
 	}
+	out["id-a"] = append(out["id-a"], f.late...)
 	return out
 }
 
@@ -109,7 +114,9 @@ func (f *farm) AwaitReconciled(ctx context.Context) (uint64, error) {
 			return 0, ctx.Err()
 		}
 	}
-	return 1, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.epoch, nil
 }
 
 // Verb is the rule of the engine: without a person only what may run twice is given up.
@@ -127,7 +134,7 @@ func (f *farm) Verb(_ context.Context, _ workflow.RunID, e engine.Event) error {
 
 func TestTheLeaderActsOnTheLossOfWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := &farm{leads: true, status: map[string]workers.Status{}, answers: map[string]bool{}}
+		f := &farm{leads: true, epoch: 1, status: map[string]workers.Status{}, answers: map[string]bool{}}
 		for _, name := range []string{"a", "b", "c", "d"} {
 			f.status[name], f.answers[name] = workers.Ready, true
 		}
@@ -174,6 +181,12 @@ func TestTheLeaderActsOnTheLossOfWorkers(t *testing.T) {
 		after(30*time.Second, []string{"id-a"}, nil)
 		f.do(func() { f.broken = false })
 		after(3*time.Second, []string{"id-a"}, []string{`twice-a by ""`})
+		// What came there since, and has not begun, is Nomad's to move; what has begun is not.
+		f.do(func() {
+			f.late = []nomad.Placed{{Run: "run", Attempt: "twice-later"}, {Run: "run", Attempt: "twice-unseen", Started: true}}
+		})
+		after(3*time.Second, []string{"id-a"}, []string{`twice-a by ""`, `twice-unseen by ""`})
+		f.do(func() { f.late, f.events = nil, []string{`twice-a by ""`} })
 		// The half of them at once: that is not believed.
 		f.do(func() { f.status["b"], f.answers["b"] = workers.Suspect, false })
 		after(30*time.Second, nil, []string{`twice-a by ""`})
@@ -181,13 +194,25 @@ func TestTheLeaderActsOnTheLossOfWorkers(t *testing.T) {
 		// Somebody knows better than Nomad, and is believed until its client answers.
 		l.declare("id-c", "ada", "it burns")
 		after(0, []string{"id-c"}, []string{`twice-a by ""`})
-		f.do(func() { f.answers["c"] = false })
+		f.do(func() { f.answers["c"], f.status["c"] = false, workers.Suspect })
+		after(3*time.Second, []string{"id-c"}, []string{`once-c by "ada"`, `twice-a by ""`, `twice-c by "ada"`})
+		// For a moment it may not trust that it leads; and Nomad loses the worker too, which then is no node any more.
+		f.do(func() { f.leads = false })
+		after(3*time.Second, []string{"id-c"}, []string{`once-c by "ada"`, `twice-a by ""`, `twice-c by "ada"`})
+		f.do(func() { f.leads, f.status["c"] = true, workers.Ready })
 		after(3*time.Second, []string{"id-c"}, []string{`once-c by "ada"`, `twice-a by ""`, `twice-c by "ada"`})
 		f.do(func() { f.answers["c"] = true })
 		after(3*time.Second, nil, []string{`once-c by "ada"`, `twice-a by ""`, `twice-c by "ada"`})
 		if l.counts()[workers.Lost] != 1 || l.counts()[workers.Ready] != 3 {
 			t.Errorf("the workers are %v", l.counts())
 		}
+		l.declare("id-gone", "ada", "there is no such worker any more")
+		after(2*declaredFor, nil, []string{`once-c by "ada"`, `twice-a by ""`, `twice-c by "ada"`})
+		l.mu.Lock()
+		if len(l.declared) != 0 {
+			t.Errorf("declarations stand for ever: %v", l.declared)
+		}
+		l.mu.Unlock()
 		// Another one leads: it looks for itself.
 		f.do(func() { f.leads = false })
 		after(3*time.Second, nil, []string{`once-c by "ada"`, `twice-a by ""`, `twice-c by "ada"`})
