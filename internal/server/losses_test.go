@@ -148,7 +148,7 @@ func TestTheLeaderActsOnTheLossOfWorkers(t *testing.T) {
 		// after lets time pass, and says what was done by then.
 		after := func(d time.Duration, avoid, events []string) {
 			t.Helper()
-			time.Sleep(d)
+			<-time.After(d)
 			synctest.Wait()
 			f.mu.Lock()
 			defer f.mu.Unlock()
