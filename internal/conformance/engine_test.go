@@ -129,8 +129,8 @@ var engineBodies = map[string][]check{
 var enginePolicies = map[string][]check{
 	"engine, Retry by policy: it succeeded":                                           retryRules["Retry order: success"],
 	"engine, Retry by policy: Cairn cancelled it":                                     retryRules["Retry order: cancel"],
-	"engine, Retry by policy: its worker was lost":                                    retryRules["Retry order: lost, drained or preempted"],
-	"engine, Retry by policy: somebody outside interrupted it":                        retryRules["Retry order: interrupted"],
+	"engine, Retry by policy: its worker was lost, or it had to leave it":             retryRules["Retry order: lost; interrupted because its worker was drained, or it was preempted"],
+	"engine, Retry by policy: somebody outside interrupted it":                        retryRules["Retry order: interrupted by somebody who stopped its job"],
 	"engine, Retry by policy: it exited with a code that on_exit_codes does not hold": retryRules["Retry order: `on_exit_codes`"],
 	"engine, Retry by policy: `retry.when` is false, null or an error": append(slices.Clone(retryRules["Retry order: `when`"]), check{
 		play: play{flow: tried("max_attempts = 3\nwhen = attempt.number == 1 ? null : true", ""), script: "a: exit 1", see: "a.tries a.reason"}, but: []string{"null", "true"},

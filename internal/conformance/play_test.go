@@ -327,7 +327,7 @@ func (w *world) kill(c engine.Command) {
 	})
 }
 
-// ending reads how an attempt ends: "exit 3 n=1", "signal 9", "oom", "lost", "error", "invalid", "interrupted", "timed_out",
+// ending reads how an attempt ends: "exit 3 n=1", "signal 9", "oom", "lost", "evicted", "error", "invalid", "interrupted", "timed_out",
 // "failed", "skipped". What follows an exit code goes to the output file, a line each; after "stdout" to standard output.
 // For a body without a process it is values in JSON.
 func ending(how string) *engine.Outcome {

@@ -16,12 +16,13 @@ var retryRules = map[string][]check{
 		{play: play{flow: tried("max_attempts = 3", ""), script: "a: hang", do: []string{"5s: cancel_task a"}, see: "a a.tries"}, want: "cancelled cancelled", but: []string{"hang", "exit 1"}},
 		{play: play{flow: tried("max_attempts = 3", ""), script: "a: hang", do: []string{"5s: stop"}, see: "a a.tries took"}, want: "cancelled cancelled 5s", but: []string{"hang", "exit 1"}},
 	},
-	"Retry order: lost, drained or preempted": {
+	"Retry order: lost; interrupted because its worker was drained, or it was preempted": {
 		{play: play{flow: tried("max_lost = 2", ""), script: "a: lost, lost, exit 0", see: "a a.tries took"}, want: "succeeded lost,lost,succeeded 33s", but: []string{"= 2", "= 1"}},
+		{play: play{flow: tried("max_lost = 2", ""), script: "a: evicted, lost, exit 0", see: "a a.tries"}, want: "succeeded interrupted,lost,succeeded", but: []string{"= 2", "= 1"}},
 		{play: play{flow: tried("max_attempts = 2", ""), script: "a: lost, exit 1, exit 0", see: "a a.tries"}, want: "succeeded lost,failed,succeeded", but: []string{"lost,", "exit 1,"}},
 		{play: play{flow: tried("max_attempts = 2\nwhen = false\non_exit_codes = [7]", ""), script: "a: lost, exit 0", see: "a a.tries"}, want: "succeeded lost,succeeded", but: []string{"lost,", "oom,"}},
 	},
-	"Retry order: interrupted": {
+	"Retry order: interrupted by somebody who stopped its job": {
 		{play: play{flow: tried("max_attempts = 3\nwhen = true", ""), script: "a: interrupted, exit 0", see: "a a.tries a.reason"},
 			want: "failed interrupted interrupted: somebody stopped it: interrupted", but: []string{"interrupted", "error"}},
 	},
