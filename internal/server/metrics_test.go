@@ -22,6 +22,7 @@ import (
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/nomad"
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workers"
 )
 
 // everyMetric are those of a server that has all sources.
@@ -32,6 +33,7 @@ func everyMetric() *metrics {
 			return scheduler.Stats{Leading: true, Epoch: 7, Active: 3, Inflight: 2, Queued: 5, Readers: 4}
 		},
 		nomad:   func() []nomad.Calls { return []nomad.Calls{{Kind: "register", Made: 5, Failed: 2}} },
+		workers: func() map[workers.Status]int { return map[workers.Status]int{workers.Ready: 3} },
 		watches: httpapi.NewWatches(1), passing: httpapi.NewWatches(1),
 	})
 	return m
