@@ -214,8 +214,8 @@ func TestChildRunsLiveInTheFolderOfTheRunAboveThem(t *testing.T) {
 	read.Close()
 
 	// Whoever goes on with the child goes on with the whole family.
+	r.mark(".well") // before it goes and looks
 	r.mark(".go")
-	r.mark(".well")
 	s, err = Resume(within(t), r.cfg, workflow.RunID(inner), "")
 	if err != nil {
 		t.Fatal(err)
