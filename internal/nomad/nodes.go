@@ -176,13 +176,13 @@ func allAffinities(job *nomadapi.Job) (all [][]*nomadapi.Affinity) {
 	return all
 }
 
-// clientPatience is how long a client may take to answer for itself.
+// clientPatience is how long an agent may take to say that it is there, or how it is set up.
 const clientPatience = 2 * time.Second
 
-// ClientAnswers asks the client of a node for itself, through Nomad's servers, and reports whether it has answered. An error
-// says that nobody could be asked.
-func (e *Executor) ClientAnswers(ctx context.Context, node, region string) (bool, error) {
-	asking, cancel := context.WithTimeout(ctx, clientPatience)
+// ClientAnswers asks the client of a node for itself, through Nomad's servers, and reports whether it has answered in time. An
+// error says that nobody could be asked.
+func (e *Executor) ClientAnswers(ctx context.Context, node, region string, within time.Duration) (bool, error) {
+	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	var stats struct{}
 	// Not a place among the reads: those may all wait for the files of the same node.

@@ -446,7 +446,7 @@ func TestAgentsWorkerTakenForDead(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, node := range nodes {
-				answers, err := r.exec.ClientAnswers(r.ctx(), node.ID, node.Region)
+				answers, err := r.exec.ClientAnswers(r.ctx(), node.ID, node.Region, 5*time.Second)
 				if err != nil || answers != (node.Name != agent.Name) {
 					t.Errorf("the client of %s answers: %v, %v", node.Name, answers, err)
 				}

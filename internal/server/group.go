@@ -154,7 +154,7 @@ func (g *group) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api.
 	}
 	req.By = cmp.Or(req.By, "an operator")
 	placed := g.jobs.nomad.Placed()[w.ID] // before the question: what comes later may be on a worker that is back
-	switch answers, err := g.jobs.nomad.ClientAnswers(ctx, w.ID, w.Region); {
+	switch answers, err := g.jobs.nomad.ClientAnswers(ctx, w.ID, w.Region, sureWithin); {
 	case err != nil:
 		return api.WorkerDead{}, notReady(err)
 	case answers:

@@ -34,6 +34,9 @@ const (
 	lostFor = time.Minute
 	// askedAtOnce is how many clients are asked for themselves at the same time.
 	askedAtOnce = 8
+	// answerWithin is how long the client of a suspect may take to answer, and sureWithin that of a worker which a person declares
+	// dead: nothing protects its tasks after that.
+	answerWithin, sureWithin = 2 * time.Second, 5 * time.Second
 	// givenUpAtOnce is how many attempts are given up at the same time.
 	givenUpAtOnce = 16
 	// giveUpPatience is how long giving up one attempt may take.
@@ -64,7 +67,7 @@ type losses struct {
 // placements is what the losses need of the executor.
 type placements interface {
 	Avoid(nodes []string)
-	ClientAnswers(ctx context.Context, node, region string) (bool, error)
+	ClientAnswers(ctx context.Context, node, region string, within time.Duration) (bool, error)
 	Placed() map[string][]nomad.Placed
 }
 
@@ -310,7 +313,7 @@ func (l *losses) ask(ctx context.Context, list []workers.Worker) []word {
 		places <- struct{}{}
 		group.Go(func() {
 			defer func() { <-places }()
-			answers, err := l.jobs.ClientAnswers(ctx, w.ID, w.Region)
+			answers, err := l.jobs.ClientAnswers(ctx, w.ID, w.Region, answerWithin)
 			switch {
 			case err != nil:
 				out[i] = unasked

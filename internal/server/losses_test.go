@@ -78,7 +78,7 @@ func (f *farm) Avoid(nodes []string) {
 	f.do(func() { f.avoid = slices.Clone(nodes) })
 }
 
-func (f *farm) ClientAnswers(_ context.Context, node, _ string) (bool, error) {
+func (f *farm) ClientAnswers(_ context.Context, node, _ string, _ time.Duration) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.broken {
