@@ -4,7 +4,6 @@
 package faults
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"encoding/json"
@@ -192,20 +191,13 @@ type life struct{ first, last pulse }
 // lives reads the ledger: those of every task, by number.
 func (w *workshop) lives() map[string][]life {
 	w.t.Helper()
-	f, err := os.Open(w.pulses)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer f.Close()
 	out := map[string][]life{}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		p, err := readPulse(lines.Text())
+	text := w.said()
+	text = text[:strings.LastIndexByte(text, '\n')+1] // what follows is being written
+	for line := range strings.Lines(text) {
+		p, err := readPulse(line)
 		if err != nil {
-			w.t.Fatalf("%s: %v: %q", w.pulses, err, lines.Text())
+			w.t.Fatalf("%s: %v: %q", w.pulses, err, line)
 		}
 		known := out[p.task]
 		for len(known) < p.attempt {
@@ -217,9 +209,6 @@ func (w *workshop) lives() map[string][]life {
 			l.last = p
 		}
 		out[p.task] = known
-	}
-	if err := lines.Err(); err != nil {
-		w.t.Fatal(err)
 	}
 	return out
 }
