@@ -208,7 +208,13 @@ func TestWorkersAreLostInManyWays(t *testing.T) {
 		c.undo(w)
 		w.g.call(0, "runs", "stop", run)
 		w.g.await("the workers to be back", soon(), func() bool {
-			_, metrics := w.leader().get(t, "/metrics") // of those who act on it
+			list, _ := w.workers()
+			for _, one := range list {
+				if one.Status != "ready" {
+					return false
+				}
+			}
+			_, metrics := w.leader().get(t, "/metrics") // of those who act on it, and may have looked before the loss
 			return strings.Contains(metrics, fmt.Sprintf("cairn_workers{status=\"ready\"} %d\n", machines))
 		})
 	}
