@@ -6,7 +6,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/server"
@@ -80,7 +79,7 @@ answer.`,
 // workerNamed is the only worker that a name, or the beginning of an ID, may mean; nil where there is none.
 func workerNamed(list []api.Worker, name string) (found *api.Worker) {
 	for i := range list {
-		if list[i].Name == name || strings.HasPrefix(list[i].ID, name) {
+		if isWorker(&list[i], name) {
 			if found != nil {
 				return nil
 			}

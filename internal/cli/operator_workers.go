@@ -44,7 +44,7 @@ Exit codes: 0 they were shown, 1 there is no such worker, or they cannot be show
 				}
 				if len(args) > 0 {
 					known.Workers = slices.DeleteFunc(known.Workers, func(w api.Worker) bool {
-						return w.Name != args[0] && !strings.HasPrefix(w.ID, args[0])
+						return !isWorker(&w, args[0])
 					})
 				}
 				switch {
@@ -73,6 +73,11 @@ Exit codes: 0 they were shown, 1 there is no such worker, or they cannot be show
 			})
 		},
 	}
+}
+
+// isWorker reports whether a name, or the beginning of a node's ID, may mean a worker.
+func isWorker(w *api.Worker, name string) bool {
+	return w.Name == name || strings.HasPrefix(w.ID, name)
 }
 
 // workerTable lays workers out in columns.

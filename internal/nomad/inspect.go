@@ -20,9 +20,9 @@ import (
 
 // AgentFacts is how an agent of Nomad is set up, by its own word.
 type AgentFacts struct {
-	Version        string
-	Server, Client bool // what it is; it may be both
-	ACL            bool // access control is on
+	Version string
+	Server  bool // it is one; it may be a client, too
+	ACL     bool // access control is on
 	// Of a server; 0: Nomad's default.
 	MinHeartbeatTTL, HeartbeatGrace, FailoverHeartbeatTTL time.Duration
 	MaxAllocs                                             int // of a client: gc_max_allocs
@@ -39,17 +39,14 @@ type selfAnswer struct {
 			Enabled                                               bool
 			MinHeartbeatTTL, HeartbeatGrace, FailoverHeartbeatTTL time.Duration
 		}
-		Client struct {
-			Enabled     bool
-			GCMaxAllocs int
-		}
+		Client struct{ GCMaxAllocs int }
 	} `json:"config"`
 }
 
 func (s *selfAnswer) facts() AgentFacts {
 	c := &s.Config
 	return AgentFacts{
-		Version: c.Version.Version, Server: c.Server.Enabled, Client: c.Client.Enabled, ACL: c.ACL.Enabled,
+		Version: c.Version.Version, Server: c.Server.Enabled, ACL: c.ACL.Enabled,
 		MinHeartbeatTTL: c.Server.MinHeartbeatTTL, HeartbeatGrace: c.Server.HeartbeatGrace, FailoverHeartbeatTTL: c.Server.FailoverHeartbeatTTL,
 		MaxAllocs: c.Client.GCMaxAllocs,
 	}

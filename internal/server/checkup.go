@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -116,8 +117,8 @@ func (f *facts) ofNomad(r *report) {
 			"the agent that is asked is no server, and does not know them")
 		return
 	}
-	ttl, grace, failover := orDefault(f.nomad.MinHeartbeatTTL, defaultMinTTL), orDefault(f.nomad.HeartbeatGrace, defaultGrace),
-		orDefault(f.nomad.FailoverHeartbeatTTL, defaultFailover)
+	ttl, grace, failover := cmp.Or(f.nomad.MinHeartbeatTTL, defaultMinTTL), cmp.Or(f.nomad.HeartbeatGrace, defaultGrace),
+		cmp.Or(f.nomad.FailoverHeartbeatTTL, defaultFailover)
 	slowest := 2*ttl + grace
 	if slowest > 15*time.Second {
 		r.say(api.LevelWarn, "nomad", "heartbeats", `server { min_heartbeat_ttl = "3s", heartbeat_grace = "5s" } notices in 5 to 11 seconds, with up to 150 workers`,
@@ -245,11 +246,4 @@ func older(is, than string) bool {
 		}
 	}
 	return slices.Compare(a[:], b[:]) < 0
-}
-
-func orDefault(d, standard time.Duration) time.Duration {
-	if d == 0 {
-		return standard
-	}
-	return d
 }
