@@ -513,26 +513,43 @@ func (s *Store) Cluster(ctx context.Context) (string, error) {
 
 // data names the keys of the data prefix in use.
 func (s *Store) data(ctx context.Context) (data, error) {
-	s.mu.Lock()
-	root := s.root
-	s.mu.Unlock()
-	if root == "" {
-		pairs, err := s.client.read(ctx, get(s.keys.root()))
-		switch {
-		case err != nil:
-			return data{}, err
-		case len(pairs) == 0:
-			root = firstData // nobody has led yet, and there is nothing to read
-		default:
-			root = string(pairs[0].Value)
-			if !scheduler.IsStale(ctx) {
-				s.mu.Lock()
-				s.root = root
-				s.mu.Unlock()
-			}
+	// It is known for as long as this server leads: whoever restores a backup changes the root, and ends the leadership with it.
+	o := s.elector.current()
+	leads := o != nil && o.err() == nil
+	if leads {
+		s.mu.Lock()
+		s.begin(o.epoch)
+		root := s.root
+		s.mu.Unlock()
+		if root != "" {
+			return data{s.keys.prefix + root + "/"}, nil
 		}
 	}
+	pairs, err := s.client.read(ctx, get(s.keys.root()))
+	if err != nil {
+		return data{}, err
+	}
+	root := firstData // nobody has led yet, and there is nothing to read
+	if len(pairs) > 0 {
+		root = string(pairs[0].Value)
+	}
+	if leads && len(pairs) > 0 && !scheduler.IsStale(ctx) {
+		s.mu.Lock()
+		if s.epoch == o.epoch {
+			s.root = root
+		}
+		s.mu.Unlock()
+	}
 	return data{s.keys.prefix + root + "/"}, nil
+}
+
+// begin forgets what was learnt in another leadership than that of an epoch: others may have written since. The caller holds mu.
+func (s *Store) begin(epoch uint64) {
+	if s.epoch != epoch {
+		s.epoch, s.root = epoch, ""
+		s.known.clear()
+		s.parts.clear()
+	}
 }
 
 // officeOf is the office of an epoch, if this server holds it.
@@ -546,11 +563,7 @@ func (s *Store) officeOf(epoch uint64) (*office, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.epoch != epoch { // others may have written since
-		s.epoch, s.root = epoch, ""
-		s.known.clear()
-		s.parts.clear()
-	}
+	s.begin(epoch)
 	return o, nil
 }
 
