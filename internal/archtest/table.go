@@ -37,7 +37,7 @@ var packages = []row{
 
 	// The shell and its adapters, which never know each other.
 	{folder: "internal/scheduler", imports: core},
-	{folder: "internal/consul", imports: append([]string{"internal/durable", "internal/workers"}, shell...)},
+	{folder: "internal/consul", imports: append([]string{"internal/durable", "internal/workers", "internal/backup"}, shell...)},
 	{folder: "internal/nomad", imports: append([]string{"internal/access", "internal/workers"}, shell...)},
 	{folder: "internal/local", imports: append([]string{"internal/rawjson", "internal/durable"}, shell...)},
 	{folder: "internal/jobspec", imports: []string{"internal/rawjson"}},
@@ -52,7 +52,7 @@ var packages = []row{
 	{folder: "internal/client", imports: []string{"internal/api"}},
 	{folder: "internal/httpapi", imports: append([]string{"internal/access", "internal/api", "hcl"}, shell...)},
 	{folder: "internal/config"},
-	{folder: "internal/backup"},
+	{folder: "internal/backup", imports: []string{"internal/api", "internal/durable"}}, // manifests, as the API gives them
 	{folder: "internal/cli", imports: []string{
 		"internal/server", "internal/client", "hcl", "internal/workflow",
 		"internal/api", "internal/config", "internal/backup", "internal/nomad",
@@ -103,6 +103,7 @@ var modules = []module{
 
 	{"github.com/hashicorp/cli", "MPL-2.0", []string{"internal/cli"}},
 	{"github.com/posener/complete", "MIT", []string{"internal/cli"}}, // the completion that hashicorp/cli speaks
+	{"filippo.io/age", "BSD-3-Clause", []string{"internal/backup"}},
 	{"golang.org/x/term", "BSD-3-Clause", []string{"internal/cli"}},
 	{"golang.org/x/sync", "BSD-3-Clause", []string{"internal/consul"}},
 	{"golang.org/x/sys", "BSD-3-Clause", []string{"internal/local", "internal/cli"}},

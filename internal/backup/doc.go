@@ -1,7 +1,19 @@
 // Copyright (c) The Cairn Authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Package backup reads snapshots of Consul, and trusts nothing that they say of themselves.
+// Package backup takes snapshots of Consul, keeps them, and reads them, trusting nothing that they say of themselves.
+//
+// # Backups
+//
+// A backup is two files, at a Target:
+//
+//	cairn-20260131T020000.000Z-AB12CD.snap   the snapshot; .snap.age where it is encrypted
+//	cairn-20260131T020000.000Z-AB12CD.json   its manifest, which is written last: without it there is no backup
+//
+// What arrives from Consul is read to its end while it is written, so that every checksum is compared and every key of Cairn's
+// decoded before the file counts, and the file is then read back. The leader's Keeper takes one when it is due, and removes those
+// that are too many or too old. Encryption is that of age (https://age-encryption.org), for public keys: a server can write what
+// it cannot read.
 //
 // # The archive
 //

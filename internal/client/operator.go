@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
@@ -59,6 +60,23 @@ func (c *Client) WorkerDead(ctx context.Context, req api.WorkerDeadRequest) (api
 func (c *Client) Check(ctx context.Context) (api.Checkup, error) {
 	var out api.Checkup
 	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/check", nil, nil, &out)
+	return out, err
+}
+
+// Snapshots asks for the backups that the leader keeps.
+func (c *Client) Snapshots(ctx context.Context) (api.Backups, error) {
+	var out api.Backups
+	_, err := c.call(ctx, callTimeout, http.MethodGet, "/v1/operator/snapshots", nil, nil, &out)
+	return out, err
+}
+
+// snapshotTimeout is a little more than the leader gives itself for a backup.
+const snapshotTimeout = 31 * time.Minute
+
+// SaveSnapshot has the leader take a backup now.
+func (c *Client) SaveSnapshot(ctx context.Context) (api.Backup, error) {
+	var out api.Backup
+	_, err := c.call(ctx, snapshotTimeout, http.MethodPost, "/v1/operator/snapshots", nil, nil, &out)
 	return out, err
 }
 

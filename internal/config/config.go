@@ -25,6 +25,7 @@ type Config struct {
 	// Retention and Archive are about runs that are over.
 	Retention Retention
 	Archive   Archive
+	Backup    Backup
 }
 
 // HTTP says where the API is served.
@@ -102,6 +103,17 @@ type Archive struct {
 	Folder string // empty: archive in the data folder
 }
 
+// Backup says how the leader backs up what is stored: by snapshots of all of Consul.
+type Backup struct {
+	Enabled    bool
+	Interval   time.Duration
+	Retain     int           // backups
+	Age        time.Duration // at most
+	Folder     string        // empty: backup in the data folder
+	TokenFile  string        // of the token for snapshots; empty: that for everything
+	Recipients []string      // public keys of age; none: backups are not encrypted
+}
+
 // DefaultConfig returns the default of every setting.
 func DefaultConfig() Config {
 	host, err := os.Hostname()
@@ -121,5 +133,6 @@ func DefaultConfig() Config {
 		// What Consul carries without being felt: it answers with what retention reads of so many runs in one read of 0.9 MB,
 		// measured, and its snapshots are taken and sent whole.
 		Retention: Retention{Runs: 2000, Age: 7 * 24 * time.Hour, Bytes: 256 << 20},
+		Backup:    Backup{Enabled: true, Interval: time.Hour, Retain: 48, Age: 30 * 24 * time.Hour},
 	}
 }

@@ -131,8 +131,6 @@ func (c *Config) body(b *hclsyntax.Body, block string, places map[string]hcl.Ran
 		switch {
 		case block != "":
 			problems = append(problems, at(place, "Unknown block", fmt.Sprintf("Block %s takes no blocks.", block)))
-		case slices.Contains(comingBlocks, inner.Type):
-			problems = append(problems, at(place, "Not supported yet", fmt.Sprintf("Block %s is not supported yet. Leave it away.", inner.Type)))
 		case !slices.Contains(blocks(), inner.Type):
 			problems = append(problems, at(place, "Unknown block", fmt.Sprintf("There is no block %q.%s The blocks are %s.",
 				inner.Type, near(inner.Type, blocks()), strings.Join(blocks(), ", "))))

@@ -104,11 +104,23 @@ func Settings() []Setting {
 		{Block: "archive", Name: "folder", About: "Folder of the runs that have left the store; archive in data_dir by default. The server that leads writes and reads " +
 			"its own: put it on storage that all servers share, or a new leader cannot show what another one has archived until that one leads again.",
 			text: func(c *Config) *string { return &c.Archive.Folder }, check: checkPath},
+		{Block: "backup", Name: "enabled", About: "Whether the server that leads takes snapshots of all of Consul by itself.",
+			yes: func(c *Config) *bool { return &c.Backup.Enabled }},
+		{Block: "backup", Name: "interval", About: "Time from one snapshot to the next.",
+			duration: func(c *Config) *time.Duration { return &c.Backup.Interval }, low: int64(time.Minute), high: int64(30 * 24 * time.Hour)},
+		{Block: "backup", Name: "retain", About: "Snapshots that are kept: the newest so many. The newest one is always kept.",
+			number: func(c *Config) *int { return &c.Backup.Retain }, low: 1, high: 10_000},
+		{Block: "backup", Name: "age", About: "How long a snapshot is kept at most.",
+			duration: func(c *Config) *time.Duration { return &c.Backup.Age }, low: int64(time.Hour), high: int64(10 * 365 * 24 * time.Hour)},
+		{Block: "backup", Name: "folder", About: "Folder of the snapshots; backup in data_dir by default. The server that leads writes its own: put it on storage that all servers " +
+			"share and that outlives their machines. Snapshots hold all secrets of Consul.",
+			text: func(c *Config) *string { return &c.Backup.Folder }, check: checkPath},
+		{Block: "backup", Name: "token_file", About: "File with the Consul ACL token for snapshots, which needs acl = \"write\". That of block consul by default.",
+			text: func(c *Config) *string { return &c.Backup.TokenFile }, check: checkPath},
+		{Block: "backup", Name: "recipients", About: "Public keys of age (age1…), for whose private keys snapshots are encrypted. They are not encrypted by default.",
+			list: func(c *Config) *[]string { return &c.Backup.Recipients }},
 	}
 }
-
-// comingBlocks belong to the configuration and cannot be used yet.
-var comingBlocks = []string{"backup"}
 
 // path is the name of a setting with that of its block.
 func (s *Setting) path() string {

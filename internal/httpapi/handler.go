@@ -136,6 +136,7 @@ func (h *handler) routes() map[string]methods {
 		deadPath:                 {"POST": operators(h.workerDead)},
 		checkPath:                {"GET": operators(h.check)},
 		orphansPath:              {"GET": operators(h.orphans)},
+		SnapshotPath:             {"GET": operators(h.snapshots), "POST": operators(h.saveSnapshot)},
 		StepDownPath:             {"POST": operators(h.stepDown)},
 		auditPath:                {"GET": operators(h.audit)},
 		"/v1/runs":               {"GET": listing(h.list), "POST": submits(h.submit)},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
@@ -27,6 +28,10 @@ type Servers interface {
 	Check(ctx context.Context) (api.Checkup, error)
 	// Orphans lists the jobs that run on and whose runs the store does not know.
 	Orphans(ctx context.Context) (api.Orphans, error)
+	// Snapshots lists the backups, and says how they stand.
+	Snapshots(ctx context.Context) (api.Backups, error)
+	// SaveSnapshot takes a backup now.
+	SaveSnapshot(ctx context.Context) (api.Backup, error)
 }
 
 // Paths of the operator's requests that a server has to know apart from the others.
@@ -38,6 +43,7 @@ const (
 	checkPath    = "/v1/operator/check"
 	orphansPath  = "/v1/operator/orphans"
 	auditPath    = "/v1/operator/audit"
+	SnapshotPath = "/v1/operator/snapshots"
 	StepDownPath = "/v1/operator/step-down"
 )
 
@@ -94,8 +100,33 @@ func (h *handler) stepDown(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+func (h *handler) snapshots(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswer(h, w, r, Servers.Snapshots)
+}
+
+// snapshotTimeout bounds taking a snapshot: of a large Consul it takes minutes.
+const snapshotTimeout = 30 * time.Minute
+
+func (h *handler) saveSnapshot(w http.ResponseWriter, r *http.Request) error {
+	return serversAnswerWithin(h, w, r, snapshotTimeout, Servers.SaveSnapshot)
+}
+
+// Patience is how long a request that changes something may take.
+func Patience(path string) time.Duration {
+	if path == SnapshotPath {
+		return snapshotTimeout
+	}
+	return callTimeout
+}
+
 // serversAnswer answers with what ask says.
 func serversAnswer[T any](h *handler, w http.ResponseWriter, r *http.Request, ask func(Servers, context.Context) (T, error)) error {
+	return serversAnswerWithin(h, w, r, callTimeout, ask)
+}
+
+func serversAnswerWithin[T any](
+	h *handler, w http.ResponseWriter, r *http.Request, patience time.Duration, ask func(Servers, context.Context) (T, error),
+) error {
 	if err := unknown(r); err != nil {
 		return err
 	}
@@ -105,7 +136,7 @@ func serversAnswer[T any](h *handler, w http.ResponseWriter, r *http.Request, as
 			Message: "this is the process of one run and no server: there is nobody to lead",
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), callTimeout)
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
 	out, err := ask(h.Servers, ctx)
 	if err != nil {

@@ -245,6 +245,11 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		jobs: k, inspect: service.Inspect, access: a.cfg.Access.Mode == config.AccessNomad, log: a.log.Named("group"),
 	}
 	g.losses = newLosses(g, service.LostMachines)
+	keeper, err := a.newBackups(cc)
+	if err != nil {
+		return err
+	}
+	g.backups = backups{keeper: keeper, folder: a.backupFolder(), cfg: a.cfg.Backup}
 	others := &peers{name: a.cfg.Name, members: service.Members, transport: a.certs.transport, url: a.url}
 	g.clocks = others.clocks
 	away := &nomadWatch{
@@ -259,7 +264,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		away.standBack(ctx)
 	}
 	watches, passing := httpapi.NewWatches(a.cfg.Limits.MaxWatches), httpapi.NewWatches(a.cfg.Limits.MaxWatches)
-	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, workers: g.losses.counts, watches: watches, passing: passing})
+	a.metrics.ask(sources{scheduler: a.scheduler.Stats, nomad: k.nomad.Calls, workers: g.losses.counts, backups: keeper.Status, watches: watches, passing: passing})
 	served := httpapi.Config{
 		Runs: a.scheduler, Workflows: a.scheduler, Archive: a.archive, Overdue: a.scheduler.Overdue, Nomad: away.trouble, Servers: g,
 		Metrics: a.metrics.handler(), Watches: watches, Version: a.cfg.Version, Process: a.process, Logger: a.log.Named("http"),
@@ -276,7 +281,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	}
 	r := &registered{service: service, health: others.health, process: a.process, log: a.log.Named("consul"), ready: make(chan struct{})}
 	a.stands = r.ready
-	a.tend, a.leave = append(a.tend, k.keep, g.losses.keep, leaders.keep, r.keep, away.keep), r.leave
+	a.tend, a.leave = append(a.tend, k.keep, g.losses.keep, leaders.keep, r.keep, away.keep, keeper.Keep), r.leave
 	return nil
 }
 

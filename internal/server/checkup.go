@@ -51,6 +51,7 @@ type facts struct {
 	placed      map[string]int              // allocations of attempts, by node ID
 	access      bool                        // the API asks for tokens
 	ahead       map[string]time.Duration    // clocks of other servers, by name
+	backups     api.Backups
 }
 
 // Check implements httpapi.Servers.
@@ -78,6 +79,10 @@ func (g *group) Check(ctx context.Context) (api.Checkup, error) {
 		f.placed[node] = len(placed)
 	}
 	f.ahead = g.clocks(ctx)
+	var err error
+	if f.backups, err = g.Snapshots(ctx); err != nil {
+		return api.Checkup{}, err
+	}
 	return api.Checkup{Findings: f.findings()}, nil
 }
 
@@ -95,6 +100,7 @@ func (f *facts) findings() []api.Finding {
 	f.ofConsul(r)
 	f.ofWorkers(r)
 	f.ofClocks(r)
+	f.ofBackups(r)
 	return r.list
 }
 

@@ -50,8 +50,8 @@ const (
 	// wait.
 	leaderPatience = 20 * time.Second
 	leaderPause    = 50 * time.Millisecond
-	// forwardTimeout bounds what changes something: a little more than the leader gives itself.
-	forwardTimeout = 35 * time.Second
+	// forwardGrace is how much longer than the leader gives itself what changes something may take here.
+	forwardGrace = 5 * time.Second
 )
 
 // ServeHTTP implements http.Handler.
@@ -137,7 +137,7 @@ func (f *forwarder) pass(w http.ResponseWriter, r *http.Request, body []byte) er
 	// What changes something is not cut off with its caller, or with this server: the leader is at it.
 	ctx, stop := context.WithCancel(r.Context())
 	if r.Method != http.MethodGet {
-		ctx, stop = context.WithTimeout(context.WithoutCancel(r.Context()), forwardTimeout)
+		ctx, stop = context.WithTimeout(context.WithoutCancel(r.Context()), httpapi.Patience(r.URL.Path)+forwardGrace)
 	}
 	defer stop()
 	// A leader that hangs does not break the connection. One that steps down answers when another one leads.

@@ -33,6 +33,7 @@ type group struct {
 	machines  func(ctx context.Context, datacenter string) (map[string]workers.Machine, error)
 	jobs      *keeper
 	losses    *losses
+	backups   backups
 	inspect   func(context.Context) (consul.AgentFacts, error)
 	clocks    func(context.Context) map[string]time.Duration // how far those of the other servers are ahead
 	access    bool                                           // the API asks for tokens

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/cairnflow/cairn/internal/backup"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/nomad"
@@ -38,6 +39,7 @@ type sources struct {
 	scheduler func() scheduler.Stats
 	nomad     func() []nomad.Calls
 	workers   func() map[workers.Status]int
+	backups   func() backup.Status
 	watches   *httpapi.Watches
 	passing   *httpapi.Watches
 }
@@ -101,11 +103,35 @@ func (m *metrics) ask(s sources) {
 			desc: prometheus.NewDesc("cairn_workers", "Workers by how they are, as the leader last saw them; nothing on other servers.", []string{"status"}, nil), ask: s.workers,
 		})
 	}
+	if s.backups != nil {
+		m.askBackups(s.backups)
+	}
 	if s.nomad != nil {
 		m.registry.MustRegister(nomadCalls{
 			desc: prometheus.NewDesc("cairn_nomad_calls_total", "Calls to Nomad by what they are for.", []string{"kind", "outcome"}, nil), ask: s.nomad,
 		})
 	}
+}
+
+// askBackups adds how backups stand: what an alarm is made of.
+func (m *metrics) askBackups(status func() backup.Status) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cairn_backup_newest_timestamp_seconds", Help: "When the newest backup was taken that this leader knows; 0 where it knows none."},
+			func() float64 {
+				if s := status(); len(s.Backups) > 0 {
+					return float64(s.Backups[0].TakenAt.Unix())
+				}
+				return 0
+			}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cairn_backup_overdue", Help: "1 on a leader whose newest backup is older than twice the interval, else 0."},
+			func() float64 {
+				if status().Overdue {
+					return 1
+				}
+				return 0
+			}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "cairn_backup_failures_total", Help: "Backups that this server could not take."},
+			func() float64 { return float64(status().Failed) }))
 }
 
 // workerCounts collects how many workers are how.

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/cairnflow/cairn/internal/backup"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/httpapi"
 	"github.com/cairnflow/cairn/internal/nomad"
@@ -34,6 +35,9 @@ func everyMetric() *metrics {
 		},
 		nomad:   func() []nomad.Calls { return []nomad.Calls{{Kind: "register", Made: 5, Failed: 2}} },
 		workers: func() map[workers.Status]int { return map[workers.Status]int{workers.Ready: 3} },
+		backups: func() backup.Status {
+			return backup.Status{Backups: []backup.Manifest{{TakenAt: time.Unix(1_769_824_800, 0)}}, Overdue: true, Failed: 3}
+		},
 		watches: httpapi.NewWatches(1), passing: httpapi.NewWatches(1),
 	})
 	return m
@@ -108,7 +112,7 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 		`cairn_consul_transactions_total{kind="write",outcome="ok"} 1`, `cairn_consul_transactions_total{kind="write",outcome="error"} 1`,
 		`cairn_consul_operations_total{kind="write"} 5`, `cairn_consul_bytes_total{kind="write"} 150`, `cairn_consul_transaction_seconds_count{kind="write"} 2`,
 		`cairn_nomad_calls_total{kind="register",outcome="ok"} 3`, `cairn_nomad_calls_total{kind="register",outcome="error"} 2`,
-		`cairn_forwards_total{outcome="again"} 1`,
+		`cairn_forwards_total{outcome="again"} 1`, "cairn_backup_newest_timestamp_seconds 1.7698248e+09", "cairn_backup_overdue 1", "cairn_backup_failures_total 3",
 		`cairn_http_requests_total{route="/v1/run/{id}",status="418"} 2`, `cairn_http_requests_total{route="other",status="200"} 1`,
 	} {
 		if !strings.Contains("\n"+w.Body.String(), "\n"+line+"\n") {

@@ -1,0 +1,237 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"filippo.io/age"
+	"github.com/hashicorp/go-hclog"
+)
+
+// Leadership is what the keeper knows of the server that it belongs to: only the leader takes backups.
+type Leadership interface {
+	Leading() bool
+	// AwaitReconciled waits until this server leads and everything that was under way is known.
+	AwaitReconciled(ctx context.Context) (epoch uint64, err error)
+}
+
+// Config is what a keeper works with.
+type Config struct {
+	Source     Source
+	Survey     func() Survey
+	Target     Target
+	Leadership Leadership
+	Recipients []age.Recipient // for whom backups are encrypted; none: they are not
+	Interval   time.Duration   // between two backups; 0: none is taken without being asked for
+	Retain     int             // backups that are kept
+	Age        time.Duration   // that a backup is kept at most; the newest is always
+	By         string          // name of this server
+	Version    string          // of Cairn
+	Logger     hclog.Logger
+	Now        func() time.Time // nil: time.Now
+}
+
+const (
+	// firstAfter is how long a leader that finds no backup waits with the first one: a takeover is not the moment for it.
+	firstAfter = time.Minute
+	// lookEvery is how often the keeper looks whether one is due.
+	lookEvery = time.Second
+	// againAfter is the pause after a failure, which doubles with every further one, up to againMost.
+	againAfter, againMost = time.Minute, 15 * time.Minute
+	// takeWithin bounds one backup: a disk or a network that is that slow is a failure.
+	takeWithin = 30 * time.Minute
+)
+
+// Keeper takes backups when they are due, while its server leads, and removes old ones.
+type Keeper struct {
+	cfg   Config
+	taker taker
+	log   hclog.Logger
+	busy  chan struct{} // full while a backup is taken
+
+	mu       sync.Mutex // guards what follows
+	list     []Manifest // the newest first
+	problems []error    // of files that are no good
+	began    time.Time  // of the leadership; zero while there is none
+	failures int        // in a row
+	failed   int        // ever
+	failedAt time.Time  // the last time
+	failure  error      // nil after a success
+}
+
+// Status is how a keeper stands.
+type Status struct {
+	Backups []Manifest // the newest first
+	NextAt  time.Time  // zero: none is due
+	Running bool
+	Overdue bool // the newest is older than twice the interval
+	Failed  int  // tries that failed, since this process began
+	Trouble error
+}
+
+// ErrBusy: a backup is being taken already.
+var ErrBusy = errors.New("a backup is being taken at this moment")
+
+// NewKeeper makes no call.
+func NewKeeper(cfg Config) *Keeper {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Keeper{
+		cfg: cfg, log: cfg.Logger.Named("backup"), busy: make(chan struct{}, 1),
+		taker: taker{
+			source: cfg.Source, survey: cfg.Survey, target: cfg.Target, recipients: cfg.Recipients, by: cfg.By, version: cfg.Version, now: cfg.Now,
+		},
+	}
+}
+
+// Keep takes a backup whenever one is due and this server leads, until ctx ends.
+func (k *Keeper) Keep(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	epoch := uint64(0)
+	for {
+		now, err := k.cfg.Leadership.AwaitReconciled(ctx)
+		if err != nil {
+			return // ctx has ended
+		}
+		if now != epoch {
+			epoch = now
+			k.begin(ctx)
+		}
+		if next := k.Status().NextAt; !next.IsZero() && !k.cfg.Now().Before(next) {
+			if _, err := k.Save(ctx); err != nil && ctx.Err() != nil {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if !k.cfg.Leadership.Leading() {
+			k.rest()
+		}
+	}
+}
+
+// begin looks what there is, at the beginning of a leadership.
+func (k *Keeper) begin(ctx context.Context) {
+	list, problems, err := List(ctx, k.cfg.Target)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	for _, problem := range problems {
+		k.log.Warn("a backup cannot be read", "error", problem)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.list, k.problems, k.began = list, problems, k.cfg.Now()
+	k.failures, k.failure = 0, nil
+}
+
+// rest forgets the leadership: what is overdue here is somebody else's work.
+func (k *Keeper) rest() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.list, k.problems, k.began, k.failures, k.failure = nil, nil, time.Time{}, 0, nil
+}
+
+// Status says how it stands.
+func (k *Keeper) Status() Status {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := Status{Backups: k.list, NextAt: k.next(), Running: len(k.busy) > 0, Failed: k.failed, Trouble: errors.Join(append([]error{k.failure}, k.problems...)...)}
+	if since := k.newest(); k.cfg.Interval > 0 && !k.began.IsZero() {
+		if since.IsZero() {
+			since = k.began
+		}
+		s.Overdue = k.cfg.Now().Sub(since) > 2*k.cfg.Interval
+	}
+	return s
+}
+
+// newest is when the newest backup was taken; zero where there is none. The caller holds mu.
+func (k *Keeper) newest() time.Time {
+	if len(k.list) == 0 {
+		return time.Time{}
+	}
+	return k.list[0].TakenAt
+}
+
+// next is when the next backup is due. The caller holds mu.
+func (k *Keeper) next() time.Time {
+	if k.cfg.Interval == 0 || k.began.IsZero() {
+		return time.Time{}
+	}
+	due := k.newest().Add(k.cfg.Interval)
+	if first := k.began.Add(min(firstAfter, k.cfg.Interval)); due.Before(first) {
+		due = first
+	}
+	if k.failures > 0 {
+		pause := againMost
+		if k.failures <= 4 { // sixteen minutes are more than the most
+			pause = againAfter << (k.failures - 1)
+		}
+		due = k.failedAt.Add(min(pause, againMost, k.cfg.Interval))
+	}
+	return due
+}
+
+// Save takes a backup now, and removes those that are too old. ErrBusy: another one is being taken.
+func (k *Keeper) Save(ctx context.Context) (Manifest, error) {
+	select {
+	case k.busy <- struct{}{}:
+	default:
+		return Manifest{}, ErrBusy
+	}
+	defer func() { <-k.busy }()
+	began := time.Now()
+	taking, cancel := context.WithTimeout(ctx, takeWithin)
+	defer cancel()
+	m, err := k.taker.take(taking)
+	if err != nil {
+		err = fmt.Errorf("take a backup: %w", err)
+		k.fail(err)
+		return m, err
+	}
+	k.log.Info("backup taken", "name", m.Name, "bytes", m.Size, "active", m.Stock.Active, "ended", m.Stock.Ended, "took", time.Since(began).Round(time.Millisecond))
+	if m.Stock.Unreadable > 0 {
+		k.log.Error("what was backed up cannot be read whole", "name", m.Name, "unreadable", m.Stock.Unreadable, "problems", m.Stock.Problems)
+	}
+	k.succeed(taking, m)
+	return m, nil
+}
+
+func (k *Keeper) fail(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failed++
+	k.failures++
+	k.failure, k.failedAt = err, k.cfg.Now()
+	k.log.Error("no backup was taken", "failures", k.failures, "error", err)
+}
+
+// succeed notes a backup and makes room. That a file cannot be removed is trouble, but the backup is there.
+func (k *Keeper) succeed(ctx context.Context, m Manifest) {
+	list, problems, err := List(ctx, k.cfg.Target)
+	if err == nil {
+		list, err = k.taker.prune(ctx, list, m, k.cfg.Retain, k.cfg.Age)
+	}
+	if err != nil {
+		k.log.Warn("old backups cannot be removed", "error", err)
+		problems = append(problems, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(list) == 0 {
+		list = append([]Manifest{m}, k.list...)
+	}
+	k.list, k.problems, k.failures, k.failure = list, problems, 0, nil
+}
