@@ -112,49 +112,55 @@ const codeNoCommand = 127
 
 func (a *App) commands() map[string]hashicli.CommandFactory {
 	all := map[string]func(*App) *command{
-		"run":                  runCommand,
-		"validate":             validateCommand,
-		"fmt":                  fmtCommand,
-		"graph":                graphCommand,
-		"plan":                 planCommand,
-		"render":               renderCommand,
-		"runs":                 runsCommand,
-		"runs list":            runsListCommand,
-		"runs show":            runsShowCommand,
-		"runs logs":            runsLogsCommand,
-		"runs watch":           runsWatchCommand,
-		"runs stop":            runsStopCommand,
-		"runs terminate":       runsTerminateCommand,
-		"runs pause":           runsPauseCommand,
-		"runs resume":          runsResumeCommand,
-		"runs retry":           runsRetryCommand,
-		"runs rerun":           runsRerunCommand,
-		"runs approve":         runsApproveCommand,
-		"runs reject":          runsRejectCommand,
-		"task":                 taskCommand,
-		"task retry":           taskRetryCommand,
-		"task skip":            taskSkipCommand,
-		"task succeed":         taskSucceedCommand,
-		"task cancel":          taskCancelCommand,
-		"workflow":             workflowCommand,
-		"workflow apply":       workflowApplyCommand,
-		"workflow list":        workflowListCommand,
-		"workflow show":        workflowShowCommand,
-		"workflow versions":    workflowVersionsCommand,
-		"workflow delete":      workflowDeleteCommand,
-		"workflow run":         workflowRunCommand,
-		"agent":                agentCommand,
-		"operator":             operatorCommand,
-		"operator leader":      operatorLeaderCommand,
-		"operator members":     operatorMembersCommand,
-		"operator workers":     operatorWorkersCommand,
-		"operator worker-dead": operatorWorkerDeadCommand,
-		"operator check":       operatorCheckCommand,
-		"operator orphans":     operatorOrphansCommand,
-		"operator audit":       operatorAuditCommand,
-		"operator step-down":   operatorStepDownCommand,
-		"version":              versionCommand,
-		"supervise":            superviseCommand,
+		"run":                       runCommand,
+		"validate":                  validateCommand,
+		"fmt":                       fmtCommand,
+		"graph":                     graphCommand,
+		"plan":                      planCommand,
+		"render":                    renderCommand,
+		"runs":                      runsCommand,
+		"runs list":                 runsListCommand,
+		"runs show":                 runsShowCommand,
+		"runs logs":                 runsLogsCommand,
+		"runs watch":                runsWatchCommand,
+		"runs stop":                 runsStopCommand,
+		"runs terminate":            runsTerminateCommand,
+		"runs pause":                runsPauseCommand,
+		"runs resume":               runsResumeCommand,
+		"runs retry":                runsRetryCommand,
+		"runs rerun":                runsRerunCommand,
+		"runs approve":              runsApproveCommand,
+		"runs reject":               runsRejectCommand,
+		"task":                      taskCommand,
+		"task retry":                taskRetryCommand,
+		"task skip":                 taskSkipCommand,
+		"task succeed":              taskSucceedCommand,
+		"task cancel":               taskCancelCommand,
+		"workflow":                  workflowCommand,
+		"workflow apply":            workflowApplyCommand,
+		"workflow list":             workflowListCommand,
+		"workflow show":             workflowShowCommand,
+		"workflow versions":         workflowVersionsCommand,
+		"workflow delete":           workflowDeleteCommand,
+		"workflow run":              workflowRunCommand,
+		"agent":                     agentCommand,
+		"operator":                  operatorCommand,
+		"operator leader":           operatorLeaderCommand,
+		"operator members":          operatorMembersCommand,
+		"operator workers":          operatorWorkersCommand,
+		"operator worker-dead":      operatorWorkerDeadCommand,
+		"operator check":            operatorCheckCommand,
+		"operator orphans":          operatorOrphansCommand,
+		"operator audit":            operatorAuditCommand,
+		"operator snapshot":         snapshotCommand,
+		"operator snapshot save":    snapshotSaveCommand,
+		"operator snapshot list":    snapshotListCommand,
+		"operator snapshot inspect": snapshotInspectCommand,
+		"operator snapshot verify":  snapshotVerifyCommand,
+		"operator snapshot restore": snapshotRestoreCommand,
+		"operator step-down":        operatorStepDownCommand,
+		"version":                   versionCommand,
+		"supervise":                 superviseCommand,
 	}
 	out := make(map[string]hashicli.CommandFactory, len(all))
 	for name, make := range all {
@@ -175,7 +181,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 func unknownCommand(args []string, commands map[string]hashicli.CommandFactory) (string, bool) {
 	var words []string
 	for _, arg := range args {
-		if strings.HasPrefix(arg, "-") || len(words) == 2 {
+		if strings.HasPrefix(arg, "-") || len(words) == 3 {
 			break
 		}
 		words = append(words, arg)
@@ -192,8 +198,15 @@ func unknownCommand(args []string, commands map[string]hashicli.CommandFactory) 
 		return "", false
 	}
 	both := words[0] + " " + words[1]
-	_, ok := commands[both]
-	return both, !ok
+	if _, ok := commands[both]; !ok || len(words) == 2 {
+		return both, !ok
+	}
+	if !slices.ContainsFunc(names(commands), func(name string) bool { return strings.HasPrefix(name, both+" ") }) {
+		return "", false // it takes arguments
+	}
+	all := both + " " + words[2]
+	_, ok := commands[all]
+	return all, !ok
 }
 
 func names(commands map[string]hashicli.CommandFactory) []string {

@@ -6,6 +6,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,6 +30,9 @@ const (
 // asksServer reports whether a command may talk to a server.
 func asksServer(name string) bool {
 	group, verb, _ := strings.Cut(name, " ")
+	if slices.Contains([]string{"snapshot inspect", "snapshot verify", "snapshot restore"}, verb) {
+		return false // a file, and Consul
+	}
 	return name == "run" || name == "plan" ||
 		verb != "" && (group == "runs" || group == "task" || group == "workflow" || group == "operator")
 }

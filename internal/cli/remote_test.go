@@ -55,7 +55,10 @@ func TestOptionsWinOverVariables(t *testing.T) {
 
 // Whoever adds a command says here whether it may talk to a server.
 func TestCommandsThatMayTalkToAServerTakeItsOptions(t *testing.T) {
-	local := []string{"agent", "fmt", "graph", "operator", "render", "runs", "task", "validate", "version", "workflow"}
+	local := []string{
+		"agent", "fmt", "graph", "operator", "operator snapshot inspect", "operator snapshot restore", "operator snapshot verify", "render", "runs", "task",
+		"validate", "version", "workflow",
+	}
 	a := &App{Getenv: func(string) string { return "" }}
 	for name := range a.commands() {
 		if want := !slices.Contains(local, name) && name != "supervise"; asksServer(name) != want {

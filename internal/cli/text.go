@@ -145,6 +145,20 @@ func lasting(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
 }
 
+// byteSize is a size as people read it: 812 B, 3.4 KiB, 12.0 MiB.
+func byteSize(n int64) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", n)
+	}
+	size := float64(n)
+	for _, unit := range []string{"KiB", "MiB", "GiB"} {
+		if size /= 1 << 10; size < 1<<10 || unit == "GiB" {
+			return fmt.Sprintf("%.1f %s", size, unit)
+		}
+	}
+	return "" // the loop ends with GiB
+}
+
 // count is "1 task" or "3 tasks".
 func count(n int, noun string) string {
 	if n == 1 {

@@ -150,18 +150,18 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 }
 
 // next is the counter with which this server takes office. A new incarnation begins with the first leader of all, and where
-// Consul holds less than this server has seen: it was restored.
+// Consul holds less than this server has seen: it was restored. Where only what is Cairn's was, it has begun already.
 func (e *Elector) next(now, top seq, session string) (mine seq, restored bool) {
 	mine = seq{Incarnation: now.Incarnation, Epoch: max(now.Epoch, top.Epoch) + 1, Session: session}
-	restored = now.Epoch < top.Epoch || now.before(top) // epochs grow over incarnations too
-	if restored || now == (seq{}) {
+	less := now.Epoch < top.Epoch || now.before(top) // epochs grow over incarnations too
+	if less || now == (seq{}) {
 		mine.Incarnation = newUUID()
 	}
-	if restored {
+	if less {
 		e.log.Warn("Consul was restored from a snapshot: it holds less than this server has seen",
 			"held_epoch", now.Epoch, "held_n", now.N, "seen_epoch", top.Epoch, "seen_n", top.N, "incarnation", mine.Incarnation)
 	}
-	return mine, restored
+	return mine, less || now.Restored
 }
 
 // Surpassed notes an epoch that was met outside of Consul, as on a job: the next leadership of this server is above it, and

@@ -15,7 +15,12 @@ import (
 // cluster is one Consul of three servers for every test that does not break it; each test has a prefix of its own.
 var cluster = testcluster.Shared{ConsulConfig: testcluster.ConsulConfig{Servers: 3}}
 
-func TestMain(m *testing.M) { os.Exit(cluster.Run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(victimFile) != "" {
+		os.Exit(victim())
+	}
+	os.Exit(cluster.Run(m))
+}
 
 // testLogger writes to the test's log.
 func testLogger(t testing.TB) hclog.Logger {

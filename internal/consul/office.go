@@ -292,7 +292,7 @@ func (o *office) ask(group []*write, next seq) (settled bool) {
 		return true
 	case found == o.seq && index == o.index:
 		return false
-	case index == 0 || found.Session == o.session || found.before(o.seq):
+	case index == 0 || found.Session == o.session || found.before(o.seq) || found.Restored:
 		o.lose(fmt.Errorf("%w: %w: its counter is at %d.%d, this server left it at %d.%d", scheduler.ErrFenced, ErrRestored,
 			found.Epoch, found.N, o.seq.Epoch, o.seq.N))
 	default:

@@ -25,6 +25,8 @@ type seq struct {
 	Epoch       uint64 `json:"epoch"`
 	N           uint64 `json:"n"`
 	Session     string `json:"session"` // whose it is
+	// Restored says that what is stored was restored from a backup, and that nobody has led since.
+	Restored bool `json:"restored,omitempty"`
 }
 
 // before reports whether s was counted before o, in one incarnation.
