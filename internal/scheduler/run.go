@@ -44,7 +44,8 @@ type run struct {
 	acts     []engine.Command // to be carried out after the next save
 	must     bool             // something waits for a save
 	lingers  time.Time        // when news that may linger must be saved; zero = none wait
-	wake     workflow.Time    // when a Tick is due; 0 = none
+	wake     workflow.Time    // when a Tick is due, in the run's time; 0 = none
+	fast     time.Duration    // how much the run's time is ahead of this leadership's: the clock of an earlier leader was wrong
 	proceed  bool             // a Continue is due, after the next save
 	failures int              // saves and loads failed in a row
 	awaited  bool             // its first load is waited for
@@ -169,7 +170,7 @@ func (r *run) collect() {
 func (r *run) arm(timer *time.Timer) {
 	pause := time.Hour
 	if r.wake != 0 {
-		pause = min(pause, r.wake.Sub(r.t.clock.now()))
+		pause = min(pause, r.wake.Sub(r.now()))
 	}
 	if !r.lingers.IsZero() {
 		pause = min(pause, time.Until(r.lingers))
@@ -179,6 +180,13 @@ func (r *run) arm(timer *time.Timer) {
 	}
 	timer.Reset(max(pause, 0))
 }
+
+// now is the time of the run. It never goes back, and never stands still: where it was stamped by a clock that was ahead it goes on
+// from there, so that no timer waits until this leader's clock has caught up.
+func (r *run) now() workflow.Time { return r.t.clock.now().Add(r.fast) }
+
+// aheadOf is how much the time of a run that was last stamped at a moment is ahead of a clock.
+func aheadOf(now, lastAt workflow.Time) time.Duration { return max(0, lastAt.Sub(now)) }
 
 // turn steps everything that is due, saves once, and acts. It is false when the run is over.
 func (r *run) turn() bool {
@@ -203,7 +211,7 @@ func (r *run) lingerOver() bool { return !r.lingers.IsZero() && !time.Now().Befo
 // that made room for it.
 func (r *run) stepAll() {
 	steps := 0
-	if r.wake != 0 && r.t.clock.now() >= r.wake {
+	if r.wake != 0 && r.now() >= r.wake {
 		r.wake = 0
 		r.t.clock.check()
 		r.step(engine.Event{Kind: engine.Tick})
@@ -282,7 +290,7 @@ func (r *run) admit(w want) {
 
 // step stamps an event, folds it into the state, and heeds the commands.
 func (r *run) step(e engine.Event) []engine.Command {
-	e.At = max(r.t.clock.now(), r.state.Head.LastAt)
+	e.At = max(r.now(), r.state.Head.LastAt)
 	e.Epoch = r.t.epoch
 	e.Random = r.t.s.cfg.Random()
 	commands := r.machine.Step(r.state, e)

@@ -124,7 +124,7 @@ func (r *run) tryLoad() error {
 	default:
 		close(r.known)
 	}
-	r.machine, r.state = m, s
+	r.machine, r.state, r.fast = m, s, max(r.fast, aheadOf(r.t.clock.now(), s.Head.LastAt))
 	r.join()
 	if status := s.Head.Status; status != workflow.RunQueued && !status.Terminal() {
 		r.t.gates.hold(r)

@@ -539,3 +539,33 @@ func TestWallClockStepsNeitherFireNorStopTimers(t *testing.T) {
 		})
 	}
 }
+
+// A leader whose clock was ahead has stamped what it did: the timers of its runs do not wait until the next leader's clock has
+// caught up with it.
+func TestTimersDoNotWaitForAClockThatWasAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		p := newProcess(t, w)
+		began := time.Now()
+		p.cfg.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
+		hold := func(engine.Start) bool { return true }
+		p.exec.hold = hold
+		def := definition("slow", task("t"))
+		def.Tasks[0].Policy.Timeout = time.Minute
+		id := p.launch().submit(def)
+		timer := time.NewTimer(20 * time.Second)
+		<-timer.C
+		p.crash()
+		next := newProcess(t, w)
+		next.exec.hold = hold
+		head := next.launch().wait(id)
+		// The first twenty seconds have no stamp but by that clock, and do not count.
+		if got := time.Since(began).Round(time.Second); got != time.Minute+20*time.Second {
+			t.Errorf("the timeout of a minute took %s", got)
+		}
+		if got := head.EndedAt.Sub(head.StartedAt).Round(time.Second); got != time.Minute {
+			t.Errorf("the run lasted %s by its own times, want a minute", got)
+		}
+		gracefully(t, next)
+	})
+}

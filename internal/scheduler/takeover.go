@@ -42,12 +42,12 @@ func (a *activeRun) places() int {
 	return a.outlook.Live
 }
 
-// wake is when something is due of the run, as far as that is known; 0: nothing is.
-func (a *activeRun) wake() workflow.Time {
-	if a.outlook == nil {
+// wake is when something is due of the run, by a clock that says now, as far as that is known; 0: nothing is.
+func (a *activeRun) wake(now workflow.Time) workflow.Time {
+	if a.outlook == nil || a.outlook.Wake == 0 {
 		return 0
 	}
-	return a.outlook.Wake
+	return a.outlook.Wake.Add(-aheadOf(now, a.head.LastAt))
 }
 
 // takeOver starts every active run.
@@ -97,7 +97,8 @@ func (t *term) survey(list []Summary) []activeRun {
 // something is due, or will be in a moment, are loaded before the others, in that order.
 func (t *term) startAll(active []activeRun) {
 	bulk, _ := t.s.cfg.Store.(Bulk)
-	until := t.clock.now().Add(soon)
+	now := t.clock.now()
+	until := now.Add(soon)
 	for _, a := range active { // of all, before the first of them arrives
 		t.admission.await(a.places())
 	}
@@ -109,7 +110,7 @@ func (t *term) startAll(active []activeRun) {
 		r.awaited, r.places = true, a.places()
 		if bulk != nil {
 			r.ahead = make(chan aheadLoad)
-			if w := (waitingRun{r, r.ahead, a.wake()}); w.wake != 0 && w.wake <= until {
+			if w := (waitingRun{r, r.ahead, a.wake(now)}); w.wake != 0 && w.wake <= until {
 				due = append(due, w)
 			} else {
 				waiting = append(waiting, w)
