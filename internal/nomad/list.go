@@ -147,7 +147,7 @@ func (e *Executor) probe(ctx context.Context, r realm, prefix string) (index uin
 		if err != nil {
 			return err
 		}
-		index, leader = meta.LastIndex, meta.KnownLeader
+		index, leader = max(meta.LastIndex, 1), meta.KnownLeader // 0 where there has never been a job: Nomad itself was lost
 		if len(list) > 0 {
 			first = list[0]
 		}
