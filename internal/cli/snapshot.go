@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/posener/complete"
@@ -340,6 +341,9 @@ answer.`,
 				return a.notRestored(err)
 			}
 			a.say("%s", restoredText(p, s.prefix, all))
+			if p.Leader != "" && !all {
+				a.awaitLeader(r)
+			}
 			return exitOK
 		},
 	}
@@ -393,6 +397,21 @@ func restoredText(p server.RestorePlan, prefix string, all bool) string {
 		text += "\nThe servers were those of another cluster: start them anew."
 	}
 	return text
+}
+
+// leaderPatience is how long the servers may take to notice a restore: they look at each renewal of a leadership.
+const leaderPatience = 30 * time.Second
+
+// awaitLeader tells when one of the servers that run leads with what was restored.
+func (a *App) awaitLeader(r *server.Recovery) {
+	ctx, cancel := context.WithTimeout(context.Background(), leaderPatience)
+	defer cancel()
+	name, err := r.AwaitLeader(ctx)
+	if err != nil {
+		a.warnf("no server leads with it yet: look at their logs, and at \"cairn operator leader\" (%s).", clean(err.Error()))
+		return
+	}
+	a.say("%s leads with it.", cmp.Or(clean(name), "A server"))
 }
 
 // progressEach is how many keys are written between two lines that tell of it.

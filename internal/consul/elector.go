@@ -227,7 +227,8 @@ func (e *Elector) Renew(ctx context.Context, l scheduler.Leadership) (scheduler.
 	if leader == nil || leader.Session != o.session {
 		return l, e.lost(o, "its session does not hold the leader's key")
 	}
-	if now.Incarnation != top.Incarnation || now.before(top) {
+	// Its own counter tells too: what this server has seen may be what was restored, learnt by whoever asked who leads.
+	if now.Session != o.session || now.Incarnation != top.Incarnation || now.before(top) {
 		return l, e.lost(o, fmt.Sprintf("%s: its counter is at %d.%d, this server has seen %d.%d",
 			ErrRestored, now.Epoch, now.N, top.Epoch, top.N))
 	}

@@ -104,13 +104,11 @@ func (r *Restorer) look(ctx context.Context, p *Plan) (*surveyed, error) {
 	if err != nil {
 		return nil, err
 	}
-	var holder Holder
 	for _, pair := range pairs {
 		if pair.Key == r.keys.leader() && pair.Session != "" {
-			if err := json.Unmarshal(pair.Value, &holder); err != nil {
-				return nil, fmt.Errorf("key %s holds %q: %w", pair.Key, pair.Value, err)
+			if p.Leader, err = leaderName(r.keys, pair); err != nil {
+				return nil, err
 			}
-			p.Leader = holder.Name
 		}
 		if err := survey.Look(entryFrom(pair)); err != nil {
 			return nil, err
@@ -217,6 +215,39 @@ func (r *Restorer) Restore(ctx context.Context, p Plan, read Archive, progress f
 		return err
 	}
 	return c.turn(ctx, p)
+}
+
+// AwaitLeader waits, after a restore, until a server has taken office with what was restored, and tells its name.
+func (r *Restorer) AwaitLeader(ctx context.Context) (string, error) {
+	for index := uint64(0); ; {
+		pair, next, err := r.client.wait(ctx, r.keys.seq(), index)
+		if err != nil {
+			return "", err
+		}
+		index = next
+		if pair == nil {
+			continue
+		}
+		if now, err := parseSeq(r.keys, pair); err != nil || now.Restored {
+			if err != nil {
+				return "", err
+			}
+			continue
+		}
+		pairs, err := r.client.read(ctx, get(r.keys.leader()))
+		if err != nil || len(pairs) == 0 {
+			return "", err
+		}
+		return leaderName(r.keys, pairs[0])
+	}
+}
+
+func leaderName(k keys, pair *consulapi.KVPair) (string, error) {
+	var h Holder
+	if err := json.Unmarshal(pair.Value, &h); err != nil {
+		return "", fmt.Errorf("key %s holds %q: %w", k.leader(), pair.Value, err)
+	}
+	return h.Name, nil
 }
 
 // claim is the right to restore.

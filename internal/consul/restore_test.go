@@ -535,11 +535,26 @@ func TestAgentWhatWasLostIsRestoredIntoANewConsul(t *testing.T) {
 				fresh.lead()
 			} else {
 				e := fresh.store.elector
+				restorer, err := NewRestorer(fresh.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				soon, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				if name, err := restorer.AwaitLeader(soon); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("%q is said to lead with what was restored (%v), and nobody has taken office", name, err)
+				}
+				if _, _, err := e.Standing(t.Context()); err != nil { // whoever asks this server who leads has it look at the counter
+					t.Fatal(err)
+				}
 				if _, err := e.Renew(t.Context(), scheduler.Leadership{Epoch: fresh.epoch}); !errors.Is(err, scheduler.ErrFenced) {
 					t.Errorf("renewed after the restore: %v", err)
 				}
 				if l := lead(t, e); l.Epoch <= r.epoch || !l.Restored {
 					t.Errorf("took office as %+v, the snapshot has epoch %d", l, r.epoch)
+				}
+				if name, err := restorer.AwaitLeader(t.Context()); err != nil || name != fresh.cfg.Name {
+					t.Errorf("%q is said to lead (%v), want %q", name, err, fresh.cfg.Name)
 				}
 			}
 			if got, err := fresh.store.Cluster(t.Context()); err != nil || got != cluster {

@@ -39,6 +39,7 @@ type member struct {
 	nomad   string // and of Nomad
 	cairn   string // the program
 	config  string // its file
+	more    string // lines of it
 	group   uint32 // its processes are of this group, so that the firewall knows them
 }
 
@@ -104,7 +105,8 @@ consul {
   address = %q
   prefix  = "cairn-%s/"
 }
-`, m.name, m.dir, m.address, m.nomad, m.consul, s.mine))
+%s
+`, m.name, m.dir, m.address, m.nomad, m.consul, s.mine, m.more))
 	cmd := exec.Command(m.cairn, "agent", "-config", m.config)
 	if shaped() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Gid: m.group}}

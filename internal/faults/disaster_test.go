@@ -1,0 +1,212 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package faults
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cairnflow/cairn/internal/faults/ledger"
+	"github.com/cairnflow/cairn/internal/testcluster"
+)
+
+// site is where disasters happen: a Consul and a Nomad of its own, and three servers that keep their backups in one folder.
+type site struct {
+	*servers
+	consul  *testcluster.ConsulCluster
+	nomad   *testcluster.NomadCluster // nil: the one of the other tests
+	backups string
+}
+
+func newSite(t *testing.T, ownNomad bool) *site {
+	t.Helper()
+	s := &site{consul: testcluster.Consul(t, testcluster.ConsulConfig{})}
+	address := ""
+	if ownNomad {
+		s.nomad = testcluster.Nomad(t, testcluster.NomadConfig{})
+		address = s.nomad.Address()
+	} else {
+		address = cluster.Nomad(t).Address()
+	}
+	g := newGround(t)
+	s.backups = filepath.Join(g.dir, "backups")
+	s.servers = startServers(g, func(_ int, m *member) {
+		m.nomad, m.consul, m.more = address, s.consul.Address(), fmt.Sprintf("backup {\n  folder = %q\n}\n", s.backups)
+	})
+	g.env = append(g.env, "CONSUL_HTTP_ADDR="+s.consul.Address())
+	s.meet()
+	return s
+}
+
+// meet has commands talk to a server that does not lead.
+func (s *site) meet() {
+	leader := s.leader()
+	s.g.env = append(s.g.env, "CAIRN_ADDR=http://"+s.others(leader)[0].address)
+}
+
+// prefix is that of the servers' keys.
+func (s *site) prefix() string { return "cairn-" + s.mine + "/" }
+
+// save has a snapshot taken, and returns its path.
+func (s *site) save() string {
+	s.g.t.Helper()
+	var taken struct{ Name string }
+	if err := json.Unmarshal([]byte(s.g.call(0, "operator", "snapshot", "save", "-json").stdout()), &taken); err != nil {
+		s.g.t.Fatal(err)
+	}
+	return filepath.Join(s.backups, taken.Name)
+}
+
+// submit starts a run and returns its ID.
+func (g *ground) submit(p *plan) string {
+	g.t.Helper()
+	said := g.call(0, "run", "-detach", p.file()).stderr()
+	_, after, found := strings.Cut(said, "cairn runs watch ")
+	if !found {
+		g.t.Fatalf("a run was submitted, and nobody says which: %s", said)
+	}
+	return strings.TrimSpace(after)
+}
+
+// wipe ends agents as their machines end, and starts others at their addresses, which know nothing. What Nomad's clients have
+// mounted stays until the end of the test.
+func wipe(t *testing.T, agents []*testcluster.Agent, start func() error) {
+	t.Helper()
+	var errs []error
+	for _, a := range agents {
+		errs = append(errs, a.PowerOff())
+		for _, what := range []string{"server", "client", "raft", "serf", "checks", "services", "node-id"} {
+			errs = append(errs, os.RemoveAll(filepath.Join(a.Dir, "data", what)))
+		}
+	}
+	if err := errors.Join(append(errs, start())...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Lost Consul (jobs/README.md): everything in it is gone under living servers, minutes after a snapshot. What ran since is found
+// in Nomad, nothing runs twice, and a run that the snapshot does not know runs on as an orphan.
+func TestConsulIsLostAndRestored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, false)
+	g := s.g
+	p := g.shared()
+	id := g.submit(p)
+	g.begun("c2")
+	file := s.save()
+	stranger := newGround(t, g.env[1:]...)
+	stranger.env = append(stranger.env, "CAIRN_ADDR=http://"+s.leader().address)
+	late := stranger.newPlan("late")
+	over := filepath.Join(stranger.dir, "over")
+	late.task(spec{name: "long", work: "-until " + over})
+	unknown := stranger.submit(late)
+	stranger.begun("long")
+	g.begun("c5")
+	wipe(t, s.consul.Agents(), s.consul.Start)
+	g.await("the servers to lead over nothing", soon(), func() bool {
+		var list struct{ Runs []struct{ ID string } }
+		asked := g.start("runs", "list", "-json")
+		return asked.code() == 0 && json.Unmarshal([]byte(asked.stdout()), &list) == nil && len(list.Runs) == 0
+	})
+
+	contains(t, g.call(0, "operator", "snapshot", "list", "-folder", s.backups).stdout(), filepath.Base(file))
+	contains(t, g.call(0, "operator", "snapshot", "verify", "-prefix", s.prefix(), file).stderr(), "is sound", "1 active run")
+	contains(t, g.call(2, "operator", "snapshot", "restore", "-prefix", s.prefix(), file).stderr(), "nobody can be asked")
+	dry := g.call(0, "operator", "snapshot", "restore", "-dry-run", "-prefix", s.prefix(), file).stdout()
+	contains(t, dry, "0 runs that the snapshot does not know", "and the epoch becomes")
+	restored := g.call(0, "operator", "snapshot", "restore", "-auto-approve", "-prefix", s.prefix(), file)
+	contains(t, restored.stderr(), "The state of the snapshot is in use", s.mine+" leads with it")
+	s.meet()
+	g.call(0, "runs", "watch", id)
+	p.expect.Severed = true
+	g.judge(g.show(id), p.expect)
+
+	contains(t, g.call(1, "runs", "show", unknown).stderr(), "There is no run "+unknown)
+	contains(t, g.call(0, "operator", "orphans").stdout(), unknown, "running")
+	if err := os.WriteFile(over, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stranger.await("the end of the task that nobody knows", soon(), func() bool {
+		lines := stranger.lines()
+		return lines[len(lines)-1].Event == ledger.End
+	})
+	g.submit(g.newPlan("new").one()) // work goes on
+	g.begun("one")
+}
+
+// one makes it a workflow of one task.
+func (p *plan) one() *plan {
+	p.task(spec{name: "one", work: "-for 1ms"})
+	return p
+}
+
+// Lost Nomad (jobs/README.md): what was with it is lost, and is tried again by the new one.
+func TestNomadIsLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	g := s.g
+	p := g.shared()
+	id := g.submit(p)
+	g.begun("c3")
+	wipe(t, s.nomad.Agents(), s.nomad.Start)
+	g.call(0, "runs", "watch", id)
+	p.expect.Severed, p.expect.Lost = true, true
+	g.judge(g.show(id), p.expect)
+}
+
+// Lost data centre (jobs/README.md): machines, disks, Consul and Nomad are gone; what is left is the folder with the backups. What
+// had ended before the snapshot does not run again.
+func TestEverythingIsLostAndRestored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	g := s.g
+	p := g.shared()
+	id := g.submit(p)
+	g.begun("c3")
+	file := s.save()
+	before := g.show(id)
+	g.begun("c5")
+	for _, m := range s.all {
+		m.signal(syscall.SIGKILL)
+		<-m.done
+		if err := errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wipe(t, s.nomad.Agents(), s.nomad.Start)
+	wipe(t, s.consul.Agents(), s.consul.Start)
+	gone := len(g.lines())
+
+	contains(t, g.call(0, "operator", "snapshot", "inspect", "-prefix", s.prefix(), file).stdout(), "2 active runs", "epoch")
+	g.call(0, "operator", "snapshot", "restore", "-auto-approve", "-prefix", s.prefix(), file)
+	for _, m := range s.all {
+		s.begin(m)
+	}
+	s.meet()
+	g.call(0, "runs", "watch", id)
+	run := g.show(id)
+	if run.Status != "succeeded" {
+		t.Errorf("the run is %s, want succeeded", run.Status)
+	}
+	ended := map[string]bool{}
+	for _, task := range before.Tasks {
+		if task.Status == "succeeded" {
+			ended[task.Name] = true
+		}
+	}
+	if !ended["c1"] || !ended["c2"] {
+		t.Errorf("before the snapshot these had ended: %v", ended)
+	}
+	for _, line := range g.lines()[gone:] {
+		if line.Run == id && ended[line.Task] {
+			t.Errorf("task %s had succeeded before the snapshot, and ran again: %+v", line.Task, line)
+		}
+	}
+}
