@@ -80,6 +80,12 @@ variable "archive" {
   description = "Folder for runs that have left Consul. On storage that all servers share, whichever leads shows all of them. Empty: each keeps what it archived, on its sticky disk."
 }
 
+variable "backup" {
+  type        = string
+  default     = ""
+  description = "Folder for snapshots of Consul, on storage that all servers share and that outlives their machines. Empty: none are taken. See the operator's guide for the policy."
+}
+
 variable "log_level" {
   type        = string
   default     = "INFO"
@@ -201,6 +207,13 @@ archive {
   folder = "${var.archive}"
 }
 %{endif~}
+backup {
+%{if var.backup != ""~}
+  folder = "${var.backup}"
+%{else~}
+  enabled = false
+%{endif~}
+}
 %{if var.tls != ""~}
 tls {
   http      = true

@@ -158,6 +158,7 @@ func (a *App) commands() map[string]hashicli.CommandFactory {
 		"operator snapshot inspect": snapshotInspectCommand,
 		"operator snapshot verify":  snapshotVerifyCommand,
 		"operator snapshot restore": snapshotRestoreCommand,
+		"operator snapshot drill":   snapshotDrillCommand,
 		"operator step-down":        operatorStepDownCommand,
 		"version":                   versionCommand,
 		"supervise":                 superviseCommand,

@@ -30,7 +30,7 @@ const (
 // asksServer reports whether a command may talk to a server.
 func asksServer(name string) bool {
 	group, verb, _ := strings.Cut(name, " ")
-	if slices.Contains([]string{"snapshot inspect", "snapshot verify", "snapshot restore"}, verb) {
+	if slices.Contains([]string{"snapshot inspect", "snapshot verify", "snapshot restore", "snapshot drill"}, verb) {
 		return false // a file, and Consul
 	}
 	return name == "run" || name == "plan" ||

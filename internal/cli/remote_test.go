@@ -56,7 +56,7 @@ func TestOptionsWinOverVariables(t *testing.T) {
 // Whoever adds a command says here whether it may talk to a server.
 func TestCommandsThatMayTalkToAServerTakeItsOptions(t *testing.T) {
 	local := []string{
-		"agent", "fmt", "graph", "operator", "operator snapshot inspect", "operator snapshot restore", "operator snapshot verify", "render", "runs", "task",
+		"agent", "fmt", "graph", "operator", "operator snapshot drill", "operator snapshot inspect", "operator snapshot restore", "operator snapshot verify", "render", "runs", "task",
 		"validate", "version", "workflow",
 	}
 	a := &App{Getenv: func(string) string { return "" }}

@@ -118,6 +118,8 @@ func TestConsulIsLostAndRestored(t *testing.T) {
 
 	contains(t, g.call(0, "operator", "snapshot", "list", "-folder", s.backups).stdout(), filepath.Base(file))
 	contains(t, g.call(0, "operator", "snapshot", "verify", "-prefix", s.prefix(), file).stderr(), "is sound", "1 active run")
+	drill := g.call(0, "operator", "snapshot", "drill", "-prefix", s.prefix(), "-folder", s.backups, "-max-age", "1h", "-consul", testcluster.ConsulBinary(t)).stdout()
+	contains(t, drill, filepath.Base(file), "Consul restored it in", "1 active run and 0 ended runs were read")
 	contains(t, g.call(2, "operator", "snapshot", "restore", "-prefix", s.prefix(), file).stderr(), "nobody can be asked")
 	dry := g.call(0, "operator", "snapshot", "restore", "-dry-run", "-prefix", s.prefix(), file).stdout()
 	contains(t, dry, "0 runs that the snapshot does not know", "and the epoch becomes")

@@ -354,6 +354,14 @@ func readToken(path string) (string, error) {
 	return token, nil
 }
 
+const (
+	// snapshotsKnown is of how many snapshots back Nomad still knows all jobs: what ended since then does not run again when one
+	// of them is restored.
+	snapshotsKnown = 2
+	// nomadCollects is when Nomad collects a job that has ended by itself, unless its job_gc_threshold is another one.
+	nomadCollects = 4 * time.Hour
+)
+
 func (a *Agent) newNomad(cluster string, onRestore func(context.Context)) (*nomad.Executor, error) {
 	nc, c := nomad.DefaultConfig().WithEnvironment(a.cfg.Getenv), a.cfg.Nomad
 	for to, from := range map[*string]string{
@@ -365,6 +373,10 @@ func (a *Agent) newNomad(cluster string, onRestore func(context.Context)) (*noma
 		}
 	}
 	nc.Cluster, nc.Logger, nc.OnRestore = cluster, a.log, onRestore
+	if a.cfg.Backup.Enabled {
+		known := min(snapshotsKnown*a.cfg.Backup.Interval, nomadCollects)
+		nc.KeepJobs, nc.KeepFailedJobs = max(nc.KeepJobs, known), max(nc.KeepFailedJobs, known)
+	}
 	return nomad.New(nc)
 }
 

@@ -91,7 +91,7 @@ func (g *guarded) config(nomads, keeps string) AgentConfig {
 	c.Name, c.DataDir, c.HTTP.Bind, c.Access.Mode = name, filepath.Join(dir, "data"), "127.0.0.1:0", config.AccessNomad
 	c.Nomad.Address, c.Nomad.TokenFile = g.nomad.Address(), file("nomad", g.nomad.NewToken(g.t, name, nomads))
 	c.Consul.Address, c.Consul.TokenFile = g.consul.Address(), file("consul", g.consul.NewToken(g.t, name, keeps))
-	c.Consul.Prefix = fmt.Sprintf("cairn/%d/", g.n)
+	c.Consul.Prefix, c.Backup.Enabled = fmt.Sprintf("cairn/%d/", g.n), false // that takes more
 	return AgentConfig{Config: c, Version: "test", Logger: hclog.NewNullLogger(), Getenv: func(string) string { return "" }}
 }
 

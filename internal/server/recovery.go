@@ -70,7 +70,9 @@ func keysOf(f *backup.File) consul.Archive {
 }
 
 // AwaitLeader waits until a server leads with what was restored, and tells its name.
-func (r *Recovery) AwaitLeader(ctx context.Context) (string, error) { return r.restorer.AwaitLeader(ctx) }
+func (r *Recovery) AwaitLeader(ctx context.Context) (string, error) {
+	return r.restorer.AwaitLeader(ctx)
+}
 
 // RestoreAll gives all of Consul the state of a snapshot that was read to its end before.
 func (r *Recovery) RestoreAll(ctx context.Context, f *backup.File) error {

@@ -1,0 +1,149 @@
+// Copyright (c) The Cairn Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/posener/complete"
+
+	"github.com/cairnflow/cairn/internal/backup"
+	"github.com/cairnflow/cairn/internal/server"
+)
+
+// drillOptions are those of a drill.
+type drillOptions struct {
+	snapshotFile
+	folder, program string
+	oldest          time.Duration
+	asJSON          bool
+}
+
+func snapshotDrillCommand(a *App) *command {
+	d := &drillOptions{program: "consul"}
+	return &command{
+		synopsis: "Restore a snapshot into a scratch Consul and read everything", arguments: "[FILE]", max: 1, predict: predictSnapshot,
+		about: `Starts a Consul of its own on this machine, restores the snapshot into it, reads every run of Cairn's to its last attempt,
+and ends that Consul again. A backup that was never restored is none: have this run every night, where the snapshots
+are. It takes the newest snapshot of -folder, or FILE.
+
+Exit codes: 0 everything was read, 1 something was not, or the snapshot is older than -max-age, 2 it cannot be tried.`,
+		examples: []string{"cairn operator snapshot drill -folder /var/lib/cairn/backup -max-age 3h"},
+		options: append(d.options(),
+			predicted(textOption(&d.folder, "folder", "FOLDER", "Take the newest snapshot of this folder."), complete.PredictDirs("*")),
+			predicted(textOption(&d.program, "consul", "FILE", "The program of Consul; the one on PATH by default."), complete.PredictFiles("*")),
+			funcOption("max-age", "DURATION", "Fail where the snapshot is older, as in 3h. Its age is in its manifest.", func(text string) (err error) {
+				if d.oldest, err = time.ParseDuration(text); err == nil && d.oldest <= 0 {
+					err = errors.New("want a duration above 0, as in 3h")
+				}
+				return err
+			}),
+			switchOption(&d.asJSON, "json", "Print what came of it as JSON.")),
+		run: func(args []string) int {
+			if (len(args) == 1) == (d.folder != "") {
+				a.errorf("Name a FILE, or a -folder whose newest snapshot is meant.")
+				return exitUsage
+			}
+			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return a.drill(ctx, d, args)
+		},
+	}
+}
+
+// drilled is what is told of a drill.
+type drilled struct {
+	Name    string     `json:"name"`
+	TakenAt *time.Time `json:"taken_at"` // null where there is no manifest
+	server.Drilled
+}
+
+func (a *App) drill(ctx context.Context, d *drillOptions, args []string) int {
+	path, taken, code := a.drillFile(ctx, d, args)
+	if path == "" {
+		return code
+	}
+	f, r, code := d.open(a, path)
+	if f == nil {
+		return code
+	}
+	log := hclog.New(&hclog.LoggerOptions{Name: "cairn", Level: hclog.Warn, Output: a.Stderr})
+	out := drilled{Name: filepath.Base(path), TakenAt: taken}
+	var err error
+	told := 0
+	out.Drilled, err = r.Drill(ctx, f, d.program, log, func(runs int) {
+		if runs-told >= progressEach {
+			told = runs
+			a.say("%s read.", count(runs, "run"))
+		}
+	})
+	if err != nil {
+		return a.unsound(err)
+	}
+	if d.asJSON {
+		a.printJSON(out)
+	} else {
+		a.print(drillText(&out, a.Now()))
+	}
+	code = a.unreadable(out.Stock)
+	if len(out.Broken) > 0 {
+		a.errorf("%s cannot be read: %s.", count(len(out.Broken), "run"), clean(strings.Join(out.Broken[:min(len(out.Broken), 5)], "; ")))
+		code = exitFailed
+	}
+	if d.oldest > 0 && (taken == nil || a.Now().Sub(*taken) > d.oldest) {
+		a.errorf("The snapshot is older than %s, or nobody knows how old it is.", d.oldest)
+		code = exitFailed
+	}
+	return code
+}
+
+// drillFile says which snapshot is meant, and when it was taken where that is known. No path: the code says why.
+func (a *App) drillFile(ctx context.Context, d *drillOptions, args []string) (path string, taken *time.Time, code int) {
+	folder, name := d.folder, ""
+	if len(args) == 1 {
+		folder, name = filepath.Dir(args[0]), filepath.Base(args[0])
+		m, err := backup.ManifestOf(ctx, backup.Folder(folder), name)
+		switch {
+		case err == nil:
+			taken = &m.TakenAt
+		case !errors.Is(err, fs.ErrNotExist):
+			a.errorf("%s.", clean(err.Error()))
+			return "", nil, exitFailed
+		}
+		return args[0], taken, exitOK
+	}
+	list, problems, err := backup.List(ctx, backup.Folder(folder))
+	if err != nil {
+		a.errorf("%s.", clean(err.Error()))
+		return "", nil, exitUsage
+	}
+	if len(problems) > 0 {
+		a.warnf("%s.", clean(joined(problems)))
+	}
+	list = slices.DeleteFunc(list, func(m backup.Manifest) bool { return m.Stock.Prefix != d.prefix })
+	if len(list) == 0 {
+		a.errorf("There is no snapshot of what is below %s in %s.", clean(d.prefix), clean(folder))
+		return "", nil, exitFailed
+	}
+	return filepath.Join(folder, list[0].Name), &list[0].TakenAt, exitOK
+}
+
+func drillText(d *drilled, now time.Time) string {
+	age := "of which nobody knows when it was taken"
+	if d.TakenAt != nil {
+		age = "taken " + ago(now, *d.TakenAt)
+	}
+	return fmt.Sprintf("%s, %s: Consul restored it in %s; %s and %s were read in %s.\n",
+		clean(d.Name), age, d.Restored, count(d.Active, "active run"), count(d.Ended, "ended run"), d.Read)
+}
