@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -165,7 +166,7 @@ func (a *App) listSnapshots(known api.Backups, asJSON bool) int {
 		a.errorf("One is overdue.")
 	}
 	if known.Trouble != "" {
-		a.errorf("%s.", clean(known.Trouble))
+		a.errorf("The last try failed, or what is there cannot be read: %s.", clean(known.Trouble))
 	}
 	return code
 }
@@ -212,7 +213,7 @@ Exit codes: 0 it is sound, 1 it is not, or holds nothing of Cairn, 2 it cannot b
 // unsound says why a snapshot cannot be used.
 func (a *App) unsound(err error) int {
 	a.errorf("%s.", clean(err.Error()))
-	if errors.Is(err, backup.ErrEncrypted) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, backup.ErrEncrypted) || errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		return exitUsage
 	}
 	return exitFailed
@@ -274,8 +275,11 @@ Exit codes: 0 it is sound, 1 it is not, 2 it cannot be read.`,
 				a.printJSON(stock)
 				return a.unreadable(stock)
 			}
+			if code := a.unreadable(stock); code != exitOK {
+				return code
+			}
 			a.say("%s is sound: %s%s.", clean(path), stockText(stock), word(beside, "", "; there is no manifest beside it to compare it with"))
-			return a.unreadable(stock)
+			return exitOK
 		},
 	}
 }

@@ -45,7 +45,7 @@ Exit codes: 0 everything was read, 1 something was not, or the snapshot is older
 			predicted(textOption(&d.program, "consul", "FILE", "The program of Consul; the one on PATH by default."), complete.PredictFiles("*")),
 			funcOption("max-age", "DURATION", "Fail where the snapshot is older, as in 3h. Its age is in its manifest.", func(text string) (err error) {
 				if d.oldest, err = time.ParseDuration(text); err == nil && d.oldest <= 0 {
-					err = errors.New("want a duration above 0, as in 3h")
+					err = errors.New("-max-age: want a duration above 0, as in 3h")
 				}
 				return err
 			}),
