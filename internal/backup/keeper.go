@@ -27,6 +27,8 @@ type Config struct {
 	Survey     func() Survey
 	Target     Target
 	Leadership Leadership
+	Cluster    string // whose backups it keeps, as its UUID and the prefix of its keys say
+	Prefix     string
 	Recipients []age.Recipient // for whom backups are encrypted; none: they are not
 	Interval   time.Duration   // between two backups; 0: none is taken without being asked for
 	Retain     int             // backups that are kept
@@ -117,6 +119,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 		}
 		if !k.cfg.Leadership.Leading() {
 			k.rest()
+			epoch = 0 // it may be this one again, which was not to be trusted for a moment
 		}
 	}
 }
@@ -147,9 +150,10 @@ func (k *Keeper) rest() {
 func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	leads := k.cfg.Leadership.Leading()
 	s := Status{Backups: k.list, NextAt: k.next(), Running: len(k.busy) > 0, Failed: k.failed, Trouble: errors.Join(append([]error{k.failure}, k.problems...)...)}
-	if since := k.newest(); k.cfg.Interval > 0 && !k.began.IsZero() {
-		if since.IsZero() {
+	if since := k.newest(); leads && k.cfg.Interval > 0 && !k.began.IsZero() {
+		if since.Before(k.began) { // a new leader may keep its backups elsewhere: it has its time
 			since = k.began
 		}
 		s.Overdue = k.cfg.Now().Sub(since) > 2*k.cfg.Interval
@@ -157,12 +161,20 @@ func (k *Keeper) Status() Status {
 	return s
 }
 
-// newest is when the newest backup was taken; zero where there is none. The caller holds mu.
+// newest is when the newest backup of this Cairn was taken; zero where there is none. One from the future was stamped by a clock that was
+// wrong, and does not count. The caller holds mu.
 func (k *Keeper) newest() time.Time {
-	if len(k.list) == 0 {
-		return time.Time{}
+	for _, m := range k.list {
+		if k.own(m) && !m.TakenAt.After(k.cfg.Now()) {
+			return m.TakenAt
+		}
 	}
-	return k.list[0].TakenAt
+	return time.Time{}
+}
+
+// own reports whether a backup is of this Cairn: others may keep theirs at the same place.
+func (k *Keeper) own(m Manifest) bool {
+	return m.Stock.Cluster == k.cfg.Cluster && m.Stock.Prefix == k.cfg.Prefix
 }
 
 // next is when the next backup is due. The caller holds mu.
@@ -179,9 +191,16 @@ func (k *Keeper) next() time.Time {
 		if k.failures <= 4 { // sixteen minutes are more than the most
 			pause = againAfter << (k.failures - 1)
 		}
-		due = k.failedAt.Add(min(pause, againMost, k.cfg.Interval))
+		due = earlier(k.failedAt, k.cfg.Now()).Add(min(pause, againMost, k.cfg.Interval))
 	}
 	return due
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // Save takes a backup now, and removes those that are too old. ErrBusy: another one is being taken.
@@ -198,7 +217,9 @@ func (k *Keeper) Save(ctx context.Context) (Manifest, error) {
 	m, err := k.taker.take(taking)
 	if err != nil {
 		err = fmt.Errorf("take a backup: %w", err)
-		k.fail(err)
+		if !errors.Is(ctx.Err(), context.Canceled) { // whoever has asked for it is gone, or the server ends
+			k.fail(err)
+		}
 		return m, err
 	}
 	k.log.Info("backup taken", "name", m.Name, "bytes", m.Size, "active", m.Stock.Active, "ended", m.Stock.Ended, "took", time.Since(began).Round(time.Millisecond))
@@ -218,11 +239,24 @@ func (k *Keeper) fail(err error) {
 	k.log.Error("no backup was taken", "failures", k.failures, "error", err)
 }
 
+// prune makes room. What is old is measured by the backup before the last one, so that a clock that is wrong for a moment does not
+// remove all that there is.
+func (k *Keeper) prune(ctx context.Context, list []Manifest, last Manifest) ([]Manifest, error) {
+	now := last.TakenAt
+	for _, m := range list {
+		if k.own(m) && m.Name != last.Name {
+			now = earlier(now, m.TakenAt)
+			break
+		}
+	}
+	return k.taker.prune(ctx, list, last, k.cfg.Retain, now.Add(-k.cfg.Age))
+}
+
 // succeed notes a backup and makes room. That a file cannot be removed is trouble, but the backup is there.
 func (k *Keeper) succeed(ctx context.Context, m Manifest) {
 	list, problems, err := List(ctx, k.cfg.Target)
 	if err == nil {
-		list, err = k.taker.prune(ctx, list, m, k.cfg.Retain, k.cfg.Age)
+		list, err = k.prune(ctx, list, m)
 	}
 	if err != nil {
 		k.log.Warn("old backups cannot be removed", "error", err)

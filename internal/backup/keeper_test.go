@@ -6,6 +6,7 @@ package backup
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -122,7 +123,7 @@ func newConfig(t *testing.T, source *consul) Config {
 	t.Helper()
 	source.say(snapshotOf(goodState()), nil)
 	return Config{
-		Source: source, Survey: func() Survey { return &keysOf{} }, Target: Folder(filepath.Join(t.TempDir(), "backups")), Leadership: &server{},
+		Cluster: "a", Source: source, Survey: func() Survey { return &keysOf{} }, Target: Folder(filepath.Join(t.TempDir(), "backups")), Leadership: &server{},
 		Retain: 3, Age: 24 * time.Hour, By: "one", Version: "1.2.3", Logger: hclog.NewNullLogger(),
 	}
 }
@@ -234,8 +235,11 @@ func TestAnEncryptedBackupTakesItsKey(t *testing.T) {
 			t.Errorf("got %d keys and %v, want %q", found.Keys, err, want)
 		}
 	}
-	if _, err := Recipients([]string{"age1x"}); err == nil || !strings.Contains(err.Error(), `"age1x" is no public key of age`) {
+	if _, err := Recipients([]string{"age1x"}); err == nil || !strings.Contains(err.Error(), "entry 1 is no public key of age") {
 		t.Errorf("a wrong public key: %v", err)
+	}
+	if _, err := Recipients([]string{id.Recipient().String(), id.String()}); err == nil || !strings.Contains(err.Error(), "entry 2 is a private key") || strings.Contains(err.Error(), id.String()) {
+		t.Errorf("a private key: %v", err)
 	}
 }
 
@@ -355,6 +359,7 @@ func TestOldBackupsLeave(t *testing.T) {
 			t.Errorf("kept (-want +got):\n%s", d)
 		}
 	}
+	k.cfg.Cluster = "mine"
 	other := save("other", 0)
 	var mine []string
 	for range 5 {
@@ -364,10 +369,14 @@ func TestOldBackupsLeave(t *testing.T) {
 	if s := k.Status(); len(s.Backups) != 4 || stem(s.Backups[0].Name) != mine[4] {
 		t.Errorf("the status tells of %d", len(s.Backups))
 	}
-	last := save("mine", 23*time.Hour) // one of them is older than a day now
+	last := save("mine", 23*time.Hour)
 	want(other, mine[3], mine[4], last)
+	wrong := save("mine", 3000*time.Hour) // a clock that is wrong for a moment costs no more than what is too much
+	want(other, mine[4], last, wrong)
+	late := save("mine", 30*time.Hour)
+	want(other, wrong, late)
 	alone := save("mine", 30*time.Hour)
-	want(other, alone)
+	want(other, late, alone)
 
 	// What a crash has left, and what is not ours.
 	folder := cfg.Target.String()
@@ -484,7 +493,37 @@ func TestTheLeaderTakesBackupsWhenTheyAreDue(t *testing.T) {
 		}
 		leader.lead(7)
 		pass(30*time.Second, 11)
+		if s := k.Status(); s.Overdue {
+			t.Error("a new leader is late at once")
+		}
 		pass(time.Minute, 12)
+
+		// It may not be trusted for a moment, and then it may, in the same epoch.
+		leader.lead(0)
+		pass(10*time.Second, 12)
+		leader.lead(7)
+		pass(time.Hour, 13)
+
+		// What is of another Cairn, or of a clock that was wrong, is no backup of now.
+		put := func(name string, m Manifest) {
+			t.Helper()
+			m.Format, m.Name = 1, name+".snap"
+			b, err := json.Marshal(m)
+			if err := errors.Join(err, os.WriteFile(filepath.Join(cfg.Target.String(), name+".json"), b, 0o600),
+				os.WriteFile(filepath.Join(cfg.Target.String(), m.Name), nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("cairn-20990101T000000.000Z-AAAAAA", Manifest{TakenAt: time.Now().Add(1000 * time.Hour), Stock: Stock{Cluster: "a"}})
+		put("cairn-20980101T000000.000Z-AAAAAA", Manifest{TakenAt: time.Now(), Stock: Stock{Cluster: "b"}})
+		pass(time.Hour, 14) // which sees them
+		pass(time.Hour, 15)
+		pass(time.Hour, 16)
+		source.say(nil, errors.New("Consul is away"))
+		pass(3*time.Hour, 28)
+		if s := k.Status(); !s.Overdue {
+			t.Error("what is not ours, or of the future, passes for a backup")
+		}
 	})
 }
 
@@ -517,5 +556,8 @@ func TestOneBackupIsTakenAtATime(t *testing.T) {
 	cancel()
 	if _, err := k.Save(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("nobody waits for it any more: %v", err)
+	}
+	if s := k.Status(); s.Failed != 0 || s.Trouble != nil {
+		t.Errorf("whoever goes away makes it a failure: %+v", s)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"filippo.io/age"
 )
@@ -16,10 +17,13 @@ import (
 // Recipients reads those for whom backups are encrypted: public keys of age, as age-keygen prints them.
 func Recipients(keys []string) ([]age.Recipient, error) {
 	var out []age.Recipient
-	for _, key := range keys {
+	for n, key := range keys {
 		r, err := age.ParseX25519Recipient(key)
-		if err != nil {
-			return nil, fmt.Errorf("%q is no public key of age, which begins with age1 and is printed by age-keygen: %w", key, err)
+		switch {
+		case err != nil && strings.HasPrefix(strings.ToUpper(key), "AGE-SECRET-KEY-"): // which nobody should read in a log
+			return nil, fmt.Errorf("entry %d is a private key of age. Make a new one, keep that away from the servers, and put its public key here, which begins with age1", n+1)
+		case err != nil:
+			return nil, fmt.Errorf("entry %d is no public key of age, which begins with age1 and is printed by age-keygen", n+1)
 		}
 		out = append(out, r)
 	}

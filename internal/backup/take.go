@@ -157,15 +157,19 @@ func (w within) Read(p []byte) (int, error) {
 
 // prune removes the backups of the cluster of one of them that are too many or too old, but never that one, and what crashes have
 // left. list is the newest first. It returns those that stay.
-func (t *taker) prune(ctx context.Context, list []Manifest, last Manifest, retain int, age time.Duration) ([]Manifest, error) {
+func (t *taker) prune(ctx context.Context, list []Manifest, last Manifest, retain int, oldest time.Time) ([]Manifest, error) {
 	var kept []Manifest
 	var errs []error
 	own := 0
 	for _, m := range list {
 		if m.Stock.Cluster == last.Stock.Cluster && m.Stock.Prefix == last.Stock.Prefix {
 			own++
-			if m.Name != last.Name && (own > retain || t.now().Sub(m.TakenAt) > age) {
-				errs = append(errs, t.target.Remove(ctx, stem(m.Name)+manifestSuffix), t.target.Remove(ctx, m.Name))
+			if m.Name != last.Name && (own > retain || m.TakenAt.Before(oldest)) {
+				err := t.target.Remove(ctx, stem(m.Name)+manifestSuffix)
+				if err == nil { // not before: a manifest without a snapshot would be trouble
+					err = t.target.Remove(ctx, m.Name)
+				}
+				errs = append(errs, err)
 				continue
 			}
 		}

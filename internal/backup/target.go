@@ -82,10 +82,14 @@ func (f Folder) put(name string, write func(io.Writer) error) (err error) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(file.Name(), filepath.Join(string(f), name)); err != nil {
+	final := filepath.Join(string(f), name)
+	if err := os.Rename(file.Name(), final); err != nil {
 		return err
 	}
-	return durable.SyncFolder(string(f))
+	if err := durable.SyncFolder(string(f)); err != nil {
+		return errors.Join(err, os.Rename(final, file.Name()))
+	}
+	return nil
 }
 
 // tidy removes what writers have left that were killed.

@@ -66,7 +66,7 @@ func snapshotSaveCommand(a *App) *command {
 		about: `Has the server that leads take a snapshot of all of Consul into its backup.folder, now, beside those that it takes by
 itself. It is read to its end, and read back, before it counts.
 
-Exit codes: 0 it was taken, 1 it was not, 4 the server does not answer.`,
+Exit codes: 0 it was taken, 1 it was not, or something that is stored cannot be read, 4 the server does not answer.`,
 		options: []option{switchOption(&asJSON, "json", "Print what was taken as JSON.")},
 		run: func([]string) int {
 			return a.operate(context.Background(), func(r *server.Reader) (int, error) {
@@ -76,7 +76,7 @@ Exit codes: 0 it was taken, 1 it was not, 4 the server does not answer.`,
 				}
 				if asJSON {
 					a.printJSON(taken)
-					return exitOK, nil
+					return a.unreadable(taken.Stock), nil
 				}
 				a.print(fmt.Sprintf("%s was taken by %s: %s, with %s.\n", clean(taken.Name), clean(taken.By), byteSize(taken.Size), stockText(taken.Stock)))
 				return a.unreadable(taken.Stock), nil
@@ -202,7 +202,7 @@ Exit codes: 0 it is sound, 1 it is not, or holds nothing of Cairn, 2 it cannot b
 			out := inspected{Index: found.Index, Size: found.Size, Keys: found.Keys, Records: found.Records, Stock: stock}
 			if asJSON {
 				a.printJSON(out)
-				return exitOK
+				return a.unreadable(stock)
 			}
 			a.print(inspectText(&out))
 			return a.unreadable(stock)
@@ -265,7 +265,10 @@ Exit codes: 0 it is sound, 1 it is not, 2 it cannot be read.`,
 			}
 			_, stock, err := r.Survey(f)
 			if beside && errors.Is(err, backup.ErrEncrypted) {
-				a.say("%s is the file that was written. What is in it takes -identity to be read.", clean(path))
+				if asJSON {
+					a.printJSON(m.Stock)
+				}
+				a.say("%s is the file that was written. What is in it, by its manifest, takes -identity to be read.", clean(path))
 				return exitOK
 			}
 			if err != nil {
@@ -326,6 +329,10 @@ answer.`,
 			} else {
 				a.print(restorePlanText(p, all))
 			}
+			if p.Snapshot.Unreadable > 0 {
+				a.warnf("%s of the snapshot cannot be read, or is missing, and will be so after the restore: %s.",
+					count(p.Snapshot.Unreadable, "piece"), clean(strings.Join(p.Snapshot.Problems, "; ")))
+			}
 			switch {
 			case dry:
 				return exitOK
@@ -378,8 +385,8 @@ func restorePlanText(p server.RestorePlan, all bool) string {
 		rows = append(rows, []string{"", "everything else in Consul is replaced too: services, sessions, tokens, policies, and all other keys"})
 	} else {
 		rows = append(rows, []string{"", fmt.Sprintf("%s are written below %s%s/, and the epoch becomes %d", count(p.Snapshot.Keys, "key"), clean(p.Snapshot.Prefix), p.Data, p.Epoch)})
-		for _, name := range p.Unfinished {
-			rows = append(rows, []string{"", fmt.Sprintf("what an unfinished restore has left below %s%s/ is removed", clean(p.Snapshot.Prefix), clean(name))})
+		if p.Unfinished != "" {
+			rows = append(rows, []string{"", fmt.Sprintf("what an unfinished restore has left below %s%s/ is removed", clean(p.Snapshot.Prefix), clean(p.Unfinished))})
 		}
 	}
 	var b strings.Builder

@@ -18,7 +18,10 @@ import (
 	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
-var _ scheduler.Elector = (*Elector)(nil)
+var (
+	_ scheduler.Elector   = (*Elector)(nil)
+	_ scheduler.Recoverer = (*Elector)(nil)
+)
 
 // lockDelay is how long Consul keeps a lock from others after its session ended. Every write is fenced, so none is needed;
 // Consul's Go client makes 15s of 0.
@@ -33,8 +36,42 @@ type Elector struct {
 	keys   keys
 	seen   *seen
 
-	mu     sync.Mutex // guards what follows
-	office *office    // nil: does not lead
+	mu      sync.Mutex // guards what follows
+	office  *office    // nil: does not lead
+	cluster string     // that this server is of; empty: any
+	// restored says that a leadership was lost because Consul was restored, and that none since has come to know what it did.
+	restored bool
+}
+
+// ErrOtherCluster: Consul holds another cluster than the one that this server is of.
+var ErrOtherCluster = errors.New("the store is of another cluster than this server")
+
+// Belong says which cluster this server is of: it leads no other, whose jobs it would not know. The first leader of a store that
+// says of no cluster that it is its own writes it there.
+func (e *Elector) Belong(cluster string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.cluster = cluster
+}
+
+// clusterOf makes sure that the store is of this server's cluster. What it returns belongs into the transaction that takes office.
+func (e *Elector) clusterOf(ctx context.Context) ([]*consulapi.KVTxnOp, error) {
+	e.mu.Lock()
+	mine := e.cluster
+	e.mu.Unlock()
+	if mine == "" {
+		return nil, nil
+	}
+	pairs, err := e.client.read(ctx, get(e.keys.cluster()))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(pairs) == 0:
+		return []*consulapi.KVTxnOp{{Verb: consulapi.KVCAS, Key: e.keys.cluster(), Index: 0, Value: []byte(mine)}}, nil
+	case string(pairs[0].Value) != mine:
+		return nil, fmt.Errorf("%w: key %s holds %s, and this server is of %s; started anew it is of that one too", ErrOtherCluster, e.keys.cluster(), pairs[0].Value, mine)
+	}
+	return []*consulapi.KVTxnOp{{Verb: consulapi.KVCheckIndex, Key: e.keys.cluster(), Index: pairs[0].ModifyIndex}}, nil
 }
 
 // NewElector makes no call.
@@ -84,6 +121,9 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 		if ctx.Err() != nil {
 			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: %w", ctx.Err())
 		}
+		if errors.Is(err, ErrOtherCluster) {
+			return scheduler.Leadership{}, fmt.Errorf("acquire the leadership: %w", err)
+		}
 		if err == nil {
 			continue
 		}
@@ -99,6 +139,10 @@ func (e *Elector) Acquire(ctx context.Context) (scheduler.Leadership, error) {
 // another one was faster.
 func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, err error) {
 	sent := time.Now()
+	ofCluster, err := e.clusterOf(ctx)
+	if err != nil {
+		return l, false, err
+	}
 	top := e.seen.highest() // before the counter is read: others lead meanwhile
 	var now seq
 	var index uint64
@@ -123,6 +167,7 @@ func (e *Elector) take(ctx context.Context) (l scheduler.Leadership, won bool, e
 		{Verb: consulapi.KVLock, Key: e.keys.leader(), Value: encode(e.self()), Session: session},
 		{Verb: consulapi.KVCAS, Key: e.keys.seq(), Index: index, Value: encode(mine)},
 	}
+	ops = append(ops, ofCluster...)
 	if index == 0 { // the first of all: whoever comes second finds another counter
 		ops = append(ops, set(e.keys.root(), []byte(firstData)))
 	}
@@ -161,7 +206,27 @@ func (e *Elector) next(now, top seq, session string) (mine seq, restored bool) {
 		e.log.Warn("Consul was restored from a snapshot: it holds less than this server has seen",
 			"held_epoch", now.Epoch, "held_n", now.N, "seen_epoch", top.Epoch, "seen_n", top.N, "incarnation", mine.Incarnation)
 	}
-	return mine, less || now.Restored
+	// It stays in recovery until that is over, whoever leads meanwhile.
+	mine.Restored = less || now.Restored || e.wasRestored()
+	return mine, mine.Restored
+}
+
+// wasRestored reports whether the last leadership of this server was lost to a restore: what the counter says now may have been
+// seen since, by whoever asked who leads.
+func (e *Elector) wasRestored() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.office == nil && e.restored
+}
+
+// Recovered says that what an earlier leadership did is known: the next write notes that this leadership is in recovery no more.
+func (e *Elector) Recovered(epoch uint64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.office != nil && e.office.epoch == epoch {
+		e.office.recovered.Store(true)
+		e.restored = false
+	}
 }
 
 // Surpassed notes an epoch that was met outside of Consul, as on a job: the next leadership of this server is above it, and
@@ -216,7 +281,7 @@ func (e *Elector) Renew(ctx context.Context, l scheduler.Leadership) (scheduler.
 		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, err)
 	}
 	if entry == nil {
-		return l, e.lost(o, "its session has ended")
+		return l, e.lost(o, errors.New("its session has ended"))
 	}
 	// A session can live on without the key, which somebody may have deleted, and over a restore of Consul.
 	top := e.seen.highest() // before the read: writes go on
@@ -225,19 +290,19 @@ func (e *Elector) Renew(ctx context.Context, l scheduler.Leadership) (scheduler.
 		return l, fmt.Errorf("renew epoch %d: %w", l.Epoch, err)
 	}
 	if leader == nil || leader.Session != o.session {
-		return l, e.lost(o, "its session does not hold the leader's key")
+		return l, e.lost(o, errors.New("its session does not hold the leader's key"))
 	}
 	// Its own counter tells too: what this server has seen may be what was restored, learnt by whoever asked who leads.
 	if now.Session != o.session || now.Incarnation != top.Incarnation || now.before(top) {
-		return l, e.lost(o, fmt.Sprintf("%s: its counter is at %d.%d, this server has seen %d.%d",
+		return l, e.lost(o, fmt.Errorf("%w: its counter is at %d.%d, this server has seen %d.%d",
 			ErrRestored, now.Epoch, now.N, top.Epoch, top.N))
 	}
 	l.TrustedUntil = sent.Add(e.cfg.TTL)
 	return l, nil
 }
 
-func (e *Elector) lost(o *office, why string) error {
-	err := fmt.Errorf("epoch %d: %w: %s", o.epoch, scheduler.ErrFenced, why)
+func (e *Elector) lost(o *office, why error) error {
+	err := fmt.Errorf("epoch %d: %w: %w", o.epoch, scheduler.ErrFenced, why)
 	o.close(err)
 	return fmt.Errorf("renew %w", err)
 }
@@ -250,7 +315,7 @@ func (e *Elector) Release(ctx context.Context, l scheduler.Leadership) error {
 		e.mu.Unlock()
 		return nil
 	}
-	e.office = nil
+	e.office, e.restored = nil, e.restored || errors.Is(o.err(), ErrRestored)
 	e.mu.Unlock()
 	o.close(fmt.Errorf("epoch %d was given up: %w", o.epoch, scheduler.ErrFenced))
 	// Unlocked by its holder, the key is free at once; the session's end alone would free it after the lock delay.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	consulapi "github.com/hashicorp/consul/api"
 	"github.com/hashicorp/go-hclog"
@@ -31,6 +32,8 @@ type office struct {
 	seen    *seen
 	session string
 	epoch   uint64
+
+	recovered atomic.Bool // what an earlier leadership did is known
 
 	writes chan *write
 	ctx    context.Context // ends with the office; its cause says why
@@ -178,6 +181,7 @@ func (o *office) commit(group []*write) {
 		}
 		next := o.seq
 		next.N++
+		next.Restored = next.Restored && !o.recovered.Load()
 		r, err := o.client.txn(o.ctx, o.transaction(group, next))
 		switch {
 		case err == nil && len(r.errors) == 0:

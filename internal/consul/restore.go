@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,8 @@ import (
 	"github.com/cairnflow/cairn/internal/backup"
 )
 
-// restoring is the key that whoever restores holds, with a session that ends by itself: two at once would mix.
+// restoring is the key that whoever restores holds, with a session that ends by itself: two at once would mix. Its value names the
+// data prefix that is written: what is left of a restore that was killed.
 func (k keys) restoring() string { return k.prefix + "restoring" }
 
 // Restorer puts what a snapshot holds of Cairn into Consul, beside what is there, and then has the servers use it: in one
@@ -33,11 +35,15 @@ type Restorer struct {
 	log    hclog.Logger
 }
 
+// restoreCall bounds a single call of a restore, which may list all there is.
+const restoreCall = time.Minute
+
 // NewRestorer makes no call. Of the configuration it takes what is said about Consul.
 func NewRestorer(cfg Config) (*Restorer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	cfg.CallTimeout = restoreCall
 	c, err := newClient(&cfg)
 	if err != nil {
 		return nil, err
@@ -59,13 +65,19 @@ type Plan struct {
 	Back     int          `json:"back"`     // runs that the present state does not know
 	Unknown  int          `json:"unknown"`  // runs that only the present state knows: what they have in Nomad becomes orphans
 	Reopened int          `json:"reopened"` // runs that are over now and active in the snapshot
-	// Unfinished are data prefixes that restores have left which did not come to their end. They are removed.
-	Unfinished []string `json:"unfinished"`
+	// Unfinished is the data prefix that a restore has left which did not come to its end; empty: there is none. It is removed.
+	Unfinished string `json:"unfinished"`
+	// Stray are data prefixes that are there although none is in use.
+	Stray []string `json:"stray"`
 }
 
 // Refusal says why a plan is not to be carried out; nil where it may be.
 func (p *Plan) Refusal() error {
 	runs := p.Present.Active + p.Present.Ended
+	if len(p.Stray) > 0 {
+		return fmt.Errorf("key %sroot is gone, which says what is in use, and there is data below %s%s/. If that is the state that was in use, put it back: consul kv put %sroot %s",
+			p.Present.Prefix, p.Present.Prefix, p.Stray[len(p.Stray)-1], p.Present.Prefix, p.Stray[len(p.Stray)-1])
+	}
 	if p.Present.Cluster == "" || p.Present.Cluster == p.Snapshot.Cluster || runs == 0 {
 		return nil
 	}
@@ -83,13 +95,17 @@ func (r *Restorer) Plan(ctx context.Context, read Archive) (Plan, error) {
 	if err != nil {
 		return Plan{}, fmt.Errorf("the snapshot cannot be restored: %w", err)
 	}
-	p := Plan{Snapshot: stock}
+	p := newPlan(stock)
 	present, err := r.look(ctx, &p)
 	if err != nil {
 		return p, fmt.Errorf("look at what is in Consul: %w", err)
 	}
 	compare(&p, snapshot.data[stock.Data], present)
 	return p, nil
+}
+
+func newPlan(snapshot backup.Stock) Plan {
+	return Plan{Snapshot: snapshot, Present: backup.Stock{Problems: []string{}}, Stray: []string{}}
 }
 
 // look surveys what is there: the entries of the runs and the workflows, not what they lead to.
@@ -99,7 +115,7 @@ func (r *Restorer) look(ctx context.Context, p *Plan) (*surveyed, error) {
 		return nil, err
 	}
 	survey := NewSurvey(r.keys.prefix)
-	ops := []*consulapi.KVTxnOp{get(r.keys.root()), get(r.keys.cluster()), get(r.keys.seq()), get(r.keys.leader())}
+	ops := []*consulapi.KVTxnOp{get(r.keys.root()), get(r.keys.cluster()), get(r.keys.seq()), get(r.keys.leader()), get(r.keys.restoring())}
 	pairs, err := r.client.read(ctx, ops...)
 	if err != nil {
 		return nil, err
@@ -110,6 +126,9 @@ func (r *Restorer) look(ctx context.Context, p *Plan) (*surveyed, error) {
 				return nil, err
 			}
 		}
+		if pair.Key == r.keys.restoring() {
+			p.Unfinished = string(pair.Value)
+		}
 		if err := survey.Look(entryFrom(pair)); err != nil {
 			return nil, err
 		}
@@ -119,11 +138,15 @@ func (r *Restorer) look(ctx context.Context, p *Plan) (*surveyed, error) {
 	highest := max(dataNumber(p.Snapshot.Data), dataNumber(p.Old))
 	for _, name := range names {
 		name = strings.TrimSuffix(strings.TrimPrefix(name, r.keys.prefix), "/")
-		n := dataNumber(name)
-		if n > dataNumber(p.Old) {
-			p.Unfinished = append(p.Unfinished, name)
+		if n := dataNumber(name); n > 0 {
+			highest = max(highest, n)
+			if p.Old == "" && name != p.Unfinished {
+				p.Stray = append(p.Stray, name)
+			}
 		}
-		highest = max(highest, n)
+	}
+	if p.Unfinished == p.Old || dataNumber(p.Unfinished) == 0 {
+		p.Unfinished = "" // it came to its end, and was killed then
 	}
 	p.Data = dataName(highest + 1)
 	if p.Old == "" {
@@ -187,34 +210,45 @@ func (r *Restorer) Restore(ctx context.Context, p Plan, read Archive, progress f
 	if err := p.Refusal(); err != nil {
 		return err
 	}
-	c, err := r.claim(ctx)
+	c, err := r.claim(ctx, p.Unfinished)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	now := Plan{Snapshot: p.Snapshot}
+	now := newPlan(p.Snapshot)
 	if _, err := r.look(ctx, &now); err != nil {
 		return err
 	}
 	if now.Old != p.Old || now.Data != p.Data || now.Present.Cluster != p.Present.Cluster {
-		return fmt.Errorf("another restore came between: what is in use below %s is not what was looked at. Try again", r.keys.prefix)
+		return fmt.Errorf("what is below %s has changed since it was looked at: %q was in use, of cluster %q, and now %q, of cluster %q. Try again",
+			r.keys.prefix, p.Old, p.Present.Cluster, now.Old, now.Present.Cluster)
 	}
-	for _, name := range p.Unfinished {
-		if err := c.commit(ctx, []*consulapi.KVTxnOp{removeTree(r.keys.prefix + name + "/")}); err != nil {
-			return fmt.Errorf("remove what an unfinished restore has left below %s%s/: %w", r.keys.prefix, name, err)
+	if p.Unfinished != "" {
+		if err := c.commit(ctx, []*consulapi.KVTxnOp{removeTree(r.keys.prefix + p.Unfinished + "/")}); err != nil {
+			return fmt.Errorf("remove what an unfinished restore has left below %s%s/: %w", r.keys.prefix, p.Unfinished, err)
 		}
 	}
+	if err := c.commit(ctx, []*consulapi.KVTxnOp{c.lock(p.Data)}); err != nil {
+		return err
+	}
 	w := &copying{claim: c, ctx: ctx, from: r.keys.prefix + p.Snapshot.Data + "/", to: r.keys.prefix + p.Data + "/", progress: progress}
-	if err := read(w.show); err != nil {
+	again := NewSurvey(r.keys.prefix)
+	err = read(func(e backup.Entry) error { return errors.Join(again.Look(e), w.show(e)) })
+	if err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
+	if stock, err := again.Stock(); err != nil || !reflect.DeepEqual(stock, p.Snapshot) {
+		return errors.Join(errors.New("the snapshot is another one than was looked at: something replaces the file. Nothing has changed"), err)
+	}
 	if err := w.check(ctx, p.Snapshot.Keys); err != nil {
 		return err
 	}
-	return c.turn(ctx, p)
+	err = c.turn(ctx, p)
+	c.switched = err == nil
+	return err
 }
 
 // AwaitLeader waits, after a restore, until a server has taken office with what was restored, and tells its name.
@@ -228,10 +262,11 @@ func (r *Restorer) AwaitLeader(ctx context.Context) (string, error) {
 		if pair == nil {
 			continue
 		}
-		if now, err := parseSeq(r.keys, pair); err != nil || now.Restored {
-			if err != nil {
-				return "", err
-			}
+		now, err := parseSeq(r.keys, pair)
+		if err != nil {
+			return "", err
+		}
+		if now.Session == "" { // nobody has taken office since
 			continue
 		}
 		pairs, err := r.client.read(ctx, get(r.keys.leader()))
@@ -250,12 +285,40 @@ func leaderName(k keys, pair *consulapi.KVPair) (string, error) {
 	return h.Name, nil
 }
 
+// Mark has the servers notice that all of Consul was restored, whatever they have seen before: the counter is that of a new
+// incarnation. Where there is no counter there is nothing of Cairn to notice. Trouble with Consul, which has to find a leader after a
+// restore, does not end it.
+func (r *Restorer) Mark(ctx context.Context) error {
+	for failures := 1; ; failures++ {
+		done, err := r.mark(ctx)
+		if done {
+			return nil
+		}
+		if waited := r.cfg.Backoff.Wait(ctx, failures); waited != nil {
+			return errors.Join(waited, err)
+		}
+	}
+}
+
+// mark tries to once. It is not done and no error where the counter has moved.
+func (r *Restorer) mark(ctx context.Context) (done bool, err error) {
+	now, index, err := r.client.counter(ctx, r.keys)
+	if err != nil || index == 0 {
+		return err == nil, err
+	}
+	next := seq{Incarnation: newUUID(), Epoch: now.Epoch + 1, Restored: true}
+	res, err := r.client.txn(ctx, []*consulapi.KVTxnOp{{Verb: consulapi.KVCAS, Key: r.keys.seq(), Index: index, Value: encode(next)}})
+	return err == nil && len(res.errors) == 0, err
+}
+
 // claim is the right to restore.
 type claim struct {
 	*Restorer
-	session string
-	stop    context.CancelFunc
-	renewal sync.WaitGroup
+	session  string
+	note     string // the data prefix that is written, or left from before
+	switched bool   // it is in use
+	stop     context.CancelFunc
+	renewal  sync.WaitGroup
 }
 
 const (
@@ -271,7 +334,8 @@ const (
 // ErrUnclear: Consul did not say whether the switch was done.
 var ErrUnclear = errors.New("it is not known whether the new state is in use")
 
-func (r *Restorer) claim(ctx context.Context) (*claim, error) {
+// claim takes the right to restore. unfinished is what is left of an earlier one, until it is removed.
+func (r *Restorer) claim(ctx context.Context, unfinished string) (*claim, error) {
 	create, cancel := context.WithTimeout(ctx, r.cfg.CallTimeout)
 	defer cancel()
 	session, _, err := r.client.api.Session().Create(&consulapi.SessionEntry{
@@ -281,7 +345,7 @@ func (r *Restorer) claim(ctx context.Context) (*claim, error) {
 		return nil, fmt.Errorf("create a session: %w", err)
 	}
 	c := &claim{Restorer: r, session: session}
-	res, err := r.client.txn(ctx, []*consulapi.KVTxnOp{{Verb: consulapi.KVLock, Key: r.keys.restoring(), Session: session}})
+	res, err := r.client.txn(ctx, []*consulapi.KVTxnOp{c.lock(unfinished)})
 	if err == nil && len(res.errors) > 0 {
 		err = fmt.Errorf("another restore below %s is under way; one that was killed is forgotten after %s (%s)",
 			r.keys.prefix, 2*claimTTL, res.errors[0].What)
@@ -314,13 +378,18 @@ func (c *claim) renew(ctx context.Context) {
 	}
 }
 
-// close gives the claim up. The key goes with its lock: a restore leaves nothing but data. Where that fails the session ends by itself.
+// close gives the claim up. Of a restore that came to its end the key goes too; of another one it says what is left. Where that fails
+// the session ends by itself.
 func (c *claim) close() {
 	c.stop()
 	c.renewal.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), c.cfg.CallTimeout)
 	defer cancel()
-	_, err := c.client.txn(ctx, []*consulapi.KVTxnOp{c.guard(), remove(c.keys.restoring())})
+	end := remove(c.keys.restoring())
+	if c.note != "" && !c.switched {
+		end = &consulapi.KVTxnOp{Verb: consulapi.KVUnlock, Key: c.keys.restoring(), Value: []byte(c.note), Session: c.session}
+	}
+	_, err := c.client.txn(ctx, []*consulapi.KVTxnOp{c.guard(), end})
 	if err := errors.Join(err, c.end()); err != nil {
 		c.log.Warn("the right to restore was not given back; it ends by itself", "error", err)
 	}
@@ -335,9 +404,38 @@ func (c *claim) end() error {
 	return nil
 }
 
+// lock holds the claim, and notes what is written.
+func (c *claim) lock(name string) *consulapi.KVTxnOp {
+	c.note = name
+	return &consulapi.KVTxnOp{Verb: consulapi.KVLock, Key: c.keys.restoring(), Value: []byte(name), Session: c.session}
+}
+
 // guard lets a transaction pass only while the claim stands.
 func (c *claim) guard() *consulapi.KVTxnOp {
 	return &consulapi.KVTxnOp{Verb: consulapi.KVCheckSession, Key: c.keys.restoring(), Session: c.session}
+}
+
+// read reads, again where Consul does not answer.
+func (c *claim) read(ctx context.Context, ops ...*consulapi.KVTxnOp) (pairs []*consulapi.KVPair, err error) {
+	err = c.patiently(ctx, func() error {
+		pairs, err = c.client.read(ctx, ops...)
+		return err
+	})
+	return pairs, err
+}
+
+// patiently repeats what failed, for about the time that an election of Consul's takes.
+func (c *claim) patiently(ctx context.Context, do func() error) error {
+	for failures := 1; ; failures++ {
+		err := do()
+		if err == nil || failures == commitTries {
+			return err
+		}
+		c.log.Warn("Consul does not answer; trying again", "failures", failures, "error", err)
+		if err := c.cfg.Backoff.Wait(ctx, failures); err != nil {
+			return err
+		}
+	}
 }
 
 // commit writes what may be written twice.
@@ -363,7 +461,7 @@ func (c *claim) commit(ctx context.Context, ops []*consulapi.KVTxnOp) error {
 func (c *claim) turn(ctx context.Context, p Plan) error {
 	root, cluster := c.keys.root(), c.keys.cluster()
 	for range switchTries {
-		pairs, err := c.client.read(ctx, get(root), get(cluster), get(c.keys.seq()))
+		pairs, err := c.read(ctx, get(root), get(cluster), get(c.keys.seq()))
 		if err != nil {
 			return err
 		}
@@ -378,7 +476,8 @@ func (c *claim) turn(ctx context.Context, p Plan) error {
 			}
 		}
 		if values[root] != p.Old || values[cluster] != p.Present.Cluster {
-			return fmt.Errorf("somebody else has changed what is in use below %s meanwhile: it is %q now", c.keys.prefix, values[root])
+			return fmt.Errorf("what is below %s was changed while the snapshot was written: %q was in use, of cluster %q, and now %q, of cluster %q. Try again",
+				c.keys.prefix, p.Old, p.Present.Cluster, values[root], values[cluster])
 		}
 		next := seq{Incarnation: newUUID(), Epoch: max(now.Epoch, p.Snapshot.Epoch) + 1, Restored: true}
 		res, err := c.client.txn(ctx, []*consulapi.KVTxnOp{
@@ -459,7 +558,7 @@ func (w *copying) flush() error {
 	for i, op := range w.batch {
 		reads[i] = get(op.Key)
 	}
-	pairs, err := w.claim.client.read(w.ctx, reads...)
+	pairs, err := w.claim.read(w.ctx, reads...)
 	if err != nil {
 		return fmt.Errorf("read back %d keys from %s on: %w", len(reads), reads[0].Key, err)
 	}
@@ -477,7 +576,11 @@ func (w *copying) flush() error {
 
 // check compares how many keys there are with how many there should be.
 func (w *copying) check(ctx context.Context, want int) error {
-	names, err := w.claim.client.names(ctx, w.to, "")
+	var names []string
+	err := w.claim.patiently(ctx, func() (err error) {
+		names, err = w.claim.client.names(ctx, w.to, "")
+		return err
+	})
 	if err != nil {
 		return err
 	}

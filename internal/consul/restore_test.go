@@ -241,13 +241,18 @@ func TestAgentOnlyWhatIsCairnsIsRestored(t *testing.T) {
 	if !l.Restored || l.Epoch <= p.Epoch-1 {
 		t.Errorf("took office as %+v", l)
 	}
-	r.epoch = l.Epoch
+	next := newElector(t, r.successor())
+	if l = lead(t, next); !l.Restored {
+		t.Error("who leads after one that has not recovered takes it for recovered")
+	}
+	r.store, r.epoch = NewStore(next), l.Epoch
 	if list, err := r.store.List(t.Context(), scheduler.Filter{Children: true}); err != nil || len(list) != len(then) {
 		t.Errorf("the leader lists %d runs (%v), want %d", len(list), err, len(then))
 	}
+	r.store.elector.Recovered(r.epoch)
 	r.save(r.ids[25], many(3, 10, 3), false)
 	if again := lead(t, newElector(t, r.successor())); again.Restored {
-		t.Error("the leader after that is in recovery too")
+		t.Error("who leads after one that has recovered is in recovery")
 	}
 
 	// And once more, of the same snapshot.
@@ -473,7 +478,7 @@ func TestAgentARestoreThatMustNotBeIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := restorer.claim(t.Context())
+	c, err := restorer.claim(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -488,11 +493,53 @@ func TestAgentARestoreThatMustNotBeIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.restore(f)
-	if err := restorer.Restore(t.Context(), p, reading(f), func(int) {}); err == nil || !strings.Contains(err.Error(), "came between") {
+	if err := restorer.Restore(t.Context(), p, reading(f), func(int) {}); err == nil || !strings.Contains(err.Error(), "has changed since it was looked at") {
 		t.Errorf("a plan that is older than another restore: %v", err)
 	}
 	if d := cmp.Diff(now, r.state()); d != "" {
 		t.Errorf("what was refused has changed something (-before +after):\n%s", d)
+	}
+
+	// The name of what is in use was lost. Nothing is removed, whatever is restored.
+	kv := r.own.Client().KV()
+	if _, err := kv.Delete("cairn/root", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryRestore(t, r.cfg, f); err == nil || !strings.Contains(err.Error(), "consul kv put cairn/root d2") {
+		t.Errorf("without a root: %v", err)
+	}
+	if _, err := kv.Put(&consulapi.KVPair{Key: "cairn/root", Value: []byte("d2")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(now, r.state()); d != "" {
+		t.Errorf("after the root was put back (-before +after):\n%s", d)
+	}
+
+	// The file is replaced between the two looks.
+	looks := 0
+	r.successor()
+	r.lead()
+	r.begin(70)
+	replaced := r.snapshot()
+	p, err = restorer.Plan(t.Context(), reading(f))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = restorer.Restore(t.Context(), p, func(show func(backup.Entry) error) error {
+		looks++
+		return reading(replaced)(show)
+	}, func(int) {})
+	if err == nil || looks != 1 || !strings.Contains(err.Error(), "another one than was looked at") {
+		t.Errorf("a file that is replaced: %v", err)
+	}
+	if p, err = restorer.Plan(t.Context(), reading(f)); err != nil || p.Unfinished != "d3" || p.Data != "d4" {
+		t.Errorf("the plan after one that failed: %+v, %v", p, err)
+	}
+	if p := r.restore(f); p.Data != "d4" {
+		t.Errorf("restored into %s", p.Data)
+	}
+	if left, _, err := kv.Keys("cairn/d3/", "", nil); err != nil || len(left) > 0 {
+		t.Errorf("what a failed restore has left is there: %v, %v", left, err)
 	}
 
 	other := newRestorable(t)
@@ -625,4 +672,83 @@ func TestAgentASurveyTellsWhatCannotBeRead(t *testing.T) {
 	if stock.Active != 19 || stock.Ended != 10 || stock.Definitions != 1 || stock.Workflows != 0 {
 		t.Errorf("counted: %+v", stock)
 	}
+}
+
+// All of Consul is restored under a server that knows nothing of what is restored, and has seen a lower epoch.
+func TestAgentAWholeRestoreIsNoticedWhateverWasSeen(t *testing.T) {
+	r := newRestorable(t)
+	for range 2 {
+		r.successor()
+		r.lead()
+	}
+	f, then := r.snapshot(), r.state()
+	fresh := &restorable{TB: t, own: testcluster.Consul(t, testcluster.ConsulConfig{}), cfg: r.cfg}
+	fresh.cfg.Address = fresh.own.Address()
+	fresh.lead()
+	fresh.back(f)
+	restorer, err := NewRestorer(fresh.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := restorer.Mark(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e := fresh.store.elector
+	if _, _, err := e.Standing(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Renew(t.Context(), scheduler.Leadership{Epoch: fresh.epoch}); !errors.Is(err, scheduler.ErrFenced) {
+		t.Errorf("renewed after the restore: %v", err)
+	}
+	destroySessions(t, fresh.own) // that of the leader of the snapshot, which nobody renews
+	if l := lead(t, e); !l.Restored || l.Epoch <= r.epoch+1 {
+		t.Errorf("took office as %+v, the snapshot has epoch %d", l, r.epoch)
+	}
+	if d := cmp.Diff(then, fresh.state()); d != "" {
+		t.Errorf("restored (-snapshot +now):\n%s", d)
+	}
+	empty := testcluster.Consul(t, testcluster.ConsulConfig{})
+	fresh.cfg.Address = empty.Address()
+	if restorer, err = NewRestorer(fresh.cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := restorer.Mark(t.Context()); err != nil {
+		t.Errorf("where there is nothing: %v", err)
+	}
+	if keys, _, err := empty.Client().KV().Keys("", "", nil); err != nil || len(keys) > 0 {
+		t.Errorf("where there was nothing there is %v (%v)", keys, err)
+	}
+}
+
+func destroySessions(t testing.TB, c *testcluster.ConsulCluster) {
+	t.Helper()
+	sessions, _, err := c.Client().Session().List(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sessions {
+		if _, err := c.Client().Session().Destroy(s.ID, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A server would know none of the jobs of another cluster.
+func TestAgentAServerLeadsNoOtherCluster(t *testing.T) {
+	cfg := testConfig(t)
+	first := newElector(t, cfg)
+	first.Belong("ours")
+	lead(t, first)
+	if got, err := NewStore(first).KnownCluster(t.Context()); err != nil || got != "ours" {
+		t.Errorf("the store is of cluster %q (%v), want that of its first leader", got, err)
+	}
+	depose(t, first)
+	other := newElector(t, cfg)
+	other.Belong("theirs")
+	if _, err := other.Acquire(t.Context()); !errors.Is(err, ErrOtherCluster) || !strings.Contains(err.Error(), "holds ours, and this server is of theirs") {
+		t.Errorf("a server of another cluster: %v", err)
+	}
+	again := newElector(t, cfg)
+	again.Belong("ours")
+	lead(t, again)
 }

@@ -25,7 +25,7 @@ type seq struct {
 	Epoch       uint64 `json:"epoch"`
 	N           uint64 `json:"n"`
 	Session     string `json:"session"` // whose it is
-	// Restored says that what is stored was restored from a backup, and that nobody has led since.
+	// Restored says that what is stored was restored from a backup, and that what was done since that is not known yet.
 	Restored bool `json:"restored,omitempty"`
 }
 

@@ -48,6 +48,12 @@ func (s *Snapshots) Restore(ctx context.Context, snapshot io.Reader) error {
 	return nil
 }
 
+// Failing reports whether an error is Consul's own: it answers, and cannot do anything, as without a leader.
+func Failing(err error) bool {
+	var status consulapi.StatusError
+	return errors.As(err, &status) && status.Code >= http.StatusInternalServerError
+}
+
 // forbidden says what a token needs that may take or restore no snapshots.
 func forbidden(err error) error {
 	var status consulapi.StatusError

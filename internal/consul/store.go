@@ -154,11 +154,11 @@ func (s *Store) load(ctx context.Context, id workflow.RunID) ([]scheduler.Record
 	if err := s.settled(ctx, id); err != nil {
 		return nil, scheduler.Definition{}, err
 	}
+	swept := s.parts.sweeps() // before it is known what is in use: nothing of something else is kept
 	d, err := s.data(ctx)
 	if err != nil {
 		return nil, scheduler.Definition{}, err
 	}
-	swept := s.parts.sweeps()
 	e, records, err := s.readRun(ctx, d, id)
 	if err != nil {
 		return nil, scheduler.Definition{}, err
@@ -183,6 +183,7 @@ func (s *Store) LoadAll(ctx context.Context, ids []workflow.RunID) (map[workflow
 }
 
 func (s *Store) loadAll(ctx context.Context, ids []workflow.RunID) (map[workflow.RunID]scheduler.Loaded, error) {
+	swept := s.parts.sweeps()
 	d, err := s.data(ctx)
 	if err != nil {
 		return nil, err
@@ -196,7 +197,6 @@ func (s *Store) loadAll(ctx context.Context, ids []workflow.RunID) (map[workflow
 		ops = append(ops, get(d.indexOf(id)), tree(d.hot(id)), tree(d.run(id)))
 		owner[d.indexOf(id)], owner[d.hot(id)], owner[d.run(id)] = id, id, id
 	}
-	swept := s.parts.sweeps()
 	pairs, err := s.client.read(ctx, ops...)
 	if err != nil {
 		return nil, err
@@ -487,16 +487,25 @@ func (s *Store) heads(ctx context.Context, d data, list []scheduler.Summary, sta
 // readsAtOnce is how many transactions one call has Consul read at the same time.
 const readsAtOnce = 8
 
+// KnownCluster is the UUID of the cluster; empty where nobody has made one yet.
+func (s *Store) KnownCluster(ctx context.Context) (string, error) {
+	pairs, err := s.client.read(ctx, get(s.keys.cluster()))
+	if err != nil {
+		return "", fmt.Errorf("read the cluster's ID: %w", err)
+	}
+	if len(pairs) == 0 {
+		return "", nil
+	}
+	return string(pairs[0].Value), nil
+}
+
 // Cluster implements scheduler.Store. Whoever asks first makes the UUID, without leading: it is needed before anybody can.
 func (s *Store) Cluster(ctx context.Context) (string, error) {
 	refused := ""
 	for range 2 {
-		pairs, err := s.client.read(ctx, get(s.keys.cluster()))
-		if err != nil {
-			return "", fmt.Errorf("read the cluster's ID: %w", err)
-		}
-		if len(pairs) > 0 {
-			return string(pairs[0].Value), nil
+		known, err := s.KnownCluster(ctx)
+		if err != nil || known != "" {
+			return known, err
 		}
 		// Another one may be faster; what is there then is the answer.
 		create := &consulapi.KVTxnOp{Verb: consulapi.KVCAS, Key: s.keys.cluster(), Index: 0, Value: []byte(newUUID())}
@@ -545,7 +554,7 @@ func (s *Store) data(ctx context.Context) (data, error) {
 
 // begin forgets what was learnt in another leadership than that of an epoch: others may have written since. The caller holds mu.
 func (s *Store) begin(epoch uint64) {
-	if s.epoch != epoch {
+	if s.epoch < epoch {
 		s.epoch, s.root = epoch, ""
 		s.known.clear()
 		s.parts.clear()

@@ -137,6 +137,8 @@ func (s *Survey) Stock() (backup.Stock, error) {
 		return s.stock, fmt.Errorf("nothing of Cairn is in it: Consul has no keys below %s", s.keys.prefix)
 	case dataNumber(s.root) == 0:
 		return s.stock, fmt.Errorf("key %s holds %q, which names no data", s.keys.root(), s.root)
+	case s.stock.Epoch > maxEpoch:
+		return s.stock, fmt.Errorf("key %s says epoch %d, which no leadership has", s.keys.seq(), s.stock.Epoch)
 	case s.stock.Epoch == 0 || s.stock.Cluster == "":
 		return s.stock, errors.New("the counter, or the UUID of the cluster, is missing")
 	}
@@ -178,11 +180,17 @@ func (d *surveyed) complete() {
 	}
 }
 
+// Bounds of what is counted on from: far above what there ever is, and far below where it would begin anew.
+const (
+	maxEpoch = 1 << 60
+	maxData  = 1 << 30
+)
+
 // dataNumber is the number in the name of a data prefix: 1 of d1. 0: it is no such name.
 func dataNumber(name string) int {
 	digits, found := strings.CutPrefix(name, "d")
 	n, err := strconv.Atoi(digits)
-	if !found || err != nil || n < 1 || name != dataName(n) {
+	if !found || err != nil || n < 1 || n > maxData || name != dataName(n) {
 		return 0
 	}
 	return n

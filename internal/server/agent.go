@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -220,6 +221,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 	if err != nil {
 		return &UnreachableError{Err: err}
 	}
+	elector.Belong(cluster)
 	k := &keeper{log: a.log.Named("nomad"), scheduler: func() *scheduler.Scheduler { return a.scheduler }}
 	k.surpassed = func(epoch uint64) {
 		elector.Surpassed(epoch)
@@ -245,7 +247,7 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		jobs: k, inspect: service.Inspect, access: a.cfg.Access.Mode == config.AccessNomad, log: a.log.Named("group"),
 	}
 	g.losses = newLosses(g, service.LostMachines)
-	keeper, err := a.newBackups(cc)
+	keeper, err := a.newBackups(cc, cluster)
 	if err != nil {
 		return err
 	}
@@ -304,18 +306,41 @@ func (a *Agent) own() []netip.AddrPort {
 // clusterFile keeps the UUID of the cluster, so that a server starts without Consul.
 const clusterFile = "cluster"
 
-func (a *Agent) clusterID(ctx context.Context, store scheduler.Store) (string, error) {
+// clusterPatience is how long a server that has kept the UUID asks at its start whether the store is of that cluster still.
+const clusterPatience = 2 * time.Second
+
+// clusterStore is a store that is of a cluster.
+type clusterStore interface {
+	Cluster(ctx context.Context) (string, error)
+	// KnownCluster is empty where the store does not say.
+	KnownCluster(ctx context.Context) (string, error)
+}
+
+// clusterID is the UUID of the cluster: what the store says, where it says anything, else what was kept. The store may be of another
+// cluster than it was, after a restore.
+func (a *Agent) clusterID(ctx context.Context, store clusterStore) (string, error) {
 	path := filepath.Join(a.cfg.DataDir, clusterFile)
-	kept, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(kept)), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("read the cluster's ID: %w", err)
 	}
-	id, err := store.Cluster(ctx)
-	if err != nil {
-		return "", err
+	kept, id := strings.TrimSpace(string(b)), ""
+	if kept == "" {
+		id, err = store.Cluster(ctx)
+	} else {
+		asking, cancel := context.WithTimeout(ctx, clusterPatience)
+		defer cancel()
+		if id, err = store.KnownCluster(asking); err != nil {
+			a.log.Warn("the store cannot be asked for its cluster; it is taken for the one of before", "cluster", kept, "error", err)
+			return kept, nil
+		}
+		id = cmp.Or(id, kept)
+	}
+	if err != nil || id == kept {
+		return id, err
+	}
+	if kept != "" {
+		a.log.Warn("the store is of another cluster than before: it was restored; this server belongs to that one now", "cluster", id, "before", kept)
 	}
 	if err := durable.Replace(path, []byte(id+"\n")); err != nil {
 		return "", fmt.Errorf("keep the cluster's ID: %w", err)

@@ -22,7 +22,7 @@ import (
 const backupFolder = "backup"
 
 // newBackups makes what keeps backups while this server leads.
-func (a *Agent) newBackups(cc consul.Config) (*backup.Keeper, error) {
+func (a *Agent) newBackups(cc consul.Config, cluster string) (*backup.Keeper, error) {
 	c := a.cfg.Backup
 	if c.TokenFile != "" {
 		token, err := readToken(c.TokenFile)
@@ -41,7 +41,7 @@ func (a *Agent) newBackups(cc consul.Config) (*backup.Keeper, error) {
 	}
 	bc := backup.Config{
 		Source: snapshots, Survey: func() backup.Survey { return consul.NewSurvey(cc.Prefix) }, Target: backup.Folder(a.backupFolder()),
-		Leadership: a.scheduler, Recipients: recipients, Retain: c.Retain, Age: c.Age, By: a.cfg.Name, Version: a.cfg.Version, Logger: a.log,
+		Leadership: a.scheduler, Cluster: cluster, Prefix: cc.Prefix, Recipients: recipients, Retain: c.Retain, Age: c.Age, By: a.cfg.Name, Version: a.cfg.Version, Logger: a.log,
 	}
 	if c.Enabled {
 		bc.Interval = c.Interval

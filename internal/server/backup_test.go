@@ -5,6 +5,8 @@ package server
 
 import (
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,8 +91,8 @@ func TestAgentBackupsTakeAPolicyOfTheirOwn(t *testing.T) {
 // A server that cannot back up as it is told does not start.
 func TestAgentBackupsThatCannotBeAreRefusedAtTheStart(t *testing.T) {
 	for want, change := range map[string]func(*AgentConfig){
-		"backup.token_file: open /nowhere":                            func(c *AgentConfig) { c.Backup.TokenFile = "/nowhere" },
-		"backup.recipients: \"age1x\" is no public key of age, which": func(c *AgentConfig) { c.Backup.Recipients = []string{"age1x"} },
+		"backup.token_file: open /nowhere":                          func(c *AgentConfig) { c.Backup.TokenFile = "/nowhere" },
+		"backup.recipients: entry 1 is no public key of age, which": func(c *AgentConfig) { c.Backup.Recipients = []string{"age1x"} },
 	} {
 		cfg := sharing(t, "unstarted/", "one")
 		change(&cfg)
@@ -103,4 +105,55 @@ func TestAgentBackupsThatCannotBeAreRefusedAtTheStart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The store was restored while a server was down, and is of another cluster now: the server belongs to that one.
+func TestAgentAServerBelongsToTheClusterOfItsStore(t *testing.T) {
+	const before, now = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+	cfg := sharing(t, "belongs/", "one")
+	kept := filepath.Join(cfg.DataDir, clusterFile)
+	if err := os.WriteFile(kept, []byte(before+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	keyed(t, http.MethodPut, "belongs/cluster", now)
+	c, err := client.TCP(client.Server{Address: running(t, cfg).URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	led(t, c, "")
+	if b, err := os.ReadFile(kept); err != nil || string(b) != now+"\n" {
+		t.Errorf("it has kept %q (%v), want the cluster of the store", b, err)
+	}
+	// The store does not say: the server does, when it leads.
+	cfg = sharing(t, "silent/", "two")
+	if err := os.WriteFile(filepath.Join(cfg.DataDir, clusterFile), []byte(before+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = client.TCP(client.Server{Address: running(t, cfg).URL()}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	led(t, c, "")
+	if said := keyed(t, http.MethodGet, "silent/cluster?raw", ""); said != before {
+		t.Errorf("the store says %s, want the cluster that the server has kept", said)
+	}
+}
+
+// keyed reads or writes a key of Consul.
+func keyed(t *testing.T, method, key, value string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, cluster.Consul(t).Address()+"/v1/kv/"+key, strings.NewReader(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s, %v", method, key, res.Status, err)
+	}
+	return string(b)
 }

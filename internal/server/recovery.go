@@ -6,7 +6,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -80,12 +82,26 @@ func (r *Recovery) RestoreAll(ctx context.Context, f *backup.File) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(away(r.snapshots.Restore(ctx, plain)), plain.Close())
+	if err := errors.Join(r.snapshots.Restore(ctx, plain), plain.Close()); err != nil {
+		return away(err)
+	}
+	marking, cancel := context.WithTimeout(ctx, markPatience)
+	defer cancel()
+	if err := r.restorer.Mark(marking); err != nil {
+		return away(fmt.Errorf("Consul has the state of the snapshot, and could not be told that it was restored: start Cairn's servers anew: %w", err))
+	}
+	return nil
 }
+
+// markPatience is how long Consul may take to have a leader again after a restore.
+const markPatience = time.Minute
 
 // away marks an error that says that Consul cannot be reached.
 func away(err error) error {
-	if errors.As(err, new(*net.OpError)) {
+	if errors.Is(err, consul.ErrUnclear) {
+		return err
+	}
+	if errors.As(err, new(*net.OpError)) || errors.Is(err, context.DeadlineExceeded) || consul.Failing(err) {
 		return &UnreachableError{Err: err}
 	}
 	return err
