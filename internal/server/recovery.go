@@ -88,7 +88,7 @@ func (r *Recovery) RestoreAll(ctx context.Context, f *backup.File) error {
 	marking, cancel := context.WithTimeout(ctx, markPatience)
 	defer cancel()
 	if err := r.restorer.Mark(marking); err != nil {
-		return away(fmt.Errorf("Consul has the state of the snapshot, and could not be told that it was restored: start Cairn's servers anew: %w", err))
+		return away(fmt.Errorf("all of Consul has the state of the snapshot, and could not be told that it was restored: start Cairn's servers anew: %w", err))
 	}
 	return nil
 }
