@@ -85,6 +85,7 @@ func NewKeeper(cfg Config) *Keeper {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Target = newBounded(cfg.Target)
 	return &Keeper{
 		cfg: cfg, log: cfg.Logger.Named("backup"), busy: make(chan struct{}, 1),
 		taker: taker{

@@ -327,6 +327,34 @@ func TestADiskThatFailsIsNoticed(t *testing.T) {
 	}
 }
 
+// A folder that hangs holds up nobody for longer than he waits.
+func TestADiskThatHangsIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := newConfig(t, &consul{})
+		free := make(chan struct{})
+		cfg.Target = &diskOf{Folder: Folder(cfg.Target.String()), fails: func(string) error {
+			<-free
+			return errors.New("it was away")
+		}}
+		k := NewKeeper(cfg)
+		for _, want := range []string{"does not answer", "an operation before this one has not come back"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			if _, err := k.Save(ctx); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), want) {
+				t.Errorf("a folder that hangs: %v, want %q", err, want)
+			}
+			cancel()
+		}
+		if s := k.Status(); s.Failed != 2 || s.Running {
+			t.Errorf("the status: %+v", s)
+		}
+		close(free)
+		synctest.Wait()
+		if _, err := k.Save(t.Context()); err == nil || !strings.Contains(err.Error(), "it was away") {
+			t.Errorf("when it is back: %v", err)
+		}
+	})
+}
+
 // stateOf is a state of one key.
 func stateOf(cluster string) []byte {
 	return slices.Concat(header, keyRecord(Entry{Key: "cairn/a", Value: []byte(cluster)}))

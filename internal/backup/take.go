@@ -50,12 +50,21 @@ func (t *taker) take(ctx context.Context) (m Manifest, err error) {
 	if m.Encrypted {
 		m.Name = base + encryptedSuffix
 	}
-	if err := t.target.Put(ctx, m.Name, func(w io.Writer) error { return t.fill(ctx, w, &m) }); err != nil {
-		return m, err
+	filled, begun := make(chan Manifest, 1), m
+	err = t.target.Put(ctx, m.Name, func(w io.Writer) error { // which may go on after Put has given up
+		err := t.fill(ctx, w, &begun)
+		filled <- begun
+		return err
+	})
+	if err != nil {
+		return Manifest{}, err
 	}
+	m = <-filled
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, t.target.Remove(context.WithoutCancel(ctx), m.Name))
+			removing, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyWithin)
+			defer cancel()
+			err = errors.Join(err, t.target.Remove(removing, m.Name))
 		}
 	}()
 	if err := verify(ctx, t.target, m, t.survey); err != nil {
@@ -118,7 +127,7 @@ func verify(ctx context.Context, target Target, m Manifest, newSurvey func() Sur
 	defer func() { err = errors.Join(err, f.Close()) }()
 	sum := sha256.New()
 	file := &tally{to: sum}
-	raw := io.TeeReader(within{ctx, f}, file)
+	raw := io.TeeReader(f, file)
 	if !m.Encrypted {
 		survey := newSurvey()
 		if _, err := Read(raw, survey.Look); err != nil {
@@ -140,19 +149,6 @@ func same(size int64, sum hash.Hash, m Manifest) error {
 		return fmt.Errorf("%w: it has %d bytes with SHA-256 %s, its manifest says %d bytes with %s", ErrDamaged, size, got, m.Size, m.SHA256)
 	}
 	return nil
-}
-
-// within is a reader whose reads end with a context.
-type within struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (w within) Read(p []byte) (int, error) {
-	if err := w.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return w.r.Read(p)
 }
 
 // prune removes the backups of the cluster of one of them that are too many or too old, but never that one, and what crashes have

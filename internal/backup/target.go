@@ -137,3 +137,111 @@ func (f Folder) Remove(_ context.Context, name string) error {
 	}
 	return nil
 }
+
+// bounded is a target whose operations end with their context, although a disk on the net may hang: nobody can end what hangs in the
+// kernel, so that one operation at most does, and until it has come back nothing else is begun.
+type bounded struct {
+	Target
+	busy chan struct{} // full while one is under way
+}
+
+func newBounded(t Target) *bounded { return &bounded{t, make(chan struct{}, 1)} }
+
+func (b *bounded) do(ctx context.Context, operation func() error) error {
+	select {
+	case b.busy <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("%s does not answer: an operation before this one has not come back: %w", b.Target, ctx.Err())
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := operation()
+		<-b.busy
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%s does not answer: %w", b.Target, ctx.Err())
+	}
+}
+
+// Put implements Target. After an error write may still be called, or be under way.
+func (b *bounded) Put(ctx context.Context, name string, write func(io.Writer) error) error {
+	return b.do(ctx, func() error { return b.Target.Put(ctx, name, write) })
+}
+
+// Open implements Target. What it opens is read in full, one piece after the other, within the same bounds.
+func (b *bounded) Open(ctx context.Context, name string) (io.ReadCloser, error) {
+	opened := make(chan io.ReadCloser, 1)
+	err := b.do(ctx, func() error {
+		f, err := b.Target.Open(ctx, name)
+		opened <- f
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &boundedFile{ctx, b, <-opened}, nil
+}
+
+// Names implements Target.
+func (b *bounded) Names(ctx context.Context) ([]string, error) {
+	listed := make(chan []string, 1)
+	err := b.do(ctx, func() error {
+		names, err := b.Target.Names(ctx)
+		listed <- names
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return <-listed, nil
+}
+
+// Remove implements Target.
+func (b *bounded) Remove(ctx context.Context, name string) error {
+	return b.do(ctx, func() error { return b.Target.Remove(ctx, name) })
+}
+
+// boundedFile is a file of a bounded target.
+type boundedFile struct {
+	ctx  context.Context
+	of   *bounded
+	file io.ReadCloser
+}
+
+// readPiece is how much of a file is read at once.
+const readPiece = 256 << 10
+
+// Read implements io.Reader. What is read arrives in memory of its own: a read that hangs may come back when p is used for other
+// things.
+func (f *boundedFile) Read(p []byte) (int, error) {
+	type piece struct {
+		content []byte
+		err     error
+	}
+	pieces := make(chan piece, 1)
+	err := f.of.do(f.ctx, func() error {
+		content := make([]byte, min(len(p), readPiece))
+		n, err := f.file.Read(content)
+		pieces <- piece{content[:n], err}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	got := <-pieces
+	return copy(p, got.content), got.err
+}
+
+// Close implements io.Closer, also when the context has ended.
+func (f *boundedFile) Close() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(f.ctx), tidyWithin)
+	defer cancel()
+	return f.of.do(ctx, f.file.Close)
+}
+
+// tidyWithin is how long it may take to put something away after its context has ended.
+const tidyWithin = 5 * time.Second
