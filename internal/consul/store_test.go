@@ -429,8 +429,11 @@ func TestAgentAStaleReadLeavesNothingBehind(t *testing.T) {
 		t.Errorf("a stale read keeps the definition (%t) or the root %q", reader.parts.get(hash) != nil, reader.root)
 	}
 	load(t.Context())
-	if reader.parts.get(hash) == nil || reader.root == "" {
-		t.Error("a read that is not stale keeps nothing")
+	if reader.parts.get(hash) == nil || reader.root != "" {
+		t.Errorf("a read that is not stale keeps no definition, or, without leading, the root %q", reader.root)
+	}
+	if s.root != firstData {
+		t.Errorf("the leader keeps the root %q", s.root)
 	}
 }
 
