@@ -219,6 +219,7 @@ func (r *Restorer) Restore(ctx context.Context, p Plan, read Archive, progress f
 	if _, err := r.look(ctx, &now); err != nil {
 		return err
 	}
+	c.note = now.Unfinished // nothing, where what was unfinished is in use now
 	if now.Old != p.Old || now.Data != p.Data || now.Present.Cluster != p.Present.Cluster {
 		return fmt.Errorf("what is below %s has changed since it was looked at: %q was in use, of cluster %q, and now %q, of cluster %q. Try again",
 			r.keys.prefix, p.Old, p.Present.Cluster, now.Old, now.Present.Cluster)
