@@ -370,7 +370,7 @@ func (c *claim) renew(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		call, cancel := context.WithTimeout(ctx, c.cfg.CallTimeout)
+		call, cancel := context.WithTimeout(ctx, claimTTL/4)
 		_, _, err := c.client.api.Session().Renew(c.session, (&consulapi.WriteOptions{}).WithContext(call))
 		cancel()
 		if err != nil && ctx.Err() == nil {
