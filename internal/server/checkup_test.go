@@ -29,6 +29,7 @@ func wellSetUp() *facts {
 		view:    workers.View{Workers: []workers.Worker{worker}},
 		clients: map[string]nomad.AgentFacts{"1a": {MaxAllocs: 400}},
 		placed:  map[string]int{"1a": 10}, access: true, ahead: map[string]time.Duration{"server-2": -time.Second},
+		backups: api.Backups{Interval: "1h0m0s", Folder: "/srv/backup"},
 	}
 }
 
@@ -70,6 +71,9 @@ func TestACheckupSaysWhatToChange(t *testing.T) {
 		"few allocations":           {func(f *facts) { f.clients["1a"] = nomad.AgentFacts{MaxAllocs: 50} }, "warn workers worker-1", "gc_max_allocs is 50"},
 		"too few allocations":       {func(f *facts) { f.placed["1a"] = 101 }, "fail workers worker-1", "101 attempts run there"},
 		"a clock that is off":       {func(f *facts) { f.nomad.Ahead = 5 * time.Second }, "warn clocks Nomad's agent", "off by 5s"},
+		"no backups":                {func(f *facts) { f.backups.Interval = "" }, "warn backup snapshots", "takes none by itself"},
+		"backups that fail":         {func(f *facts) { f.backups.Trouble = "no space" }, "fail backup snapshots", "no space"},
+		"a backup that is overdue":  {func(f *facts) { f.backups.Overdue = true }, "fail backup snapshots", "one is overdue"},
 		"a clock that is wrong":     {func(f *facts) { f.ahead["server-2"] = -time.Hour }, "fail clocks server server-2", "off by -1h0m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
