@@ -71,16 +71,34 @@ func (m *mending) live() *process {
 	return m.g.start(args...)
 }
 
+// works waits until something new is in the ledger, and reports whether the process still runs then: the first kill is to land
+// however fast the machine is.
+func (m *mending) works(p *process, before int) (alive bool) {
+	m.g.t.Helper()
+	m.g.await("something new in the ledger", soon(), func() bool {
+		select {
+		case <-p.done:
+			return true
+		default:
+			alive = len(m.g.lines()) > before
+			return alive
+		}
+	})
+	return alive
+}
+
 // mend goes on until the run has succeeded. Up to so many lives are killed, at moments that are drawn uniformly over a time.
 func (m *mending) mend(kills int, over time.Duration) *ledger.Run {
 	m.g.t.Helper()
 	for range 2 * (kills + generations) {
+		before := len(m.g.lines())
 		p := m.live()
-		if at := time.Duration(m.r.Int64N(int64(over))); m.landed < kills && p.runsFor(at) {
+		at := time.Duration(m.r.Int64N(int64(over)))
+		if m.landed == 0 && m.works(p, before) || m.landed > 0 && m.landed < kills && p.runsFor(at) {
 			p.signal(syscall.SIGKILL)
 			<-p.done
 			m.landed++
-			m.report = append(m.report, fmt.Sprintf("killed after %s", brief(at)))
+			m.report = append(m.report, fmt.Sprintf("killed, %s drawn", brief(at)))
 			continue
 		}
 		if code := p.code(); code == 0 {
