@@ -5,7 +5,6 @@ package cli
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/cairnflow/cairn/internal/api"
 )
@@ -51,15 +50,10 @@ Exit codes: 0 it is sound, 1 it is not, or holds nothing of Cairn, 2 it cannot b
 
 func inspectText(i *inspected) string {
 	s := i.Stock
-	rows := [][]string{
+	return labelled(8, [][]string{
 		{"Consul", fmt.Sprintf("%s of state at index %d, %s", byteSize(i.Size), i.Index, count(i.Keys, "key"))},
 		{"Cairn", stockText(s)},
 		{"", fmt.Sprintf("%s below %s, %s, data in %s", count(s.Keys, "key"), clean(s.Prefix), byteSize(s.Bytes), clean(s.Data))},
 		{"", fmt.Sprintf("cluster %s, incarnation %s, epoch %d", clean(s.Cluster), clean(s.Incarnation), s.Epoch)},
-	}
-	var b strings.Builder
-	for _, row := range rows {
-		fmt.Fprintf(&b, "%-8s %s\n", row[0], row[1])
-	}
-	return b.String()
+	})
 }

@@ -116,11 +116,7 @@ func restorePlanText(p server.RestorePlan, all bool) string {
 			rows = append(rows, []string{"", fmt.Sprintf("what an unfinished restore has left below %s%s/ is removed", clean(p.Snapshot.Prefix), clean(p.Unfinished))})
 		}
 	}
-	var b strings.Builder
-	for _, row := range rows {
-		fmt.Fprintf(&b, "%-9s %s\n", row[0], row[1])
-	}
-	return b.String()
+	return labelled(9, rows)
 }
 
 func restoredText(p server.RestorePlan, prefix string, all bool) string {

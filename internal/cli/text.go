@@ -159,6 +159,15 @@ func byteSize(n int64) string {
 	return "" // the loop ends with GiB
 }
 
+// labelled are lines, each behind its label, which may be empty.
+func labelled(width int, rows [][]string) string {
+	var b strings.Builder
+	for _, row := range rows {
+		fmt.Fprintf(&b, "%s %s\n", pad(row[0], width), row[1])
+	}
+	return b.String()
+}
+
 // count is "1 task" or "3 tasks".
 func count(n int, noun string) string {
 	if n == 1 {
