@@ -80,20 +80,33 @@ type fakeAttempt struct {
 	start   engine.Start
 	owner   *fake
 	cmd     *exec.Cmd
+	alive   *os.File // ends when the last process of it does
 	killed  bool
 	ended   bool
 	outcome engine.Outcome
 }
 
-// stop kills what runs and waits for it.
+// stop kills what runs, children that a bug forgot included, and waits for it.
 func (m *machine) stop() {
 	m.mu.Lock()
+	var alive []*os.File
 	for _, a := range m.attempts {
-		if a.cmd != nil && !a.ended {
-			m.signal(a, syscall.SIGKILL)
+		if a.alive == nil {
+			continue
 		}
+		if !a.ended || m.bug == "a kill forgets the children" {
+			send(-a.cmd.Process.Pid, syscall.SIGKILL)
+		}
+		alive = append(alive, a.alive)
+		a.alive = nil
 	}
 	m.mu.Unlock()
+	for _, f := range alive {
+		if _, err := io.Copy(io.Discard, f); err != nil {
+			panic(err)
+		}
+		f.Close()
+	}
 	m.wg.Wait()
 }
 
@@ -102,6 +115,10 @@ func (m *machine) signal(a *fakeAttempt, sig syscall.Signal) {
 	if m.bug == "a kill forgets the children" {
 		pid = -pid
 	}
+	send(pid, sig)
+}
+
+func send(pid int, sig syscall.Signal) {
 	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		panic(err)
 	}
@@ -220,15 +237,19 @@ func (m *machine) run(a *fakeAttempt) {
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err1 := os.Create(m.path(id, "stdout"))
 	stderr, err2 := os.Create(m.path(id, "stderr"))
-	if err := errors.Join(err1, err2); err != nil {
+	alive, held, err3 := os.Pipe()
+	if err := errors.Join(err1, err2, err3); err != nil {
 		panic(err)
 	}
-	a.cmd.Stdout, a.cmd.Stderr = stdout, stderr
+	a.cmd.Stdout, a.cmd.Stderr, a.cmd.ExtraFiles, a.alive = stdout, stderr, []*os.File{held}, alive
 	began := workflow.At(time.Now())
 	err := a.cmd.Start()
 	stdout.Close()
 	stderr.Close()
+	held.Close()
 	if err != nil {
+		alive.Close()
+		a.alive = nil
 		a.ended, a.outcome = true, engine.Outcome{Kind: engine.OutcomeError, Message: err.Error()}
 		if m.bug == "no program is exit code 127" {
 			code := 127
