@@ -19,7 +19,23 @@ type Backup struct {
 	Index     uint64      `json:"index"`  // of Consul, that the snapshot was taken at
 	Keys      int         `json:"keys"`   // in Consul's KV store, Cairn's and all others
 	Stock     BackupStock `json:"stock"`
+	// Drill is what came of the last drill; absent where there was none. It is kept in a file of its own.
+	Drill *BackupDrill `json:"drill,omitempty"`
 }
+
+// BackupDrill is what came of a drill: a backup was restored into a Consul of its own, and read.
+type BackupDrill struct {
+	At       time.Time `json:"at"`
+	By       string    `json:"by"`       // name of the machine
+	Restored string    `json:"restored"` // how long Consul took for it
+	Read     string    `json:"read"`     // how long all runs took to be read
+	Active   int       `json:"active"`   // runs that were read, to their last attempt
+	Ended    int       `json:"ended"`
+	Broken   []string  `json:"broken"` // what cannot be restored or read; nothing: the backup is good
+}
+
+// Good reports whether everything was read.
+func (d *BackupDrill) Good() bool { return len(d.Broken) == 0 }
 
 // BackupStock is what a snapshot holds of one Cairn.
 type BackupStock struct {
@@ -48,6 +64,18 @@ type Backups struct {
 	NextAt  *time.Time `json:"next_at,omitempty"`
 	Running bool       `json:"running"` // one is being taken
 	Overdue bool       `json:"overdue"` // the newest is older than twice the interval
+	// Drilled names the one of this Cairn that a drill was made of last; empty where there was none.
+	Drilled string `json:"drilled"`
 	// Trouble says why the last try failed, and which files cannot be read; empty where all is well.
 	Trouble string `json:"trouble"`
+}
+
+// LastDrilled is the backup that a drill was made of last; nil where there was none.
+func (b *Backups) LastDrilled() *Backup {
+	for i := range b.Backups {
+		if b.Backups[i].Name == b.Drilled && b.Backups[i].Drill != nil {
+			return &b.Backups[i]
+		}
+	}
+	return nil
 }

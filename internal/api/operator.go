@@ -110,7 +110,7 @@ type Checkup struct {
 // Finding is one thing that was looked at.
 type Finding struct {
 	Level   string `json:"level"`   // ok, unknown, warn, fail
-	About   string `json:"about"`   // nomad, consul, workers, clocks
+	About   string `json:"about"`   // nomad, consul, workers, clocks, backup
 	Subject string `json:"subject"` // what of it
 	Finding string `json:"finding"` // in a sentence
 	Advice  string `json:"advice"`  // what to change; empty where all is well

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +47,11 @@ const (
 	lookEvery = time.Second
 	// againAfter is the pause after a failure, which doubles with every further one, up to againMost.
 	againAfter, againMost = time.Minute, 15 * time.Minute
+	// listEvery is how often the keeper looks at what there is, besides after each backup: drills are noted there, and people
+	// remove files.
+	listEvery = 5 * time.Minute
+	// listWithin bounds one such look.
+	listWithin = 2 * time.Minute
 	// takeWithin bounds one backup: a disk or a network that is that slow is a failure.
 	takeWithin = 30 * time.Minute
 )
@@ -60,6 +66,7 @@ type Keeper struct {
 	mu       sync.Mutex // guards what follows
 	list     []Manifest // the newest first
 	problems []error    // of files that are no good
+	listed   time.Time  // when that was
 	began    time.Time  // of the leadership; zero while there is none
 	failures int        // in a row
 	failed   int        // ever
@@ -72,8 +79,9 @@ type Status struct {
 	Backups []Manifest // the newest first
 	NextAt  time.Time  // zero: none is due
 	Running bool
-	Overdue bool // the newest is older than twice the interval
-	Failed  int  // tries that failed, since this process began
+	Overdue bool   // the newest is older than twice the interval
+	Drilled string // the one of its own that a drill was made of last; empty: none
+	Failed  int    // tries that failed, since this process began
 	Trouble error
 }
 
@@ -107,6 +115,8 @@ func (k *Keeper) Keep(ctx context.Context) {
 		if now != epoch {
 			epoch = now
 			k.begin(ctx)
+		} else if k.stale() {
+			k.look(ctx)
 		}
 		if next := k.Status().NextAt; !next.IsZero() && !k.cfg.Now().Before(next) {
 			if _, err := k.Save(ctx); err != nil && ctx.Err() != nil {
@@ -127,17 +137,43 @@ func (k *Keeper) Keep(ctx context.Context) {
 
 // begin looks what there is, at the beginning of a leadership.
 func (k *Keeper) begin(ctx context.Context) {
-	list, problems, err := List(ctx, k.cfg.Target)
+	k.mu.Lock()
+	k.began = k.cfg.Now()
+	k.failures, k.failure = 0, nil
+	k.mu.Unlock()
+	k.look(ctx)
+}
+
+// look looks what there is.
+func (k *Keeper) look(ctx context.Context) {
+	k.mu.Lock()
+	before := k.listed
+	k.mu.Unlock()
+	looking, cancel := context.WithTimeout(ctx, listWithin)
+	defer cancel()
+	list, problems, err := List(looking, k.cfg.Target)
 	if err != nil {
 		problems = append(problems, err)
 	}
-	for _, problem := range problems {
-		k.log.Warn("a backup cannot be read", "error", problem)
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.list, k.problems, k.began = list, problems, k.cfg.Now()
-	k.failures, k.failure = 0, nil
+	if ctx.Err() != nil || !k.listed.Equal(before) { // a backup was taken meanwhile, which this list may not have
+		return
+	}
+	if told := errors.Join(k.problems...); len(problems) > 0 && (told == nil || told.Error() != errors.Join(problems...).Error()) {
+		k.log.Warn("backups cannot be read", "error", errors.Join(problems...))
+	}
+	if err == nil {
+		k.list = list
+	}
+	k.problems, k.listed = problems, k.cfg.Now()
+}
+
+// stale reports whether it is time to look again.
+func (k *Keeper) stale() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.cfg.Now().Sub(k.listed).Abs() > listEvery
 }
 
 // rest forgets the leadership: what is overdue here is somebody else's work.
@@ -152,7 +188,8 @@ func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	leads := k.cfg.Leadership.Leading()
-	s := Status{Backups: k.list, NextAt: k.next(), Running: len(k.busy) > 0, Failed: k.failed, Trouble: errors.Join(append([]error{k.failure}, k.problems...)...)}
+	own := slices.DeleteFunc(slices.Clone(k.list), func(m Manifest) bool { return !k.own(m) })
+	s := Status{Backups: k.list, Drilled: LastDrilled(own), NextAt: k.next(), Running: len(k.busy) > 0, Failed: k.failed, Trouble: errors.Join(append([]error{k.failure}, k.problems...)...)}
 	if since := k.newest(); leads && k.cfg.Interval > 0 && !k.began.IsZero() {
 		if since.Before(k.began) { // a new leader may keep its backups elsewhere: it has its time
 			since = k.began
@@ -268,5 +305,5 @@ func (k *Keeper) succeed(ctx context.Context, m Manifest) {
 	if len(list) == 0 {
 		list = append([]Manifest{m}, k.list...)
 	}
-	k.list, k.problems, k.failures, k.failure = list, problems, 0, nil
+	k.list, k.problems, k.listed, k.failures, k.failure = list, problems, k.cfg.Now(), 0, nil
 }

@@ -463,6 +463,100 @@ func TestWhatIsNoManifestIsTold(t *testing.T) {
 	}
 }
 
+// What comes of a drill is kept beside the backup, seen by the leader, and leaves with it.
+func TestDrillsAreNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := &consul{}
+		cfg := newConfig(t, source)
+		leader := &server{}
+		cfg.Leadership, cfg.Interval = leader, time.Hour
+		k := NewKeeper(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go k.Keep(ctx)
+		leader.lead(1)
+		pass := func(d time.Duration) {
+			t.Helper()
+			<-time.NewTimer(d).C
+			synctest.Wait()
+		}
+		pass(firstAfter + time.Second)
+		first := k.Status().Backups[0]
+		if s := k.Status(); first.Drill != nil || s.Drilled != "" {
+			t.Errorf("before any drill: %+v", s)
+		}
+		note := func(m Manifest, broken ...string) {
+			t.Helper()
+			if err := NoteDrill(t.Context(), cfg.Target, m, Drill{At: time.Now(), By: "worker", Active: 3, Broken: broken}); err != nil {
+				t.Fatal(err)
+			}
+			pass(listEvery + 2*time.Second)
+		}
+		note(first, "run x: its head is gone")
+		if s := k.Status(); s.Drilled != first.Name || s.Backups[0].Drill.Good() || s.Trouble != nil {
+			t.Errorf("after a drill that failed: %+v", s)
+		}
+		note(first)
+		if s := k.Status(); s.Drilled != first.Name || !s.Backups[0].Drill.Good() || s.Backups[0].Drill.Active != 3 {
+			t.Errorf("after another one of the same: %+v", s)
+		}
+		pass(time.Hour)
+		second := k.Status().Backups[0]
+		note(second)
+		if s := k.Status(); s.Drilled != second.Name || len(s.Backups) != 2 {
+			t.Errorf("after one of the next: %+v", s)
+		}
+		pass(3 * time.Hour)
+		for _, name := range names(t, cfg.Target) {
+			if stem(name) == stem(first.Name) {
+				t.Errorf("%s has outlived its backup", name)
+			}
+		}
+
+		// What cannot be read is told, and the backup stays what it is.
+		last := k.Status().Backups[0]
+		if err := os.WriteFile(filepath.Join(cfg.Target.String(), stem(last.Name)+drillSuffix), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		pass(listEvery + 2*time.Second)
+		if s := k.Status(); s.Backups[0].Name != last.Name || s.Trouble == nil || !strings.Contains(s.Trouble.Error(), "no outcome of a drill") {
+			t.Errorf("with a note that is damaged: %+v", s)
+		}
+	})
+}
+
+// A leader that cannot look at what there is says so, and what it does not take is overdue some time.
+func TestAFolderThatHangsFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leader, free := &server{}, make(chan struct{})
+		cfg := newConfig(t, &consul{})
+		cfg.Leadership, cfg.Interval = leader, time.Hour
+		cfg.Target = &hanging{Target: cfg.Target, free: free}
+		k := NewKeeper(cfg)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go k.Keep(ctx)
+		leader.lead(1)
+		<-time.NewTimer(4 * time.Hour).C
+		synctest.Wait()
+		if s := k.Status(); !s.Overdue || s.Trouble == nil || !strings.Contains(s.Trouble.Error(), "does not answer") {
+			t.Errorf("the status: %+v", s)
+		}
+		close(free)
+	})
+}
+
+// hanging is a target that lists nothing until it is free.
+type hanging struct {
+	Target
+	free chan struct{}
+}
+
+func (h *hanging) Names(ctx context.Context) ([]string, error) {
+	<-h.free
+	return h.Target.Names(ctx)
+}
+
 // The leader takes one when it is due, and nobody else does.
 func TestTheLeaderTakesBackupsWhenTheyAreDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

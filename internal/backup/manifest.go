@@ -20,6 +20,9 @@ import (
 // Manifest describes a backup.
 type Manifest = api.Backup
 
+// Drill is what came of a drill.
+type Drill = api.BackupDrill
+
 // Stock is what a snapshot holds of one Cairn.
 type Stock = api.BackupStock
 
@@ -30,13 +33,14 @@ const (
 	plainSuffix     = ".snap"
 	encryptedSuffix = ".snap.age"
 	manifestSuffix  = ".json"
+	drillSuffix     = ".drill"
 	timeForm        = "20060102T150405.000Z"
 )
 
 // nameForm is that of the files of a backup. Their order is that of time.
-var nameForm = regexp.MustCompile(`^cairn-(\d{8}T\d{6}\.\d{3}Z)-[A-Z2-7]{6}(\.snap|\.snap\.age|\.json)$`)
+var nameForm = regexp.MustCompile(`^cairn-(\d{8}T\d{6}\.\d{3}Z)-[A-Z2-7]{6}(\.snap|\.snap\.age|\.json|\.drill)$`)
 
-// maxManifest bounds what is read of a manifest.
+// maxManifest bounds what is read of a manifest, and of what came of a drill.
 const maxManifest = 1 << 20
 
 // takenAt is the moment in a name; false: it is no name of a backup's file.
@@ -51,7 +55,7 @@ func takenAt(name string) (at time.Time, ok bool) {
 
 // stem is what the names of the files of a backup begin with.
 func stem(name string) string {
-	for _, suffix := range []string{encryptedSuffix, plainSuffix, manifestSuffix} {
+	for _, suffix := range []string{encryptedSuffix, plainSuffix, manifestSuffix, drillSuffix} {
 		if cut, ok := strings.CutSuffix(name, suffix); ok {
 			return cut
 		}
@@ -78,6 +82,12 @@ func List(ctx context.Context, target Target) (list []Manifest, problems []error
 		if err == nil && !there[m.Name] {
 			err = fmt.Errorf("its snapshot %s is gone", m.Name)
 		}
+		if drill := stem(name) + drillSuffix; err == nil && there[drill] {
+			if m.Drill, err = readDrill(ctx, target, drill); err != nil {
+				problems = append(problems, fmt.Errorf("what came of a drill, %s: %w", drill, err))
+				err = nil
+			}
+		}
 		if ctx.Err() != nil {
 			return nil, nil, fmt.Errorf("list the backups in %s: %w", target, ctx.Err())
 		}
@@ -90,6 +100,17 @@ func List(ctx context.Context, target Target) (list []Manifest, problems []error
 	return list, problems, nil
 }
 
+// LastDrilled names the backup that a drill was made of last; empty: there was none.
+func LastDrilled(list []Manifest) (name string) {
+	var last time.Time
+	for _, m := range list {
+		if m.Drill != nil && m.Drill.At.After(last) {
+			name, last = m.Name, m.Drill.At
+		}
+	}
+	return name
+}
+
 // ManifestOf reads the manifest of a snapshot by the name of its file. fs.ErrNotExist: it has none.
 func ManifestOf(ctx context.Context, target Target, name string) (Manifest, error) {
 	m, err := readManifest(ctx, target, stem(name)+manifestSuffix)
@@ -100,20 +121,10 @@ func ManifestOf(ctx context.Context, target Target, name string) (Manifest, erro
 }
 
 func readManifest(ctx context.Context, target Target, name string) (m Manifest, err error) {
-	f, err := target.Open(ctx, name)
-	if err != nil {
+	if err := readJSON(ctx, target, name, "manifest", &m); err != nil {
 		return m, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return m, err
-	}
-	if len(b) > maxManifest {
-		return m, fmt.Errorf("it has more than %d bytes and is no manifest", maxManifest)
-	}
-	if err := json.Unmarshal(b, &m); err != nil {
-		return m, fmt.Errorf("it is no manifest: %w", err)
-	}
+	m.Drill = nil // is none of its own
 	if m.Format < 1 || m.Format > manifestFormat {
 		return m, fmt.Errorf("it has format %d, this Cairn reads up to %d: use a newer one", m.Format, manifestFormat)
 	}
@@ -121,4 +132,46 @@ func readManifest(ctx context.Context, target Target, name string) (m Manifest, 
 		return m, fmt.Errorf("it is that of %q", m.Name)
 	}
 	return m, nil
+}
+
+func readDrill(ctx context.Context, target Target, name string) (*Drill, error) {
+	var d Drill
+	if err := readJSON(ctx, target, name, "outcome of a drill", &d); err != nil {
+		return nil, err
+	}
+	return &d, nil
+}
+
+func readJSON(ctx context.Context, target Target, name, what string, into any) error {
+	f, err := target.Open(ctx, name)
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if len(b) > maxManifest {
+		return fmt.Errorf("it has more than %d bytes and is no %s", maxManifest, what)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fmt.Errorf("it is no %s: %w", what, err)
+	}
+	return nil
+}
+
+// NoteDrill keeps what came of a drill beside the backup that it was of, instead of what came of the one before.
+func NoteDrill(ctx context.Context, target Target, m Manifest, d Drill) error {
+	return putJSON(ctx, target, stem(m.Name)+drillSuffix, d)
+}
+
+func putJSON(ctx context.Context, target Target, name string, content any) error {
+	b, err := json.MarshalIndent(content, "", "  ")
+	if err != nil {
+		return err
+	}
+	return target.Put(ctx, name, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
 }

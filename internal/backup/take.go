@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -70,14 +69,7 @@ func (t *taker) take(ctx context.Context) (m Manifest, err error) {
 	if err := verify(ctx, t.target, m, t.survey); err != nil {
 		return m, fmt.Errorf("read back: %w", err)
 	}
-	b, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return m, err
-	}
-	return m, t.target.Put(ctx, base+manifestSuffix, func(w io.Writer) error {
-		_, err := w.Write(append(b, '\n'))
-		return err
-	})
+	return m, putJSON(ctx, t.target, base+manifestSuffix, m)
 }
 
 // fill writes a snapshot, and completes the manifest.
@@ -163,7 +155,7 @@ func (t *taker) prune(ctx context.Context, list []Manifest, last Manifest, retai
 			if m.Name != last.Name && (own > retain || m.TakenAt.Before(oldest)) {
 				err := t.target.Remove(ctx, stem(m.Name)+manifestSuffix)
 				if err == nil { // not before: a manifest without a snapshot would be trouble
-					err = t.target.Remove(ctx, m.Name)
+					err = errors.Join(t.target.Remove(ctx, m.Name), t.target.Remove(ctx, stem(m.Name)+drillSuffix))
 				}
 				errs = append(errs, err)
 				continue

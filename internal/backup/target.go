@@ -20,8 +20,8 @@ import (
 
 // Target is where backups are kept: a folder, or anything else that keeps files by name.
 type Target interface {
-	// Put makes a file of what write writes: when it returns without an error the file is there for good, else it is not there
-	// at all. There is no file of that name yet.
+	// Put makes a file of what write writes, in the place of one of that name. When it returns without an error it is there for
+	// good; else there is what was there before, or nothing at all.
 	Put(ctx context.Context, name string, write func(io.Writer) error) error
 	// Open reads a file. fs.ErrNotExist: there is none of that name.
 	Open(ctx context.Context, name string) (io.ReadCloser, error)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,8 @@ func snapshotDrillCommand(a *App) *command {
 		synopsis: "Restore a snapshot into a scratch Consul and read everything", arguments: "[FILE]", max: 1, predict: predictSnapshot,
 		about: `Starts a Consul of its own on this machine, restores the snapshot into it, reads every run of Cairn's to its last attempt,
 and ends that Consul again. A backup that was never restored is none: have this run every night, where the snapshots
-are. It takes the newest snapshot of -folder, or FILE.
+are: jobs/drill.nomad.hcl is a job of Nomad for that. It takes the newest snapshot of -folder, or FILE. What comes of it
+is kept beside the snapshot, where the servers find it: "snapshot list", "operator check" and /metrics tell of it.
 
 Exit codes: 0 everything was read, 1 something was not, or the snapshot is older than -max-age, 2 it cannot be tried.`,
 		examples: []string{"cairn operator snapshot drill -folder /var/lib/cairn/backup -max-age 3h"},
@@ -70,7 +72,7 @@ type drilled struct {
 }
 
 func (a *App) drill(ctx context.Context, d *drillOptions, args []string) int {
-	path, taken, code := a.drillFile(ctx, d, args)
+	path, m, code := a.drillFile(ctx, d, args)
 	if path == "" {
 		return code
 	}
@@ -79,7 +81,10 @@ func (a *App) drill(ctx context.Context, d *drillOptions, args []string) int {
 		return code
 	}
 	log := hclog.New(&hclog.LoggerOptions{Name: "cairn", Level: hclog.Warn, Output: a.Stderr})
-	out := drilled{Name: filepath.Base(path), TakenAt: taken}
+	out := drilled{Name: filepath.Base(path)}
+	if m != nil {
+		out.TakenAt = &m.TakenAt
+	}
 	var err error
 	told := 0
 	out.Drilled, err = r.Drill(ctx, f, d.program, log, func(runs int) {
@@ -89,8 +94,13 @@ func (a *App) drill(ctx context.Context, d *drillOptions, args []string) int {
 		}
 	})
 	if err != nil {
-		return a.unsound(err)
+		if code = a.unsound(err); code == exitFailed && ctx.Err() == nil {
+			out.Broken = []string{clean(err.Error())}
+			a.noteDrill(ctx, path, m, &out)
+		}
+		return code
 	}
+	a.noteDrill(ctx, path, m, &out)
 	if d.asJSON {
 		a.printJSON(out)
 	} else {
@@ -101,27 +111,42 @@ func (a *App) drill(ctx context.Context, d *drillOptions, args []string) int {
 		a.errorf("%s cannot be read: %s.", count(len(out.Broken), "run"), clean(strings.Join(out.Broken[:min(len(out.Broken), 5)], "; ")))
 		code = exitFailed
 	}
-	if d.oldest > 0 && (taken == nil || a.Now().Sub(*taken) > d.oldest) {
+	if d.oldest > 0 && (m == nil || a.Now().Sub(m.TakenAt) > d.oldest) {
 		a.errorf("The snapshot is older than %s, or nobody knows how old it is.", d.oldest)
 		code = exitFailed
 	}
 	return code
 }
 
-// drillFile says which snapshot is meant, and when it was taken where that is known. No path: the code says why.
-func (a *App) drillFile(ctx context.Context, d *drillOptions, args []string) (path string, taken *time.Time, code int) {
+// noteDrill keeps what came of a drill beside the snapshot, where that has a manifest.
+func (a *App) noteDrill(ctx context.Context, path string, m *backup.Manifest, d *drilled) {
+	if m == nil {
+		return
+	}
+	if by, err := os.Hostname(); err == nil {
+		d.By = by
+	}
+	d.At = a.Now().UTC()
+	folder := backup.Folder(filepath.Dir(path))
+	if err := backup.NoteDrill(ctx, folder, *m, d.BackupDrill); err != nil {
+		a.warnf("What came of this cannot be kept beside the snapshot, so that the servers do not know of it: %s.", clean(err.Error()))
+	}
+}
+
+// drillFile says which snapshot is meant, with its manifest where it has one. No path: the code says why.
+func (a *App) drillFile(ctx context.Context, d *drillOptions, args []string) (path string, m *backup.Manifest, code int) {
 	folder, name := d.folder, ""
 	if len(args) == 1 {
 		folder, name = filepath.Dir(args[0]), filepath.Base(args[0])
-		m, err := backup.ManifestOf(ctx, backup.Folder(folder), name)
+		found, err := backup.ManifestOf(ctx, backup.Folder(folder), name)
 		switch {
 		case err == nil:
-			taken = &m.TakenAt
+			m = &found
 		case !errors.Is(err, fs.ErrNotExist):
 			a.errorf("%s.", clean(err.Error()))
 			return "", nil, exitFailed
 		}
-		return args[0], taken, exitOK
+		return args[0], m, exitOK
 	}
 	list, problems, err := backup.List(ctx, backup.Folder(folder))
 	if err != nil {
@@ -136,7 +161,7 @@ func (a *App) drillFile(ctx context.Context, d *drillOptions, args []string) (pa
 		a.errorf("There is no snapshot of what is below %s in %s.", clean(d.prefix), clean(folder))
 		return "", nil, exitFailed
 	}
-	return filepath.Join(folder, list[0].Name), &list[0].TakenAt, exitOK
+	return filepath.Join(folder, list[0].Name), &list[0], exitOK
 }
 
 func drillText(d *drilled, now time.Time) string {

@@ -25,7 +25,7 @@ func snapshotListCommand(a *App) *command {
 		about: `Lists the snapshots in the backup.folder of the server that leads, the newest first, and says when the next one is due
 and whether the last try failed. With -folder it lists a folder of this machine and asks nobody.
 
-Exit codes: 0 they were listed, 1 one is overdue or the last try failed, 4 the server does not answer.`,
+Exit codes: 0 they were listed, 1 one is overdue, or the last try or the last drill failed, 4 the server does not answer.`,
 		options: []option{
 			predicted(textOption(&folder, "folder", "FOLDER", "List this folder on this machine."), complete.PredictDirs("*")),
 			switchOption(&asJSON, "json", "Print the list as JSON."),
@@ -38,7 +38,7 @@ Exit codes: 0 they were listed, 1 one is overdue or the last try failed, 4 the s
 					a.errorf("%s.", err)
 					return exitFailed
 				}
-				return a.listSnapshots(api.Backups{Backups: append([]api.Backup{}, list...), Folder: folder, Trouble: joined(problems)}, asJSON)
+				return a.listSnapshots(api.Backups{Backups: append([]api.Backup{}, list...), Folder: folder, Drilled: backup.LastDrilled(list), Trouble: joined(problems)}, asJSON)
 			}
 			return a.operate(ctx, func(r *server.Reader) (int, error) {
 				known, err := r.Snapshots(ctx)
@@ -51,6 +51,17 @@ Exit codes: 0 they were listed, 1 one is overdue or the last try failed, 4 the s
 	}
 }
 
+// drillWord says whether a drill was made of a snapshot, and what came of it.
+func (a *App) drillWord(d *api.BackupDrill) string {
+	switch {
+	case d == nil:
+		return "-"
+	case d.Good():
+		return ago(a.Now(), d.At)
+	}
+	return "failed " + ago(a.Now(), d.At)
+}
+
 func joined(problems []error) string {
 	if err := errors.Join(problems...); err != nil {
 		return strings.ReplaceAll(err.Error(), "\n", "; ")
@@ -59,8 +70,8 @@ func joined(problems []error) string {
 }
 
 func (a *App) listSnapshots(known api.Backups, asJSON bool) int {
-	code := exitOK
-	if known.Overdue || known.Trouble != "" {
+	code, drilled := exitOK, known.LastDrilled()
+	if known.Overdue || known.Trouble != "" || drilled != nil && !drilled.Drill.Good() {
 		code = exitFailed
 	}
 	if asJSON {
@@ -68,11 +79,11 @@ func (a *App) listSnapshots(known api.Backups, asJSON bool) int {
 		return code
 	}
 	if len(known.Backups) > 0 {
-		rows := [][]string{{"NAME", "TAKEN", "BY", "SIZE", "ACTIVE", "ENDED", "WORKFLOWS", "EPOCH", "ENCRYPTED"}}
+		rows := [][]string{{"NAME", "TAKEN", "BY", "SIZE", "ACTIVE", "ENDED", "WORKFLOWS", "EPOCH", "ENCRYPTED", "DRILLED"}}
 		for _, b := range known.Backups {
 			rows = append(rows, []string{
 				clean(b.Name), ago(a.Now(), b.TakenAt), clean(b.By), byteSize(b.Size), strconv.Itoa(b.Stock.Active), strconv.Itoa(b.Stock.Ended), strconv.Itoa(b.Stock.Workflows),
-				fmt.Sprint(b.Stock.Epoch), word(b.Encrypted, "yes", "no"),
+				fmt.Sprint(b.Stock.Epoch), word(b.Encrypted, "yes", "no"), a.drillWord(b.Drill),
 			})
 		}
 		a.print(listing(rows))
@@ -85,6 +96,9 @@ func (a *App) listSnapshots(known api.Backups, asJSON bool) int {
 		text += " One is being taken."
 	}
 	a.say("%s", text)
+	if drilled != nil && !drilled.Drill.Good() {
+		a.errorf("The drill of %s failed: %s.", clean(drilled.Name), clean(strings.Join(drilled.Drill.Broken, "; ")))
+	}
 	if known.Overdue {
 		a.errorf("One is overdue.")
 	}

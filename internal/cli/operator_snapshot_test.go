@@ -139,6 +139,9 @@ func TestAnOperatorSeesSnapshotsAndTakesOne(t *testing.T) {
 	}
 	sick := one
 	sick.Name, sick.Encrypted, sick.Stock.Unreadable, sick.Stock.Problems = one.Name+".age", true, 1, []string{"run 2al46nuk has no head"}
+	good, bad := one, sick
+	good.Drill = &api.BackupDrill{At: now.Add(-5 * time.Hour), By: "worker-1", Restored: "1.2s", Read: "3s", Active: 12, Ended: 2000, Broken: []string{}}
+	bad.Drill = &api.BackupDrill{At: now.Add(-3 * time.Hour), By: "worker-1", Broken: []string{"run 2al46nuk: its head is gone"}}
 	for _, answers := range []map[string]any{
 		{
 			"GET /v1/operator/snapshots":  api.Backups{Backups: []api.Backup{one, sick}, Folder: "/srv/backup", Interval: "1h0m0s", NextAt: &next},
@@ -148,6 +151,14 @@ func TestAnOperatorSeesSnapshotsAndTakesOne(t *testing.T) {
 			"GET /v1/operator/snapshots": api.Backups{Backups: []api.Backup{}, Folder: "/srv/backup", Interval: "1h0m0s", NextAt: &next, Running: true, Overdue: true,
 				Trouble: "take a backup: write /srv/backup/x.snap: no space left on device"},
 			"POST /v1/operator/snapshots": sick,
+		},
+		{
+			"GET /v1/operator/snapshots":  api.Backups{Backups: []api.Backup{good, bad}, Folder: "/srv/backup", Drilled: good.Name},
+			"POST /v1/operator/snapshots": one,
+		},
+		{
+			"GET /v1/operator/snapshots":  api.Backups{Backups: []api.Backup{good, bad}, Folder: "/srv/backup", Drilled: bad.Name},
+			"POST /v1/operator/snapshots": one,
 		},
 		{
 			"GET /v1/operator/snapshots":  &api.Error{Status: 404, Code: api.CodeNotFound, Message: "this server runs with -dev"},

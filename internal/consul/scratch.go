@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	consulapi "github.com/hashicorp/consul/api"
@@ -30,7 +32,7 @@ type Scratch struct {
 // scratchPatience is how long it may take to answer.
 const scratchPatience = time.Minute
 
-// StartScratch starts the program of Consul as one. Its end is that of Close.
+// StartScratch starts the program of Consul as one. It ends with Close, or with this process.
 func StartScratch(ctx context.Context, program string) (_ *Scratch, err error) {
 	ports, err := freePorts(3)
 	if err != nil {
@@ -66,11 +68,21 @@ func StartScratch(ctx context.Context, program string) (_ *Scratch, err error) {
 	defer log.Close() // the process has it
 	s.process = exec.Command(program, "agent", "-config-file="+path)
 	s.process.Env, s.process.Dir, s.process.Stdout, s.process.Stderr = []string{"HOME=" + dir, "TMPDIR=" + dir}, dir, log, log
-	if err := s.process.Start(); err != nil {
+	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // with its end the signal would come
+		defer runtime.UnlockOSThread()
+		err := s.process.Start()
+		started <- err
+		if err == nil {
+			s.ended <- s.process.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		s.process = nil
 		return nil, err
 	}
-	go func() { s.ended <- s.process.Wait() }()
 	return s, s.Await(ctx)
 }
 

@@ -16,6 +16,7 @@ import (
 	consulapi "github.com/hashicorp/consul/api"
 	nomadapi "github.com/hashicorp/nomad/api"
 
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/testcluster"
 )
 
@@ -57,11 +58,15 @@ func (d *deployed) workloads() {
 
 // tool runs Nomad's own command line with the management token.
 func (d *deployed) tool(args ...string) {
-	t := d.g.t
+	d.g.t.Helper()
+	nomadTool(d.g.t, d.nomad, args...)
+}
+
+func nomadTool(t *testing.T, nomad *testcluster.NomadCluster, args ...string) {
 	t.Helper()
 	cmd := exec.Command(testcluster.NomadBinary(t), args...)
 	cmd.Dir = filepath.Join("..", "..")
-	cmd.Env = append(clean(os.Environ()), "NOMAD_ADDR="+d.nomad.Address(), "NOMAD_TOKEN="+d.nomad.Token)
+	cmd.Env = append(clean(os.Environ()), "NOMAD_ADDR="+nomad.Address(), "NOMAD_TOKEN="+nomad.Token)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("nomad %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -160,4 +165,66 @@ func TestServersRunAsAJobOfNomad(t *testing.T) {
 	watch := call(0, renewed[0], user, "runs watch", id)
 	contains(t, watch.stdout(), "succeeded")
 	d.g.judge(call(0, renewed[1], user, "runs show -json", id).document(), long.expect)
+}
+
+// The drill runs as a periodic job, as the guide says, and servers and people are told what came of it.
+func TestTheDrillRunsAsAJobOfNomad(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, false)
+	g, nomad := s.g, cluster.Nomad(t)
+	good, _ := s.save()
+	contains(t, g.call(0, "operator", "snapshot", "list").stdout(), "DRILLED", " -")
+	nomadTool(t, nomad, "job", "run", "-var", "backup="+s.backups, "-var", "binary="+g.cairn, "-var", "consul="+testcluster.ConsulBinary(t),
+		"-var", "prefix="+s.prefix(), "jobs/drill.nomad.hcl")
+	drill := func(file string) *api.BackupDrill {
+		nomadTool(t, nomad, "job", "periodic", "force", "cairn-drill")
+		var found *api.BackupDrill
+		g.await("a drill of "+file, soon(), func() bool {
+			var list api.Backups
+			asked := g.start("operator", "snapshot", "list", "-json", "-folder", s.backups)
+			asked.code()
+			if err := json.Unmarshal([]byte(asked.stdout()), &list); err != nil {
+				t.Fatal(err)
+			}
+			if list.Drilled == filepath.Base(file) {
+				found = list.LastDrilled().Drill
+			}
+			return found != nil
+		})
+		return found
+	}
+	if came := drill(good); !came.Good() {
+		t.Errorf("the drill failed: %v", came.Broken)
+	}
+	bad, _ := s.save() // servers look at the folder again with it
+	contains(t, g.call(0, "operator", "snapshot", "list").stdout(), "ago")
+	s.checks(api.LevelOK, filepath.Base(good)+" was restored for a try")
+
+	if err := os.Truncate(bad, 1000); err != nil {
+		t.Fatal(err)
+	}
+	if came := drill(bad); came.Good() {
+		t.Error("a damaged snapshot was drilled, and nobody noticed")
+	}
+	contains(t, g.call(1, "operator", "snapshot", "list", "-folder", s.backups).stderr(), "The drill of "+filepath.Base(bad)+" failed", "no sound snapshot")
+	s.save()
+	s.checks(api.LevelFail, "the drill of "+filepath.Base(bad))
+}
+
+// checks looks for a finding about drills.
+func (s *site) checks(level, text string) {
+	t := s.g.t
+	t.Helper()
+	asked := s.g.start("operator", "check", "-json")
+	asked.code() // other findings may have one of their own
+	var told api.Checkup
+	if err := json.Unmarshal([]byte(asked.stdout()), &told); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range told.Findings {
+		if f.About == "backup" && f.Subject == "drill" && f.Level == level && strings.Contains(f.Finding, text) {
+			return
+		}
+	}
+	t.Errorf("nothing is said of %q: %+v", text, told.Findings)
 }

@@ -170,7 +170,7 @@ var shapes = []reflect.Type{
 	reflect.TypeFor[api.Health](), reflect.TypeFor[api.Leader](), reflect.TypeFor[api.Members](), reflect.TypeFor[api.Member](),
 	reflect.TypeFor[api.Workers](), reflect.TypeFor[api.Worker](), reflect.TypeFor[api.WorkerHealth](), reflect.TypeFor[api.WorkerAttempt](),
 	reflect.TypeFor[api.Orphans](), reflect.TypeFor[api.Orphan](),
-	reflect.TypeFor[api.Backups](), reflect.TypeFor[api.Backup](), reflect.TypeFor[api.BackupStock](),
+	reflect.TypeFor[api.Backups](), reflect.TypeFor[api.Backup](), reflect.TypeFor[api.BackupStock](), reflect.TypeFor[api.BackupDrill](),
 	reflect.TypeFor[api.SteppedDown](), reflect.TypeFor[api.StepDownRequest](), reflect.TypeFor[api.Checkup](), reflect.TypeFor[api.Finding](), reflect.TypeFor[api.WorkerDeadRequest](), reflect.TypeFor[api.WorkerDead](), reflect.TypeFor[api.Error](), reflect.TypeFor[api.Diagnostic](),
 	reflect.TypeFor[api.Audit](), reflect.TypeFor[api.AuditRecord](), reflect.TypeFor[api.Workflows](), reflect.TypeFor[api.WorkflowEntry](),
 	reflect.TypeFor[api.Workflow](), reflect.TypeFor[api.WorkflowParam](), reflect.TypeFor[api.WorkflowTask](), reflect.TypeFor[api.WorkflowVersions](),

@@ -63,7 +63,7 @@ type backups struct {
 // Snapshots implements httpapi.Servers.
 func (g *group) Snapshots(context.Context) (api.Backups, error) {
 	s := g.backups.keeper.Status()
-	out := api.Backups{Backups: append([]api.Backup{}, s.Backups...), Folder: g.backups.folder, Running: s.Running, Overdue: s.Overdue}
+	out := api.Backups{Backups: append([]api.Backup{}, s.Backups...), Folder: g.backups.folder, Running: s.Running, Overdue: s.Overdue, Drilled: s.Drilled}
 	if g.backups.cfg.Enabled {
 		out.Interval = g.backups.cfg.Interval.String()
 	}
@@ -105,6 +105,15 @@ func (f *facts) ofBackups(r *report) {
 		r.say(api.LevelWarn, "backup", "snapshots", "set backup { enabled = true }, or take snapshots of Consul by other means", "Cairn takes none by itself; %s", newest)
 	default:
 		r.say(api.LevelOK, "backup", "snapshots", "", "one is taken every %s into %s; %s", s.Interval, s.Folder, newest)
+	}
+	switch last := s.LastDrilled(); {
+	case len(s.Backups) == 0: // said above
+	case last == nil:
+		r.say(api.LevelWarn, "backup", "drill", "have jobs/drill.nomad.hcl run every night", "none of the snapshots that are kept was ever restored for a try")
+	case !last.Drill.Good():
+		r.say(api.LevelFail, "backup", "drill", where, "the drill of %s on %s failed: %s", last.Name, last.Drill.By, strings.Join(last.Drill.Broken, "; "))
+	default:
+		r.say(api.LevelOK, "backup", "drill", "", "%s was restored for a try on %s and read: %d active runs, %d ended", last.Name, last.Drill.By, last.Drill.Active, last.Drill.Ended)
 	}
 }
 

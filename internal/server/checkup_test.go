@@ -33,8 +33,16 @@ func wellSetUp() *facts {
 	}
 }
 
+// drilled gives the facts a snapshot that was drilled.
+func (f *facts) drilled(broken ...string) {
+	f.backups.Backups = []api.Backup{{Name: "a", Drill: &api.BackupDrill{By: "worker-1", Active: 2, Broken: broken}}}
+	f.backups.Drilled = "a"
+}
+
 func TestACheckupSaysWhatToChange(t *testing.T) {
-	for _, f := range wellSetUp().findings() {
+	well := wellSetUp()
+	well.drilled()
+	for _, f := range well.findings() {
 		if f.Level != api.LevelOK || f.Advice != "" {
 			t.Errorf("where all is well: %+v", f)
 		}
@@ -73,6 +81,8 @@ func TestACheckupSaysWhatToChange(t *testing.T) {
 		"a clock that is off":       {func(f *facts) { f.nomad.Ahead = 5 * time.Second }, "warn clocks Nomad's agent", "off by 5s"},
 		"no backups":                {func(f *facts) { f.backups.Interval = "" }, "warn backup snapshots", "takes none by itself"},
 		"backups that fail":         {func(f *facts) { f.backups.Trouble = "no space" }, "fail backup snapshots", "no space"},
+		"backups without a drill":   {func(f *facts) { f.backups.Backups = []api.Backup{{Name: "a"}} }, "warn backup drill", "none of the snapshots"},
+		"a drill that failed":       {func(f *facts) { f.drilled("its head is gone") }, "fail backup drill", "the drill of a on worker-1 failed: its head is gone"},
 		"a backup that is overdue":  {func(f *facts) { f.backups.Overdue = true }, "fail backup snapshots", "one is overdue"},
 		"a clock that is wrong":     {func(f *facts) { f.ahead["server-2"] = -time.Hour }, "fail clocks server server-2", "off by -1h0m0s"},
 	} {

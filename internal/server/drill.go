@@ -19,14 +19,10 @@ import (
 	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
-// Drilled is what came of a drill.
+// Drilled is what came of a drill, and what the snapshot should hold.
 type Drilled struct {
-	Stock    api.BackupStock `json:"stock"`
-	Restored string          `json:"restored"` // how long Consul took for it
-	Read     string          `json:"read"`     // how long all runs took to be read
-	Active   int             `json:"active"`   // runs that were read, to their last attempt
-	Ended    int             `json:"ended"`
-	Broken   []string        `json:"broken"` // what cannot be read
+	Stock api.BackupStock `json:"stock"`
+	api.BackupDrill
 }
 
 // Drill restores a snapshot into a Consul of its own, which it starts with the program of Consul, and reads every run as a server

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/backup"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/httpapi"
@@ -127,6 +128,15 @@ func (m *metrics) askBackups(status func() backup.Status) {
 			func() float64 {
 				if status().Overdue {
 					return 1
+				}
+				return 0
+			}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "cairn_backup_drilled_timestamp_seconds", Help: "When a backup was last restored for a try and read, with success, that this leader knows; 0 where it knows of none, or the last try failed."},
+			func() float64 {
+				s := status()
+				known := api.Backups{Backups: s.Backups, Drilled: s.Drilled}
+				if last := known.LastDrilled(); last != nil && last.Drill.Good() {
+					return float64(last.Drill.At.Unix())
 				}
 				return 0
 			}),

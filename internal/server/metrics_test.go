@@ -36,7 +36,8 @@ func everyMetric() *metrics {
 		nomad:   func() []nomad.Calls { return []nomad.Calls{{Kind: "register", Made: 5, Failed: 2}} },
 		workers: func() map[workers.Status]int { return map[workers.Status]int{workers.Ready: 3} },
 		backups: func() backup.Status {
-			return backup.Status{Backups: []backup.Manifest{{TakenAt: time.Unix(1_769_824_800, 0)}}, Overdue: true, Failed: 3}
+			drill := &backup.Drill{At: time.Unix(1_769_825_800, 0)}
+			return backup.Status{Backups: []backup.Manifest{{Name: "a", TakenAt: time.Unix(1_769_824_800, 0), Drill: drill}}, Drilled: "a", Overdue: true, Failed: 3}
 		},
 		watches: httpapi.NewWatches(1), passing: httpapi.NewWatches(1),
 	})
@@ -113,6 +114,7 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 		`cairn_consul_operations_total{kind="write"} 5`, `cairn_consul_bytes_total{kind="write"} 150`, `cairn_consul_transaction_seconds_count{kind="write"} 2`,
 		`cairn_nomad_calls_total{kind="register",outcome="ok"} 3`, `cairn_nomad_calls_total{kind="register",outcome="error"} 2`,
 		`cairn_forwards_total{outcome="again"} 1`, "cairn_backup_newest_timestamp_seconds 1.7698248e+09", "cairn_backup_overdue 1", "cairn_backup_failures_total 3",
+		"cairn_backup_drilled_timestamp_seconds 1.7698258e+09",
 		`cairn_http_requests_total{route="/v1/run/{id}",status="418"} 2`, `cairn_http_requests_total{route="other",status="200"} 1`,
 	} {
 		if !strings.Contains("\n"+w.Body.String(), "\n"+line+"\n") {
