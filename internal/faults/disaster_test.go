@@ -4,9 +4,11 @@
 package faults
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -196,6 +198,71 @@ func TestEverythingIsLostAndRestored(t *testing.T) {
 	}
 	s.meet()
 	g.call(0, "runs", "watch", id)
+	s.stands(id, before, gone)
+}
+
+// Nomad is restored from a snapshot of its own under living servers: what it has forgotten is lost and tried again, what it still
+// runs is awaited.
+func TestNomadIsRestored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	g := s.g
+	p := g.shared()
+	id := g.submit(p)
+	g.begun("c2")
+	restore := s.saveNomad()
+	g.begun("c4")
+	restore()
+	g.call(0, "runs", "watch", id)
+	p.expect.Severed, p.expect.Lost = true, true
+	g.judge(g.show(id), p.expect)
+}
+
+// saveNomad takes a snapshot of Nomad, and returns what restores it.
+func (s *site) saveNomad() (restore func()) {
+	t := s.g.t
+	t.Helper()
+	snapshot, err := s.nomad.Client().Operator().Snapshot(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := io.ReadAll(snapshot)
+	if err := errors.Join(err, snapshot.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if _, err := s.nomad.Client().Operator().SnapshotRestore(bytes.NewReader(archive), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Consul and Nomad are both restored to one moment in the middle of a run. What had ended before it does not run again.
+func TestConsulAndNomadAreRestored(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	g := s.g
+	p := g.shared()
+	id := g.submit(p)
+	g.begun("c3")
+	before := g.show(id)
+	restore := s.saveNomad()
+	file, _ := s.save()
+	g.begun("c5")
+	restore()
+	g.call(0, "operator", "snapshot", "restore", "-auto-approve", "-prefix", s.prefix(), file)
+	gone := len(g.lines())
+	s.meet()
+	g.call(0, "runs", "watch", id)
+	s.stands(id, before, gone)
+}
+
+// stands checks that a run has succeeded, and that what had succeeded in it before did not run again after so many lines of the
+// ledger.
+func (s *site) stands(id string, before *ledger.Run, lines int) {
+	g, t := s.g, s.g.t
+	t.Helper()
 	run := g.show(id)
 	if run.Status != "succeeded" {
 		t.Errorf("the run is %s, want succeeded", run.Status)
@@ -209,7 +276,7 @@ func TestEverythingIsLostAndRestored(t *testing.T) {
 	if !ended["c1"] || !ended["c2"] {
 		t.Errorf("before the snapshot these had ended: %v", ended)
 	}
-	for _, line := range g.lines()[gone:] {
+	for _, line := range g.lines()[lines:] {
 		if line.Run == id && ended[line.Task] {
 			t.Errorf("task %s had succeeded before the snapshot, and ran again: %+v", line.Task, line)
 		}

@@ -33,6 +33,9 @@ type alloc struct {
 
 	// gone: Nomad calls it over, not all of its tasks were, and its node is no more. Not Nomad's.
 	gone bool
+	// unknown: Nomad does not know it any more, since it was restored. ghost: it has ended, and Nomad will never tell. Neither is
+	// Nomad's.
+	unknown, ghost bool
 }
 
 type taskState struct {
@@ -54,6 +57,8 @@ type taskEvent struct {
 
 // What Nomad calls things.
 const (
+	clientPending  = "pending"
+	clientRunning  = "running"
 	clientComplete = "complete"
 	clientFailed   = "failed"
 	clientLost     = "lost"

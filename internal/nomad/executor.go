@@ -30,6 +30,10 @@ type Executor struct {
 	jobs     map[string]*attempt // by job ID
 	realms   map[realm]*realmState
 	regions  map[string]uint64 // highest index seen, by region
+	doubts   bool              // Nomad may have been restored before this executor knew it
+	rolls    map[string]uint64 // by region: what was placed up to this index is to be asked for; 0 = nothing is
+	mute     map[realm]bool    // the workers may not be asked
+	signals  map[string]bool   // by node: its client knows rollSignal
 	nodes    map[string]knownNode
 	avoid    []string // IDs of nodes that new jobs are kept off
 	valid    map[bodyKey]*validation
@@ -79,6 +83,8 @@ type attempt struct {
 	dead        bool      // whole only: Nomad will place nothing more
 	lingering   bool      // the nodes of its lingering allocations are to be asked for
 	barring     barring   // dispatch only
+	roll        roll
+	census      bool // Nomad was restored: what it does not name in a list of all allocations it does not know
 	outcome     *engine.Outcome
 	place       engine.Place
 	tending     bool
@@ -109,7 +115,7 @@ func New(cfg Config) (*Executor, error) {
 	return &Executor{
 		cfg: cfg, log: cfg.Logger.Named("nomad"), client: c,
 		attempts: map[workflow.AttemptID]*attempt{}, jobs: map[string]*attempt{}, realms: map[realm]*realmState{},
-		regions: map[string]uint64{}, valid: map[bodyKey]*validation{},
+		regions: map[string]uint64{}, rolls: map[string]uint64{}, mute: map[realm]bool{}, signals: map[string]bool{}, valid: map[bodyKey]*validation{},
 		reported: make(chan struct{}, 1),
 	}, nil
 }
@@ -381,6 +387,7 @@ func (a *attempt) apply(next *alloc) (changed bool) {
 	if known != nil && known.ModifyIndex >= next.ModifyIndex {
 		return false
 	}
+	next.ghost = known != nil && known.ghost && known.ClientStatus == next.ClientStatus
 	a.allocs[next.ID] = next
 	a.missing = time.Time{}
 	a.stirs()

@@ -166,15 +166,24 @@ func (e *Executor) wentBack(r realm, before, index uint64) bool {
 	defer e.mu.Unlock()
 	if index >= before {
 		e.seen(r, index)
+		if e.doubts && e.rolls[r.region] == 0 {
+			e.callRoll(r.region, index)
+		}
 		return false
 	}
 	e.regions[r.region] = index
+	e.callRoll(r.region, index)
 	e.parents.sought = time.Time{}
 	for _, a := range e.attempts {
 		if a.realm.region == r.region {
 			a.accepted = min(a.accepted, index)
 			a.listed = false
-			a.look = a.accepted != 0
+			a.look, a.census = a.accepted != 0, true
+			for _, alloc := range a.allocs {
+				if !alloc.terminal() {
+					alloc.ModifyIndex = 0 // what follows may have a lower one
+				}
+			}
 		}
 	}
 	for other, state := range e.realms {
@@ -253,11 +262,22 @@ func (e *Executor) lookAt(ctx context.Context, a *attempt) error {
 	for _, alloc := range list {
 		a.apply(alloc)
 	}
+	if a.census {
+		a.census = false
+		a.miss(list)
+	}
 	e.mu.Unlock()
 	if doubt {
 		return e.seek(ctx, a)
 	}
 	return nil
+}
+
+// miss notes which allocations are not in the list of all that Nomad knows. The caller holds mu.
+func (a *attempt) miss(all []*alloc) {
+	for id, known := range a.allocs {
+		known.unknown = !known.terminal() && !slices.ContainsFunc(all, func(x *alloc) bool { return x.ID == id })
+	}
 }
 
 // seek asks whether Nomad knows an attempt's job. It is lost when Nomad did not, and still does not some time later, each

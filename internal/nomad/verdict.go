@@ -97,10 +97,11 @@ func (f *facts) judge() judgement {
 	return j
 }
 
-// count counts an allocation that is not over, unless its worker is taken for dead: nobody waits for what may run there.
+// count counts an allocation that is not over, unless it is a ghost, or its worker is taken for dead: nobody waits for what may
+// run there.
 func (f *facts) count(a *alloc, ph phase, live, unreachable *int) {
 	switch {
-	case f.onDead(a):
+	case a.ghost, f.onDead(a):
 	case ph == phaseUnreachable:
 		*unreachable++
 	default:
@@ -159,6 +160,8 @@ func (f *facts) findCause(j *judgement) *engine.Outcome {
 	switch {
 	case f.killed && f.tombstone == "":
 		return outcome(engine.OutcomeKilled, "stopped")
+	case f.ghost() != nil:
+		return vanished(f.ghost())
 	case len(f.allocs) == 0:
 		return f.unplaced(j)
 	case len(f.allocs) > 1:

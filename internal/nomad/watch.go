@@ -122,6 +122,7 @@ const (
 	todoNode    todo = "read the nodes of its allocations"
 	todoBar     todo = "make sure that nothing was dispatched"
 	todoClear   todo = "read its allocations once more"
+	todoAsk     todo = "ask its worker whether it runs"
 )
 
 // advance draws what follows from the facts and has it done. The caller holds mu.
@@ -197,6 +198,8 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		return todoNode, &j
 	case j.lossWait:
 		return todoWait, &j
+	case e.toAsk(a) != nil:
+		return todoAsk, &j
 	}
 	return todoNothing, nil
 }
@@ -223,6 +226,8 @@ func (e *Executor) tend(ctx context.Context, a *attempt) {
 			}
 		case todoBar:
 			until = a.barring.next
+		case todoAsk:
+			until = a.roll.next
 		}
 		e.mu.Unlock()
 		if rest := time.Until(until); rest > 0 {
@@ -276,6 +281,8 @@ func (e *Executor) do(ctx context.Context, a *attempt, what todo, j *judgement) 
 		return e.askForNodes(ctx, a)
 	case todoBar:
 		return e.goOnBarring(ctx, a)
+	case todoAsk:
+		return e.ask(ctx, a)
 	case todoOutput:
 		o := e.collect(ctx, a, j.alloc, *j.outcome)
 		if ctx.Err() != nil {

@@ -100,6 +100,8 @@ func (f *facts) judgeWhole() judgement {
 		f.stopFor(&j, f.cause, live, unreachable)
 	case f.killed && f.tombstone == "":
 		f.stopFor(&j, outcome(engine.OutcomeKilled, "stopped"), live, unreachable)
+	case f.ghost() != nil:
+		f.stopFor(&j, vanished(f.ghost()), live, unreachable)
 	case f.job == jobStopped && bySelf && live == 0, f.dead:
 		f.failed(&j, seats)
 	case len(f.allocs) == 0:

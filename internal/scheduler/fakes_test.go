@@ -366,7 +366,7 @@ type fakeExecutor struct {
 	p    *process
 	wake chan struct{}
 
-	mu    sync.Mutex // guards queue
+	mu    sync.Mutex // guards queue and doubts
 	queue []engine.Event
 
 	hold       func(engine.Start) bool  // nil: none
@@ -375,11 +375,18 @@ type fakeExecutor struct {
 	onKill     func(engine.Start) error
 	double     bool                        // every report comes twice
 	quiet      bool                        // Accepted and Started are not reported
+	doubts     int                         // Doubt was called so often
 	once       map[workflow.AttemptID]bool // ends that were reported and will not be again; nil: they are repeated
 }
 
 func exited(code int) *engine.Outcome {
 	return &engine.Outcome{Kind: engine.OutcomeExited, ExitCode: &code}
+}
+
+func (x *fakeExecutor) Doubt() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.doubts++
 }
 
 func (x *fakeExecutor) Start(ctx context.Context, s engine.Start) error {

@@ -152,6 +152,13 @@ type Executor interface {
 	Logs(ctx context.Context, req LogRequest) (io.ReadCloser, error)
 }
 
+// Doubter is an Executor whose cluster may have been restored from a backup together with the store, and then believes that
+// things run which have long ended.
+type Doubter interface {
+	// Doubt has it find out what runs of all that was started before, instead of believing its cluster. It does not wait.
+	Doubt()
+}
+
 // LogRequest names a log.
 type LogRequest struct {
 	Attempt workflow.AttemptID

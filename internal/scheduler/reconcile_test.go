@@ -66,6 +66,9 @@ func TestARestoredStoreIsReconciledFirst(t *testing.T) {
 						t.Errorf("the run is %s", head.Status)
 					}
 				}
+				if doubted := p.exec.doubts == 1; doubted != restored {
+					t.Errorf("the executor was told %d times to doubt its cluster", p.exec.doubts)
+				}
 				if len(w.begun) != 2 {
 					t.Errorf("begun: %v", w.begun)
 				}

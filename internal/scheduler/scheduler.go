@@ -68,6 +68,9 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	s.setTerm(t)
 	if t.recovers {
 		t.admission.await(unknown)
+		if d, ok := s.cfg.Executor.(Doubter); ok {
+			d.Doubt()
+		}
 	}
 	t.group.Go(t.reconciles)
 	t.group.Go(t.renew)

@@ -237,6 +237,21 @@ func (g *guarded) steps(ctx context.Context, a *Agent, cfg AgentConfig) error {
 	if err := begunOn(ctx, c, entry.ID); err != nil {
 		return err
 	}
+	// It asks workers what runs.
+	if run, err = c.Run(ctx, entry.ID); err != nil {
+		return err
+	}
+	token, err := readToken(cfg.Nomad.TokenFile)
+	if err != nil {
+		return err
+	}
+	own := g.nomad.Client()
+	defer own.Close()
+	own.SetSecretID(token)
+	tried := run.Tasks[0].Instances[0].Attempts[0]
+	if _, err := own.Raw().Write("/v1/client/allocation/"+tried.AllocID+"/signal?namespace=team", map[string]string{"Signal": "SIGNULL"}, nil, nil); err != nil {
+		return err
+	}
 	if _, err := c.Verb(ctx, entry.ID, api.VerbStop, api.VerbRequest{}); err != nil {
 		return err
 	}
@@ -255,14 +270,7 @@ func (g *guarded) steps(ctx context.Context, a *Agent, cfg AgentConfig) error {
 	if _, err := e.Sweep(ctx, func(workflow.AttemptID) nomad.Fate { return nomad.FateOver }); err != nil {
 		return err
 	}
-	token, err := readToken(cfg.Nomad.TokenFile)
-	if err != nil {
-		return err
-	}
-	own := g.nomad.Client()
-	defer own.Close()
-	own.SetSecretID(token)
-	_, err = own.Raw().Delete("/v1/job/"+run.Tasks[0].Instances[0].Attempts[0].JobID+"?purge=true&namespace=team", nil, nil)
+	_, err = own.Raw().Delete("/v1/job/"+tried.JobID+"?purge=true&namespace=team", nil, nil)
 	return err
 }
 
@@ -312,7 +320,7 @@ func TestServersNeedExactlyTheirPolicies(t *testing.T) {
 	if denied := g.works(g.config(g.nomads, g.keeps)); denied != "" {
 		t.Fatalf("with the policies as they are: %s", denied)
 	}
-	for _, line := range []string{"list-jobs", "read-job", "submit-job", "dispatch-job", "read-fs"} {
+	for _, line := range []string{"list-jobs", "read-job", "submit-job", "dispatch-job", "read-fs", "alloc-lifecycle"} {
 		if denied := g.works(g.config(without(t, g.nomads, `"`+line+`"`, "\n"), g.keeps)); denied == "" {
 			t.Errorf("%s can be left out of the policy for Nomad", line)
 		} else {

@@ -3,11 +3,12 @@
 
 namespace "*" {
   capabilities = [
-    "list-jobs",    # finds its jobs again, and sweeps those whose attempts are over
-    "read-job",     # follows jobs, allocations, evaluations and events
-    "submit-job",   # registers, deregisters and purges
-    "dispatch-job", # for tasks with a dispatch block
-    "read-fs",      # reads outputs and logs
+    "list-jobs",       # finds its jobs again, and sweeps those whose attempts are over
+    "read-job",        # follows jobs, allocations, evaluations and events
+    "submit-job",      # registers, deregisters and purges
+    "dispatch-job",    # for tasks with a dispatch block
+    "read-fs",         # reads outputs and logs
+    "alloc-lifecycle", # asks workers, by signal 0, what runs, when Nomad was restored from a snapshot
   ]
 }
 
