@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/cairnflow/cairn/internal/backup"
+	"github.com/cairnflow/cairn/internal/client"
 	"github.com/cairnflow/cairn/internal/consul"
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/scheduler"
@@ -32,11 +33,83 @@ const storedBytes = 8 << 10
 // verified, to be read and surveyed, and to be restored beside what is there. The default of retention is 2,000. The reference is
 // Consul's own snapshot, streamed to the same disk.
 func BenchmarkBackup(b *testing.B) {
+	for _, n := range []int{1000, 10_000, 50_000} {
+		b.Run(fmt.Sprintf("%d runs", n), func(b *testing.B) {
+			for b.Loop() {
+				newStored(b, n, testcluster.Consul(b, testcluster.ConsulConfig{})).measure()
+			}
+		})
+	}
+}
+
+// BenchmarkBackupBesideWork: what backups do to the work that goes on. Ten thousand runs that are over are stored, two hundred
+// others are under way, as in BenchmarkLoad, with five tasks a second. In every other half minute one backup is taken after the
+// other, as nobody does; the reference is the half minutes without.
+func BenchmarkBackupBesideWork(b *testing.B) {
 	for b.Loop() {
-		for _, n := range []int{1000, 10_000, 50_000} {
-			newStored(b, n).measure()
+		agents := testcluster.Consul(b, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
+		newStored(b, 10_000, agents).leave()
+		s := startServers(b, 3, agents, testcluster.Nomad(b, quietNomad), fmt.Sprintf(
+			"retention {\n  runs = 20000\n  age = \"87600h\"\n  bytes = \"4GiB\"\n}\nbackup {\n  enabled = false\n  retain = 2\n  folder = %q\n}\n", b.TempDir()))
+		leader := s.leader(nil)
+		s.chains(leader, 200, 5)
+		s.besideBackups(leader)
+	}
+}
+
+// besideBackups measures how long after the end of a task its successor is submitted, with and without backups.
+func (s *servers) besideBackups(leader *member) {
+	s.b.Helper()
+	const window = 30 * time.Second
+	c, err := client.TCP(client.Server{Address: leader.address})
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	defer c.Close()
+	told := s.ends()
+	var began []time.Time // of windows: without, with, without, and so on
+	saved := 0
+	for range pairs {
+		began = append(began, time.Now())
+		s.pass(window)
+		began = append(began, time.Now())
+		for time.Since(began[len(began)-1]) < window {
+			m, err := c.SaveSnapshot(s.b.Context())
+			if err != nil {
+				s.b.Fatal(err)
+			}
+			if saved++; m.Stock.Ended < 10_000 {
+				s.b.Fatalf("the backup has %d runs that are over", m.Stock.Ended)
+			}
 		}
 	}
+	ends := told()
+	within := func(n int) map[string]time.Time {
+		in := map[string]time.Time{}
+		for job, at := range ends {
+			if at.After(began[n]) && (n+1 == len(began) || at.Before(began[n+1])) {
+				in[job] = at
+			}
+		}
+		return in
+	}
+	var ratios []float64
+	var all [2][]float64
+	for n := 0; n < len(began); n += 2 {
+		without, with := s.latencies(within(n)), s.latencies(within(n+1))
+		if len(without) == 0 || len(with) == 0 {
+			s.b.Fatal("no task has ended")
+		}
+		ratios = append(ratios, with[len(with)/2]/without[len(without)/2])
+		all[0], all[1] = append(all[0], without...), append(all[1], with...)
+	}
+	for n, what := range []string{"without backups", "with one backup after the other"} {
+		slices.Sort(all[n])
+		s.b.Logf("%s, %d tasks: their successors are submitted after %.0f ms, one of a hundred after %.0f", what, len(all[n]), all[n][len(all[n])/2], all[n][len(all[n])*99/100])
+	}
+	s.b.Logf("%d backups in %d half minutes", saved, pairs)
+	slices.Sort(ratios)
+	report(s.b, "from the end of a task to the submission of its successor, with backups and without", "times", ratios, 3)
 }
 
 // stored is a Consul with runs that are over.
@@ -46,12 +119,13 @@ type stored struct {
 	config  consul.Config
 	cluster string
 	folder  backup.Folder
+	leave   func() // for others to lead
 }
 
-func newStored(b *testing.B, runs int) *stored {
+func newStored(b *testing.B, runs int, agents *testcluster.ConsulCluster) *stored {
 	b.Helper()
 	s := &stored{b: b, runs: runs, config: consul.DefaultConfig(), folder: backup.Folder(filepath.Join(b.TempDir(), "backups"))}
-	s.config.Address, s.config.TTL = testcluster.Consul(b, testcluster.ConsulConfig{}).Address(), time.Hour // nobody renews
+	s.config.Address, s.config.TTL = agents.Address(), time.Hour // nobody renews
 	elector, err := consul.NewElector(s.config)
 	if err != nil {
 		b.Fatal(err)
@@ -59,6 +133,11 @@ func newStored(b *testing.B, runs int) *stored {
 	l, err := elector.Acquire(b.Context())
 	if err != nil {
 		b.Fatal(err)
+	}
+	s.leave = func() {
+		if err := elector.Release(b.Context(), l); err != nil {
+			b.Fatal(err)
+		}
 	}
 	store := consul.NewStore(elector)
 	if s.cluster, err = store.Cluster(b.Context()); err != nil {
@@ -92,7 +171,7 @@ func (s *stored) store(store *consul.Store, epoch uint64, n int) error {
 	}
 	head := scheduler.Record{Key: scheduler.HeadKey, Value: []byte("{}")}
 	_, err := store.Create(s.b.Context(), epoch, scheduler.NewRun{
-		ID: id, Workflow: "w", Namespace: "default", CreatedAt: workflow.Time(n + 1), Definition: scheduler.Definition{Hash: "sha256:ab", Bytes: []byte("definition")},
+		ID: id, Workflow: "w", Namespace: "default", CreatedAt: workflow.At(time.Now()), Definition: scheduler.Definition{Hash: "sha256:ab", Bytes: []byte("definition")},
 		Records: []scheduler.Record{head, {Key: engine.InputKey, Value: []byte("{}")}, {Key: "p/00000000", Value: noise}},
 	})
 	if err != nil {

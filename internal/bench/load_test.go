@@ -47,18 +47,7 @@ func BenchmarkLoad(b *testing.B) {
 		n, rate := setting(b, "CAIRN_BENCH_RUNS", 1000), setting(b, "CAIRN_BENCH_RATE", 5)
 		s := newServers(b, 3)
 		leader := s.leader(nil)
-		length := time.Duration(n) * time.Second / time.Duration(rate) // of a task: n of them go on at once
-		var text strings.Builder
-		text.WriteString("workflow \"chain\" {\n  param \"first\" {\n    type = number\n  }\n")
-		text.WriteString(strings.Replace(mock("t0", "", 0), `run_for = "0s"`, `run_for = "${param.first}ms"`, 1))
-		for i := 1; i < loadTasks; i++ {
-			text.WriteString(mock(fmt.Sprintf("t%d", i), fmt.Sprintf("depends_on = [task.t%d]", i-1), length))
-		}
-		text.WriteString("}\n")
-		s.submit(leader, "chain", text.String(), n, func(i int) map[string]json.RawMessage {
-			return map[string]json.RawMessage{"first": json.RawMessage(strconv.FormatInt((length * time.Duration(i+1) / time.Duration(n)).Milliseconds(), 10))}
-		})
-		s.pass(length / 4) // the first quarter of the runs is in its second task
+		s.chains(leader, n, rate)
 		told := s.ends()
 		began, before, cpu := time.Now(), leader.metrics(b), leader.cpu(b)
 		s.pass(loadWindow)
@@ -83,6 +72,24 @@ func BenchmarkLoad(b *testing.B) {
 		report(b, fmt.Sprintf("from the end of a task to the submission of its successor, %d of them", len(latencies)), "ms", latencies, 20)
 		report(b, "the same for one of a hundred", "ms", []float64{p99}, 100)
 	}
+}
+
+// chains begins n runs of loadTasks tasks one after the other, of which so many end a second, and returns when a quarter of the
+// runs is in its second task.
+func (s *servers) chains(leader *member, n, rate int) {
+	s.b.Helper()
+	length := time.Duration(n) * time.Second / time.Duration(rate) // of a task: n of them go on at once
+	var text strings.Builder
+	text.WriteString("workflow \"chain\" {\n  param \"first\" {\n    type = number\n  }\n")
+	text.WriteString(strings.Replace(mock("t0", "", 0), `run_for = "0s"`, `run_for = "${param.first}ms"`, 1))
+	for i := 1; i < loadTasks; i++ {
+		text.WriteString(mock(fmt.Sprintf("t%d", i), fmt.Sprintf("depends_on = [task.t%d]", i-1), length))
+	}
+	text.WriteString("}\n")
+	s.submit(leader, "chain", text.String(), n, func(i int) map[string]json.RawMessage {
+		return map[string]json.RawMessage{"first": json.RawMessage(strconv.FormatInt((length * time.Duration(i+1) / time.Duration(n)).Milliseconds(), 10))}
+	})
+	s.pass(length / 4)
 }
 
 // pass lets time pass.

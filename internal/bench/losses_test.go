@@ -43,7 +43,7 @@ func BenchmarkWorkerLoss(b *testing.B) {
 		nomad := testcluster.Nomad(b, testcluster.NomadConfig{
 			Clients: machines, ClientConsul: agents, ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`,
 		})
-		s := startServers(b, 3, consul, nomad)
+		s := startServers(b, 3, consul, nomad, "")
 		l := &lossBench{s}
 		gaps := map[string][]float64{}
 		for round := range losses {

@@ -32,6 +32,7 @@ type servers struct {
 	dir    string
 	consul *testcluster.ConsulCluster
 	nomad  *testcluster.NomadCluster
+	more   string // lines of their configurations
 	all    []*member
 }
 
@@ -43,8 +44,8 @@ type member struct {
 
 // configOf writes the configuration of a server. The file stays the same in every life.
 func (s *servers) configOf(m *member) string {
-	text := fmt.Sprintf("name = %q\ndata_dir = %q\nlog_level = \"INFO\"\nhttp {\n  bind = %q\n}\nnomad {\n  address = %q\n}\nconsul {\n  address = %q\n}\nlimits {\n  max_inflight = 20000\n}\n",
-		m.name, filepath.Join(s.dir, m.name), m.address, s.nomad.Address(), s.consul.Address())
+	text := fmt.Sprintf("name = %q\ndata_dir = %q\nlog_level = \"INFO\"\nhttp {\n  bind = %q\n}\nnomad {\n  address = %q\n}\nconsul {\n  address = %q\n}\nlimits {\n  max_inflight = 20000\n}\n%s",
+		m.name, filepath.Join(s.dir, m.name), m.address, s.nomad.Address(), s.consul.Address(), s.more)
 	path := filepath.Join(s.dir, m.name+".hcl")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		s.b.Fatal(err)
@@ -52,17 +53,20 @@ func (s *servers) configOf(m *member) string {
 	return path
 }
 
+// quietNomad says little: its logs take time that is measured.
+var quietNomad = testcluster.NomadConfig{ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`}
+
 // newServers starts them, with the agents that they live on.
 func newServers(b *testing.B, n int) *servers {
 	b.Helper()
 	consul := testcluster.Consul(b, testcluster.ConsulConfig{Servers: 3, Extra: `log_level = "WARN"`})
-	return startServers(b, n, consul, testcluster.Nomad(b, testcluster.NomadConfig{ExtraServer: `log_level = "WARN"`, ExtraClient: `log_level = "WARN"`}))
+	return startServers(b, n, consul, testcluster.Nomad(b, quietNomad), "")
 }
 
 // startServers starts servers on agents that are there.
-func startServers(b *testing.B, n int, consul *testcluster.ConsulCluster, nomad *testcluster.NomadCluster) *servers {
+func startServers(b *testing.B, n int, consul *testcluster.ConsulCluster, nomad *testcluster.NomadCluster, more string) *servers {
 	b.Helper()
-	s := &servers{b: b, cairn: build(b, ""), dir: b.TempDir(), consul: consul, nomad: nomad}
+	s := &servers{b: b, cairn: build(b, ""), dir: b.TempDir(), consul: consul, nomad: nomad, more: more}
 	for i := range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
