@@ -62,6 +62,12 @@ variable "node_pool" {
   description = "Pool of the machines that it may run on."
 }
 
+variable "machine" {
+  type        = string
+  default     = ""
+  description = "Name of the machine that does it, as Nomad has it. Empty: any, where all have the folder and the programs."
+}
+
 job "cairn-drill" {
   type        = "batch"
   datacenters = var.datacenters
@@ -73,6 +79,14 @@ job "cairn-drill" {
   }
 
   group "drill" {
+    dynamic "constraint" {
+      for_each = var.machine == "" ? [] : [var.machine]
+      content {
+        attribute = "${node.unique.name}"
+        value     = constraint.value
+      }
+    }
+
     # A drill that failed has failed: it is for people to see, not for another try.
     restart {
       attempts = 0

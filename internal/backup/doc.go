@@ -10,6 +10,8 @@
 //	cairn-20260131T020000.000Z-AB12CD.snap   the snapshot; .snap.age where it is encrypted
 //	cairn-20260131T020000.000Z-AB12CD.json   its manifest, which is written last: without it there is no backup
 //
+// A third one, .drill, says what came of the last drill, where there was one.
+//
 // What arrives from Consul is read to its end while it is written, so that every checksum is compared and every key of Cairn's
 // decoded before the file counts, and the file is then read back. The leader's Keeper takes one when it is due, and removes those
 // that are too many or too old. Encryption is that of age (https://age-encryption.org), for public keys: a server can write what

@@ -115,7 +115,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 		if now != epoch {
 			epoch = now
 			k.begin(ctx)
-		} else if k.stale() {
+		} else if k.stale() && len(k.busy) == 0 { // a backup is followed by a look of its own
 			k.look(ctx)
 		}
 		if next := k.Status().NextAt; !next.IsZero() && !k.cfg.Now().Before(next) {

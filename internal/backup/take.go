@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,16 +144,20 @@ func same(size int64, sum hash.Hash, m Manifest) error {
 	return nil
 }
 
-// prune removes the backups of the cluster of one of them that are too many or too old, but never that one, and what crashes have
-// left. list is the newest first. It returns those that stay.
+// prune removes the backups of the cluster of one of them that are too many or too old, but never that one, nor the one that a
+// drill was made of last, and what crashes have left. list is the newest first. It returns those that stay.
 func (t *taker) prune(ctx context.Context, list []Manifest, last Manifest, retain int, oldest time.Time) ([]Manifest, error) {
 	var kept []Manifest
 	var errs []error
+	ours := func(m Manifest) bool {
+		return m.Stock.Cluster == last.Stock.Cluster && m.Stock.Prefix == last.Stock.Prefix
+	}
+	drilled := LastDrilled(slices.DeleteFunc(slices.Clone(list), func(m Manifest) bool { return !ours(m) }))
 	own := 0
 	for _, m := range list {
-		if m.Stock.Cluster == last.Stock.Cluster && m.Stock.Prefix == last.Stock.Prefix {
+		if ours(m) {
 			own++
-			if m.Name != last.Name && (own > retain || m.TakenAt.Before(oldest)) {
+			if m.Name != last.Name && m.Name != drilled && (own > retain || m.TakenAt.Before(oldest)) {
 				err := t.target.Remove(ctx, stem(m.Name)+manifestSuffix)
 				if err == nil { // not before: a manifest without a snapshot would be trouble
 					err = errors.Join(t.target.Remove(ctx, m.Name), t.target.Remove(ctx, stem(m.Name)+drillSuffix))

@@ -59,10 +59,15 @@ Exit codes: 0 everything was read, 1 something was not, or the snapshot is older
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
+			ctx, cancel := context.WithTimeoutCause(ctx, drillWithin, fmt.Errorf("it has taken %s", drillWithin))
+			defer cancel()
 			return a.drill(ctx, d, args)
 		},
 	}
 }
+
+// drillWithin bounds a drill: one that hangs would keep all later ones from beginning.
+const drillWithin = time.Hour
 
 // drilled is what is told of a drill.
 type drilled struct {
@@ -94,21 +99,16 @@ func (a *App) drill(ctx context.Context, d *drillOptions, args []string) int {
 		}
 	})
 	if err != nil {
-		if code = a.unsound(err); code == exitFailed && ctx.Err() == nil {
-			out.Broken = []string{clean(err.Error())}
-			a.noteDrill(ctx, path, m, &out)
-		}
-		return code
+		return a.unsound(err)
 	}
 	a.noteDrill(ctx, path, m, &out)
 	if d.asJSON {
 		a.printJSON(out)
-	} else {
+	} else if out.Read != "" {
 		a.print(drillText(&out, a.Now()))
 	}
-	code = a.unreadable(out.Stock)
-	if len(out.Broken) > 0 {
-		a.errorf("%s cannot be read: %s.", count(len(out.Broken), "run"), clean(strings.Join(out.Broken[:min(len(out.Broken), 5)], "; ")))
+	if !out.Good() {
+		a.errorf("The snapshot is no good: %s.", clean(strings.Join(out.Broken[:min(len(out.Broken), 5)], "; ")))
 		code = exitFailed
 	}
 	if d.oldest > 0 && (m == nil || a.Now().Sub(m.TakenAt) > d.oldest) {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -29,6 +30,12 @@ type Scratch struct {
 	ended   chan error // what became of the process, once
 }
 
+// scratchFolder begins the name of its folder, and scratchOld is the age from which nobody can be at work in one.
+const (
+	scratchFolder = "cairn-drill-"
+	scratchOld    = 24 * time.Hour
+)
+
 // scratchPatience is how long it may take to answer.
 const scratchPatience = time.Minute
 
@@ -38,7 +45,10 @@ func StartScratch(ctx context.Context, program string) (_ *Scratch, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a scratch Consul: %w", err)
 	}
-	dir, err := os.MkdirTemp("", "cairn-drill-")
+	if err := tidyScratch(); err != nil {
+		return nil, fmt.Errorf("remove what other scratch Consuls have left: %w", err)
+	}
+	dir, err := os.MkdirTemp("", scratchFolder)
 	if err != nil {
 		return nil, fmt.Errorf("start a scratch Consul: %w", err)
 	}
@@ -84,6 +94,24 @@ func StartScratch(ctx context.Context, program string) (_ *Scratch, err error) {
 		return nil, err
 	}
 	return s, s.Await(ctx)
+}
+
+// tidyScratch removes what drills have left that were killed, or whose machine was: it holds ACL tokens.
+func tidyScratch() error {
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), scratchFolder+"*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range left {
+		info, err := os.Stat(dir)
+		if err == nil && time.Since(info.ModTime()) > scratchOld {
+			err = os.RemoveAll(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) { // somebody else's
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Scratch) log() string { return filepath.Join(s.dir, "log") }

@@ -197,7 +197,10 @@ func TestTheDrillRunsAsAJobOfNomad(t *testing.T) {
 		t.Errorf("the drill failed: %v", came.Broken)
 	}
 	bad, _ := s.save() // servers look at the folder again with it
-	contains(t, g.call(0, "operator", "snapshot", "list").stdout(), "ago")
+	var told api.Backups
+	if err := json.Unmarshal([]byte(g.call(0, "operator", "snapshot", "list", "-json").stdout()), &told); err != nil || told.Drilled != filepath.Base(good) {
+		t.Errorf("the servers take %q for the last that was drilled, want %s (%v)", told.Drilled, good, err)
+	}
 	s.checks(api.LevelOK, filepath.Base(good)+" was restored for a try")
 
 	if err := os.Truncate(bad, 1000); err != nil {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
 	"github.com/cairnflow/cairn/internal/backup"
@@ -89,6 +90,9 @@ func (g *group) SaveSnapshot(ctx context.Context) (api.Backup, error) {
 	return m, nil
 }
 
+// drillOld is how much newer than the last drill a backup may be: two nights.
+const drillOld = 48 * time.Hour
+
 // ofBackups says whether there is something to come back to.
 func (f *facts) ofBackups(r *report) {
 	s, newest := f.backups, "none has been taken yet"
@@ -112,8 +116,11 @@ func (f *facts) ofBackups(r *report) {
 		r.say(api.LevelWarn, "backup", "drill", "have jobs/drill.nomad.hcl run every night", "none of the snapshots that are kept was ever restored for a try")
 	case !last.Drill.Good():
 		r.say(api.LevelFail, "backup", "drill", where, "the drill of %s on %s failed: %s", last.Name, last.Drill.By, strings.Join(last.Drill.Broken, "; "))
+	case s.Backups[0].TakenAt.Sub(last.Drill.At) > drillOld:
+		r.say(api.LevelWarn, "backup", "drill", "have jobs/drill.nomad.hcl run every night, and look why it does not", "the last drill was on %s", last.Drill.At.Format("2006-01-02 15:04:05 MST"))
 	default:
-		r.say(api.LevelOK, "backup", "drill", "", "%s was restored for a try on %s and read: %d active runs, %d ended", last.Name, last.Drill.By, last.Drill.Active, last.Drill.Ended)
+		r.say(api.LevelOK, "backup", "drill", "", "%s was restored for a try on %s at %s, and read: %d active runs, %d ended",
+			last.Name, last.Drill.By, last.Drill.At.Format("2006-01-02 15:04:05 MST"), last.Drill.Active, last.Drill.Ended)
 	}
 }
 

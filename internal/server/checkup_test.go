@@ -35,7 +35,7 @@ func wellSetUp() *facts {
 
 // drilled gives the facts a snapshot that was drilled.
 func (f *facts) drilled(broken ...string) {
-	f.backups.Backups = []api.Backup{{Name: "a", Drill: &api.BackupDrill{By: "worker-1", Active: 2, Broken: broken}}}
+	f.backups.Backups = []api.Backup{{Name: "a", Drill: &api.BackupDrill{At: time.Now(), By: "worker-1", Active: 2, Broken: broken}}}
 	f.backups.Drilled = "a"
 }
 
@@ -82,6 +82,7 @@ func TestACheckupSaysWhatToChange(t *testing.T) {
 		"no backups":                {func(f *facts) { f.backups.Interval = "" }, "warn backup snapshots", "takes none by itself"},
 		"backups that fail":         {func(f *facts) { f.backups.Trouble = "no space" }, "fail backup snapshots", "no space"},
 		"backups without a drill":   {func(f *facts) { f.backups.Backups = []api.Backup{{Name: "a"}} }, "warn backup drill", "none of the snapshots"},
+		"a drill of long ago":       {func(f *facts) { f.drilled(); f.backups.Backups[0].TakenAt = time.Now().Add(49 * time.Hour) }, "warn backup drill", "the last drill was on"},
 		"a drill that failed":       {func(f *facts) { f.drilled("its head is gone") }, "fail backup drill", "the drill of a on worker-1 failed: its head is gone"},
 		"a backup that is overdue":  {func(f *facts) { f.backups.Overdue = true }, "fail backup snapshots", "one is overdue"},
 		"a clock that is wrong":     {func(f *facts) { f.ahead["server-2"] = -time.Hour }, "fail clocks server server-2", "off by -1h0m0s"},

@@ -26,10 +26,19 @@ type Drilled struct {
 }
 
 // Drill restores a snapshot into a Consul of its own, which it starts with the program of Consul, and reads every run as a server
-// would. progress is told how many runs were read.
+// would. progress is told how many runs were read. An error says that it could not be tried; what is wrong with the snapshot is in
+// Drilled.Broken.
 func (r *Recovery) Drill(ctx context.Context, f *backup.File, program string, log hclog.Logger, progress func(runs int)) (d Drilled, err error) {
+	d.Broken = []string{}
 	if _, d.Stock, err = r.Survey(f); err != nil {
+		if errors.Is(err, backup.ErrDamaged) {
+			d.broke(err.Error())
+			err = nil
+		}
 		return d, err
+	}
+	for _, problem := range d.Stock.Problems {
+		d.broke(problem)
 	}
 	scratch, err := consul.StartScratch(ctx, program)
 	if err != nil {
@@ -39,19 +48,36 @@ func (r *Recovery) Drill(ctx context.Context, f *backup.File, program string, lo
 	cc := consul.DefaultConfig()
 	cc.Address, cc.Prefix, cc.Logger, cc.Token = "http://"+scratch.Address, r.prefix, log, "none" // the scratch asks for none
 	began := time.Now()
-	if err := restoreInto(ctx, cc, f); err != nil {
-		return d, err
+	err = restoreInto(ctx, cc, f)
+	if err == nil {
+		err = scratch.Await(ctx)
 	}
-	if err := scratch.Await(ctx); err != nil {
-		return d, err
+	if err == nil {
+		d.Restored = time.Since(began).Round(time.Millisecond).String()
+		began = time.Now()
+		err = d.read(ctx, cc, progress)
 	}
-	d.Restored = time.Since(began).Round(time.Millisecond).String()
-	began = time.Now()
-	if err := d.read(ctx, cc, progress); err != nil {
+	switch {
+	case ctx.Err() != nil:
 		return d, err
+	case err != nil:
+		d.broke(err.Error())
+		return d, nil
 	}
 	d.Read = time.Since(began).Round(time.Millisecond).String()
 	return d, nil
+}
+
+// brokenTold is how much is told of what is broken: more would say no more.
+const brokenTold = 20
+
+// broke notes what is broken.
+func (d *Drilled) broke(what string) {
+	if n := len(d.Broken); n < brokenTold {
+		d.Broken = append(d.Broken, what)
+	} else if n == brokenTold {
+		d.Broken = append(d.Broken, "and more")
+	}
 }
 
 func restoreInto(ctx context.Context, cc consul.Config, f *backup.File) error {
@@ -88,7 +114,6 @@ func (d *Drilled) read(ctx context.Context, cc consul.Config, progress func(int)
 	if err != nil {
 		return err
 	}
-	d.Broken = []string{}
 	for n, run := range list {
 		err := s.View(ctx, run.ID, func(m *engine.Machine, state *engine.State) error {
 			httpapi.Whole(m, state)
@@ -98,7 +123,7 @@ func (d *Drilled) read(ctx context.Context, cc consul.Config, progress func(int)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			d.Broken = append(d.Broken, err.Error())
+			d.broke(err.Error())
 		case run.Done:
 			d.Ended++
 		default:
@@ -107,7 +132,7 @@ func (d *Drilled) read(ctx context.Context, cc consul.Config, progress func(int)
 		progress(n + 1)
 	}
 	if want, got := d.Stock.Active+d.Stock.Ended, len(list); got != want {
-		d.Broken = append(d.Broken, fmt.Sprintf("the store lists %d runs, the snapshot has %d", got, want))
+		d.broke(fmt.Sprintf("the store lists %d runs, the snapshot has %d", got, want))
 	}
 	return nil
 }
