@@ -45,6 +45,12 @@ variable "nomad_address" {
   description = "URL of the Nomad agent on each machine."
 }
 
+variable "moved" {
+  type        = list(string)
+  default     = []
+  description = "Names of Nomad's regions and data centres that have become others, as in north=south. See the operator's guide."
+}
+
 variable "consul_address" {
   type        = string
   default     = "127.0.0.1:8500"
@@ -195,6 +201,7 @@ access {
 nomad {
   address    = "${var.nomad_address}"
   token_file = "{{ env "NOMAD_SECRETS_DIR" }}/nomad_token"
+  moved      = ${jsonencode(var.moved)}
 }
 consul {
   address = "${var.consul_address}"

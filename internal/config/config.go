@@ -62,6 +62,7 @@ type Access struct {
 type Nomad struct {
 	Address       string
 	Region        string
+	Moved         []string // names of regions and data centres that have become others: old=new
 	TokenFile     string
 	CACert        string
 	ClientCert    string

@@ -65,6 +65,8 @@ func Settings() []Setting {
 			text: func(c *Config) *string { return &c.Nomad.Address }, check: checkURL},
 		{Block: "nomad", Name: "region", About: "Region of jobs that name none. NOMAD_REGION, or the agent's own, by default.",
 			text: func(c *Config) *string { return &c.Nomad.Region }},
+		{Block: "nomad", Name: "moved", About: "Names of regions and data centres that have become others, as in north=south: what runs were made for in the one goes to the other. None by default.",
+			list: func(c *Config) *[]string { return &c.Nomad.Moved }},
 		{Block: "nomad", Name: "token_file", About: "File with the ACL token; it is read again when Nomad refuses it. NOMAD_TOKEN by default.",
 			text: func(c *Config) *string { return &c.Nomad.TokenFile }, check: checkPath},
 		{Block: "nomad", Name: "ca_cert", About: "File with the certificate of Nomad's authority. NOMAD_CACERT by default.",

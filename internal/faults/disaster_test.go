@@ -37,14 +37,19 @@ func newSite(t *testing.T, ownNomad bool) *site {
 	} else {
 		address = cluster.Nomad(t).Address()
 	}
-	g := newGround(t)
+	s.start(newGround(t), address)
+	return s
+}
+
+// start starts the servers.
+func (s *site) start(g *ground, nomad string) {
+	g.t.Helper()
 	s.backups = filepath.Join(g.dir, "backups")
 	s.servers = startServers(g, func(_ int, m *member) {
-		m.nomad, m.consul, m.more = address, s.consul.Address(), fmt.Sprintf("backup {\n  folder = %q\n}\n", s.backups)
+		m.nomad, m.consul, m.more = nomad, s.consul.Address(), fmt.Sprintf("backup {\n  folder = %q\n}\n", s.backups)
 	})
 	g.env = append(g.env, "CONSUL_HTTP_ADDR="+s.consul.Address())
 	s.meet()
-	return s
 }
 
 // meet has commands talk to a server that does not lead.
@@ -194,6 +199,52 @@ func TestEverythingIsLostAndRestored(t *testing.T) {
 	contains(t, g.call(0, "operator", "snapshot", "inspect", "-prefix", s.prefix(), file).stdout(), active, "epoch")
 	g.call(0, "operator", "snapshot", "restore", "-auto-approve", "-prefix", s.prefix(), file)
 	for _, m := range s.all {
+		s.begin(m)
+	}
+	s.meet()
+	g.call(0, "runs", "watch", id)
+	s.stands(id, before, gone)
+}
+
+// Moved to another region (jobs/README.md): machines, Consul and Nomad are others, at other addresses and under other names. Runs
+// that name the old region and its data centre go on in the new one.
+func TestEverythingMovesToAnotherRegion(t *testing.T) {
+	t.Parallel()
+	region := func(name string) testcluster.NomadConfig {
+		extra := fmt.Sprintf("region = %q\ndatacenter = \"%s-1\"\n", name, name)
+		return testcluster.NomadConfig{ExtraServer: extra, ExtraClient: extra}
+	}
+	s := &site{consul: testcluster.Consul(t, testcluster.ConsulConfig{Extra: `datacenter = "north"`}), nomad: testcluster.Nomad(t, region("north"))}
+	s.start(newGround(t), s.nomad.Address())
+	g := s.g
+	p := g.newPlan("homely")
+	const home = "region = \"north\"\ndatacenters = [\"north-1\"]"
+	p.task(spec{name: "c1", work: "-for 300ms -output n=7", other: home + "\n" + numbered})
+	for i := 2; i <= 6; i++ {
+		p.task(spec{name: fmt.Sprintf("c%d", i), work: "-for ${task.c1.output.n}00ms", other: home, after: []string{fmt.Sprintf("c%d", i-1)}})
+	}
+	id := g.submit(p)
+	g.begun("c3")
+	before := g.show(id)
+	file, _ := s.save()
+	g.begun("c4")
+	for _, m := range s.all {
+		m.signal(syscall.SIGKILL)
+		<-m.done
+	}
+	if err := errors.Join(s.nomad.Kill(), s.consul.Kill()); err != nil {
+		t.Fatal(err)
+	}
+	gone := len(g.lines())
+
+	there := &site{consul: testcluster.Consul(t, testcluster.ConsulConfig{Extra: `datacenter = "south"`}), nomad: testcluster.Nomad(t, region("south"))}
+	g.env = append(g.env, "CONSUL_HTTP_ADDR="+there.consul.Address())
+	g.call(0, "operator", "snapshot", "restore", "-auto-approve", "-prefix", s.prefix(), file)
+	for _, m := range s.all {
+		m.consul, m.nomad, m.moved = there.consul.Address(), there.nomad.Address(), `moved = ["north=south", "north-1=south-1"]`
+		if err := errors.Join(os.RemoveAll(m.dir), os.Mkdir(m.dir, 0o700)); err != nil {
+			t.Fatal(err)
+		}
 		s.begin(m)
 	}
 	s.meet()

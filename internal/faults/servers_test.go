@@ -37,6 +37,7 @@ type member struct {
 	address string // host:port; the same in every life
 	consul  string // address of its agent
 	nomad   string // and of Nomad
+	moved   string // a line for that
 	cairn   string // the program
 	config  string // its file
 	more    string // lines of it
@@ -100,13 +101,14 @@ http {
 }
 nomad {
   address = %q
+  %s
 }
 consul {
   address = %q
   prefix  = "cairn-%s/"
 }
 %s
-`, m.name, m.dir, m.address, m.nomad, m.consul, s.mine, m.more))
+`, m.name, m.dir, m.address, m.nomad, m.moved, m.consul, s.mine, m.more))
 	cmd := exec.Command(m.cairn, "agent", "-config", m.config)
 	if shaped() {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Gid: m.group}}

@@ -27,6 +27,7 @@ const maxAccessCalls = 8
 type ACL struct {
 	client *client
 	region string
+	moved  Moved
 	slots  chan struct{}
 }
 
@@ -34,7 +35,7 @@ var _ access.Source = (*ACL)(nil)
 
 // ACL tells who callers are, and what they may do.
 func (e *Executor) ACL() *ACL {
-	return &ACL{client: e.client, region: e.cfg.Region, slots: make(chan struct{}, maxAccessCalls)}
+	return &ACL{client: e.client, region: e.cfg.Region, moved: e.cfg.Moved, slots: make(chan struct{}, maxAccessCalls)}
 }
 
 var (
@@ -96,6 +97,7 @@ func (a *ACL) Whose(ctx context.Context, token string) (access.Caller, error) {
 // May implements access.Source.
 func (a *ACL) May(ctx context.Context, token string, right access.Right, namespace string) (bool, error) {
 	region, name := access.Split(namespace)
+	region = a.moved.now(region)
 	if !namespaceForm.MatchString(name) || token != "" && !tokenForm.MatchString(token) {
 		return false, nil
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // decodeBody reads the body of a start that is a job: of every kind but dispatch.
-func decodeBody(s engine.Start) (*nomadapi.Job, error) {
+func decodeBody(s engine.Start, moved Moved) (*nomadapi.Job, error) {
 	if s.Kind != "" && !s.Kind.Cluster() {
 		return nil, fmt.Errorf("task %s runs without a worker (%s): no executor starts it", s.Task, s.Kind)
 	}
@@ -24,6 +24,7 @@ func decodeBody(s engine.Start) (*nomadapi.Job, error) {
 	if err := json.Unmarshal(s.Body, &job); err != nil {
 		return nil, fmt.Errorf("decode the body of task %s: %w", s.Task, err)
 	}
+	moved.job(&job)
 	if s.Kind == workflow.BodyJob {
 		return &job, fitsWhole(&job, s.Task)
 	}

@@ -19,6 +19,7 @@ import (
 type Config struct {
 	Address string // http://host:port, https://host:port or unix:///path
 	Region  string // region of bodies that name none; empty = the agent's own
+	Moved   Moved
 	// Token is used unless TokenFile names a file, which is read at the first call and again whenever Nomad answers 403.
 	Token     string
 	TokenFile string

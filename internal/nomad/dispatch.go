@@ -36,7 +36,7 @@ type barring struct {
 }
 
 // decodeDispatch reads the body of a dispatch.
-func decodeDispatch(s engine.Start) (*workflow.DispatchBody, error) {
+func decodeDispatch(s engine.Start, moved Moved) (*workflow.DispatchBody, error) {
 	var body workflow.DispatchBody
 	err := json.Unmarshal(s.Body, &body)
 	if err == nil && body.Job == "" {
@@ -45,6 +45,7 @@ func decodeDispatch(s engine.Start) (*workflow.DispatchBody, error) {
 	if err != nil {
 		return nil, fmt.Errorf("decode the dispatch of task %s: %w", s.Task, err)
 	}
+	body.Region = moved.now(body.Region)
 	return &body, nil
 }
 
@@ -84,7 +85,7 @@ func (e *Executor) launchDispatch(ctx context.Context, a *attempt, s engine.Star
 		_, err := e.barDispatch(ctx, a, s, tombNoBody)
 		return err
 	}
-	body, err := decodeDispatch(s)
+	body, err := decodeDispatch(s, e.cfg.Moved)
 	if err != nil {
 		e.invalid(a, err.Error())
 		return nil
@@ -264,7 +265,7 @@ func (e *Executor) children(ctx context.Context, a *attempt, s engine.Start, par
 
 // reattachDispatch takes up the child whose acceptance is recorded.
 func (e *Executor) reattachDispatch(ctx context.Context, a *attempt, s engine.Start) error {
-	if body, err := decodeDispatch(s); err == nil {
+	if body, err := decodeDispatch(s, e.cfg.Moved); err == nil {
 		e.describeDispatch(a, s, body)
 	}
 	job, err := e.find(ctx, a)
@@ -285,7 +286,7 @@ func (e *Executor) reattachDispatch(ctx context.Context, a *attempt, s engine.St
 // and returns false. The end of a barred attempt is told when nothing can come any more: at once where nobody has tried.
 func (e *Executor) barDispatch(ctx context.Context, a *attempt, s engine.Start, reason string) (barred bool, err error) {
 	parent := ""
-	if body, err := decodeDispatch(s); err == nil {
+	if body, err := decodeDispatch(s, e.cfg.Moved); err == nil {
 		e.describeDispatch(a, s, body)
 		parent = body.Job
 	}
@@ -315,7 +316,7 @@ func (e *Executor) goOnBarring(ctx context.Context, a *attempt) error {
 	s, over := a.start, !time.Now().Before(a.barring.until)
 	e.mu.Unlock()
 	parent := ""
-	if body, err := decodeDispatch(s); err == nil {
+	if body, err := decodeDispatch(s, e.cfg.Moved); err == nil {
 		parent = body.Job
 	}
 	found, err := e.adoptChild(ctx, a, s, parent)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cairnflow/cairn/internal/access"
 	"github.com/cairnflow/cairn/internal/engine"
 )
 
@@ -16,7 +17,13 @@ import (
 func (e *Executor) holds(s engine.Start, r realm) error {
 	name := r.namespace
 	whole := r.region + "/" + name
-	if len(s.Namespaces) == 0 || slices.Contains(s.Namespaces, whole) || r.region == e.cfg.Region && slices.Contains(s.Namespaces, name) {
+	if len(s.Namespaces) == 0 || slices.ContainsFunc(s.Namespaces, func(held string) bool {
+		region, namespace := access.Split(held)
+		if strings.Contains(held, "/") {
+			return namespace == name && e.cfg.Moved.now(region) == r.region
+		}
+		return namespace == name && r.region == e.cfg.Region
+	}) {
 		return nil
 	}
 	if r.region != e.cfg.Region {
@@ -28,7 +35,7 @@ func (e *Executor) holds(s engine.Start, r realm) error {
 
 // barUnheld ends an attempt that its run may not make. No leader has ever started it, so there is nothing to bar in Nomad.
 func (e *Executor) barUnheld(a *attempt, s engine.Start) bool {
-	job, err := decodeBody(s)
+	job, err := decodeBody(s, e.cfg.Moved)
 	if err != nil {
 		return false
 	}

@@ -21,22 +21,28 @@ func TestARunStaysInItsNamespaces(t *testing.T) {
 		kind   workflow.BodyKind
 		body   string
 		held   []string
-		region string // of the executor
+		region string // of the executor; eu has become us
 		words  string // of the refusal; empty: it is tried
 	}{
 		"held to nothing":                 {workflow.BodyTask, job("other", ""), nil, "", ""},
 		"the namespace of the workflow":   {workflow.BodyTask, job("", ""), []string{"team"}, "", ""},
 		"one of several":                  {workflow.BodyGroup, job("b", ""), []string{"team", "b"}, "", ""},
 		"another one":                     {workflow.BodyTask, job("other", ""), []string{"team", "b"}, "", "in namespace other of Nomad, and this run is held to team, b"},
-		"another region":                  {workflow.BodyTask, job("team", "eu"), []string{"team"}, "", "in namespace eu/team"},
+		"another region":                  {workflow.BodyTask, job("team", "eu"), []string{"team"}, "", "in namespace us/team"},
 		"a region that was asked for":     {workflow.BodyTask, job("team", "eu"), []string{"eu/team"}, "", ""},
-		"the region that is everything's": {workflow.BodyTask, job("team", "eu"), []string{"team"}, "eu", ""},
-		"that region by name":             {workflow.BodyTask, job("team", "eu"), []string{"eu/team"}, "eu", ""},
+		"the region that is everything's": {workflow.BodyTask, job("team", "asia"), []string{"team"}, "asia", ""},
+		"that region by name":             {workflow.BodyTask, job("team", "asia"), []string{"asia/team"}, "asia", ""},
+		"a region that has moved":         {workflow.BodyTask, job("team", "eu"), []string{"eu/team"}, "us", ""},
+		"moved to what is everything's":   {workflow.BodyTask, job("team", "eu"), []string{"team"}, "us", ""},
+		"moved where nobody may":          {workflow.BodyTask, job("team", "eu"), []string{"asia/team"}, "", "in namespace us/team"},
+		"moved under its name of now":     {workflow.BodyTask, job("team", "us"), []string{"us/team"}, "", ""},
+		"a dispatch that has moved":       {workflow.BodyDispatch, `{"job":"x","region":"eu"}`, []string{"eu/team"}, "", ""},
 		"a dispatch":                      {workflow.BodyDispatch, `{"job":"x","namespace":"other"}`, []string{"team"}, "", "in namespace other"},
 		"a dispatch at home":              {workflow.BodyDispatch, `{"job":"x"}`, []string{"team"}, "", ""},
 	} {
 		cfg := DefaultConfig()
 		cfg.Address, cfg.Cluster, cfg.Region = "http://127.0.0.1:1", "9d7c6e1a-0000-4000-8000-000000000000", c.region
+		cfg.Moved = Moved{"eu": "us"}
 		start := engine.Start{
 			Attempt: attempt, Run: "abcdefghijklmnopqrst", Task: "a", Namespace: "team", Namespaces: c.held, Kind: c.kind, Body: []byte(c.body), Number: 1,
 		}

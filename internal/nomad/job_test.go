@@ -94,7 +94,7 @@ func TestCompletedJob(t *testing.T) {
 		Epoch: 5, Fence: 1234, Body: []byte(body), BodyHash: "sha256:body", AvoidNodes: []string{"n1"},
 		OnWorkerLoss: workflow.OnWorkerLoss{Mode: workflow.WaitForStop, StopAfter: 5 * time.Minute},
 	}
-	job, err := decodeBody(s)
+	job, err := decodeBody(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestCompletedJob(t *testing.T) {
 	}
 
 	s.OnWorkerLoss.Mode = workflow.Immediate
-	again, err := decodeBody(s)
+	again, err := decodeBody(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func prune(v any) any {
 
 func TestBodiesThatAreNone(t *testing.T) {
 	for _, body := range []string{"", "{", "{}", `{"TaskGroups": [{}]}`, `{"TaskGroups": [{"Tasks": [{}]}, {"Tasks": [{}]}]}`} {
-		if _, err := decodeBody(engine.Start{Task: "load", Body: []byte(body)}); err == nil || !strings.Contains(err.Error(), "task load") {
+		if _, err := decodeBody(engine.Start{Task: "load", Body: []byte(body)}, nil); err == nil || !strings.Contains(err.Error(), "task load") {
 			t.Errorf("body %q: error %v, want one about task load", body, err)
 		}
 	}

@@ -112,7 +112,7 @@ func (p *Planner) job(ctx context.Context, r Rendering) (job *nomadapi.Job, wher
 	if s.Kind == workflow.BodyDispatch {
 		return p.dispatched(ctx, r)
 	}
-	if job, err = r.job(p.cfg.Cluster); err != nil {
+	if job, err = r.job(p.cfg.Cluster, p.cfg.Moved); err != nil {
 		return nil, where, "", err
 	}
 	return job, realmOf(p.cfg.Region, s, job), "", nil
@@ -121,7 +121,7 @@ func (p *Planner) job(ctx context.Context, r Rendering) (job *nomadapi.Job, wher
 // dispatched is what Nomad would make of a dispatch: the parent's job with the meta that was given.
 func (p *Planner) dispatched(ctx context.Context, r Rendering) (job *nomadapi.Job, where realm, refused string, err error) {
 	s := r.start()
-	body, err := decodeDispatch(s)
+	body, err := decodeDispatch(s, p.cfg.Moved)
 	if err != nil {
 		return nil, where, "", err
 	}

@@ -22,7 +22,7 @@ func (e *Executor) launch(ctx context.Context, a *attempt, s engine.Start) error
 	if s.Body == nil {
 		return e.adoptUnseen(ctx, a, s)
 	}
-	job, err := decodeBody(s)
+	job, err := decodeBody(s, e.cfg.Moved)
 	if err != nil {
 		e.invalid(a, err.Error())
 		return nil
@@ -114,7 +114,7 @@ func (e *Executor) reattach(ctx context.Context, a *attempt, s engine.Start) err
 		if err := e.reattachDispatch(ctx, a, s); err != nil {
 			return err
 		}
-	} else if job, err := decodeBody(s); s.Body != nil && err == nil {
+	} else if job, err := decodeBody(s, e.cfg.Moved); s.Body != nil && err == nil {
 		e.describe(a, s, job)
 	} else if job, err := e.find(ctx, a); err == nil {
 		e.describe(a, s, job)
@@ -210,7 +210,7 @@ func (e *Executor) bar(ctx context.Context, a *attempt, s engine.Start, reason s
 	}
 	stone, own := standIn(s), s
 	own.Kind = workflow.BodyTask // of what stands in
-	if job, err := decodeBody(s); err == nil {
+	if job, err := decodeBody(s, e.cfg.Moved); err == nil {
 		stone = job
 		complete(stone, e.cfg.Cluster, a.jobID, s)
 	} else {

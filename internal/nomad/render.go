@@ -56,7 +56,7 @@ func (r Rendering) start() engine.Start {
 }
 
 // job is the job of the first attempt.
-func (r Rendering) job(cluster string) (*nomadapi.Job, error) {
+func (r Rendering) job(cluster string, moved Moved) (*nomadapi.Job, error) {
 	s := r.start()
 	switch {
 	case !s.Kind.Cluster():
@@ -64,7 +64,7 @@ func (r Rendering) job(cluster string) (*nomadapi.Job, error) {
 	case s.Kind == workflow.BodyDispatch:
 		return nil, fmt.Errorf("task %s dispatches a job that exists: Nomad makes the job, from what is registered when the task starts", s.Task)
 	}
-	job, err := decodeBody(s)
+	job, err := decodeBody(s, moved)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (r Rendering) job(cluster string) (*nomadapi.Job, error) {
 // Render returns the job that the first attempt of an instance becomes, as `nomad job run -json` accepts it. Tasks that become
 // no job of their own are errors.
 func Render(r Rendering) ([]byte, error) {
-	job, err := r.job(RenderedCluster)
+	job, err := r.job(RenderedCluster, nil)
 	if err != nil {
 		return nil, err
 	}

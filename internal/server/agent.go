@@ -397,7 +397,11 @@ func (a *Agent) newNomad(cluster string, onRestore func(context.Context)) (*noma
 			*to = from
 		}
 	}
-	nc.Cluster, nc.Logger, nc.OnRestore = cluster, a.log, onRestore
+	moved, err := nomad.ParseMoved(c.Moved)
+	if err != nil {
+		return nil, fmt.Errorf("nomad.moved: %w", err)
+	}
+	nc.Cluster, nc.Logger, nc.OnRestore, nc.Moved = cluster, a.log, onRestore, moved
 	if a.cfg.Backup.Enabled {
 		known := min(snapshotsKnown*a.cfg.Backup.Interval, nomadCollects)
 		nc.KeepJobs, nc.KeepFailedJobs = max(nc.KeepJobs, known), max(nc.KeepFailedJobs, known)
