@@ -19,8 +19,7 @@ import (
 )
 
 var (
-	_ scheduler.Elector   = (*Elector)(nil)
-	_ scheduler.Recoverer = (*Elector)(nil)
+	_ scheduler.Elector = (*Elector)(nil)
 )
 
 // lockDelay is how long Consul keeps a lock from others after its session ended. Every write is fenced, so none is needed;
@@ -224,8 +223,17 @@ func (e *Elector) Recovered(epoch uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.office != nil && e.office.epoch == epoch {
-		e.office.recovered.Store(true)
+		e.office.restored.Store(false)
 		e.restored = false
+	}
+}
+
+// Doubted says that Nomad was restored: whoever leads next is to find out, too, what was done, until a leader has recovered.
+func (e *Elector) Doubted() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.office != nil {
+		e.office.restored.Store(true)
 	}
 }
 

@@ -33,7 +33,7 @@ type office struct {
 	session string
 	epoch   uint64
 
-	recovered atomic.Bool // what an earlier leadership did is known
+	restored atomic.Bool // what was done since the state that is stored is not known yet
 
 	writes chan *write
 	ctx    context.Context // ends with the office; its cause says why
@@ -85,6 +85,7 @@ func newOffice(parent *Elector, session string, now seq, index uint64) *office {
 		client: parent.client, backoff: parent.cfg.Backoff, log: parent.log, keys: parent.keys, seen: parent.seen,
 		session: session, epoch: now.Epoch, seq: now, index: index, writes: make(chan *write),
 	}
+	o.restored.Store(now.Restored)
 	o.ctx, o.end = context.WithCancelCause(context.Background())
 	o.lane.Go(o.run)
 	return o
@@ -181,7 +182,7 @@ func (o *office) commit(group []*write) {
 		}
 		next := o.seq
 		next.N++
-		next.Restored = next.Restored && !o.recovered.Load()
+		next.Restored = o.restored.Load()
 		r, err := o.client.txn(o.ctx, o.transaction(group, next))
 		switch {
 		case err == nil && len(r.errors) == 0:

@@ -28,6 +28,7 @@ const (
 	maxReads         = 16
 	maxWaits         = 16 // blocking queries for the end of a stop
 	maxLogStreams    = 16 // each may hold a second connection, to learn when to end
+	maxRoll          = 8
 	maxConnections   = 90
 )
 
@@ -58,6 +59,7 @@ type client struct {
 	reads         chan struct{}
 	waits         chan struct{}
 	logStreams    chan struct{}
+	roll          chan struct{}
 
 	count struct {
 		registers, validations, outputReads, tombstones counter
@@ -130,6 +132,7 @@ func newClient(cfg Config) (*client, error) {
 		reads:         make(chan struct{}, maxReads),
 		waits:         make(chan struct{}, maxWaits),
 		logStreams:    make(chan struct{}, maxLogStreams),
+		roll:          make(chan struct{}, maxRoll),
 	}
 	err = nomadapi.ConfigureTLS(c.http, &nomadapi.TLSConfig{
 		CACert: cfg.TLS.CACert, CAPath: cfg.TLS.CAPath, ClientCert: cfg.TLS.ClientCert, ClientKey: cfg.TLS.ClientKey,

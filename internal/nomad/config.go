@@ -41,6 +41,9 @@ type Config struct {
 	ListEvery time.Duration
 	// LostAfter is the least time between the two lists after which a job that Nomad does not know is lost.
 	LostAfter time.Duration
+	// RollPatience is how long a worker says nothing of a task that Nomad calls running, when Nomad may have been restored,
+	// before the task's job is stopped for that; and the pause between two questions.
+	RollPatience time.Duration
 	// IntentLimit is how long after its intent a start whose outcome is unknown is repeated; later it is given up.
 	IntentLimit time.Duration
 	// LossMargin is added to stop_after and kill_timeout before a lost worker's task is taken for dead: for clocks that run
@@ -78,6 +81,7 @@ func DefaultConfig() Config {
 		CallTimeout:    15 * time.Second,
 		ListEvery:      30 * time.Second,
 		LostAfter:      10 * time.Second,
+		RollPatience:   15 * time.Second,
 		IntentLimit:    30 * time.Minute,
 		LossMargin:     15 * time.Second,
 		OutputPatience: 5 * time.Minute,
@@ -128,7 +132,7 @@ func (c Config) Validate() error {
 		bad("TLS: a client certificate and its key are given together")
 	}
 	for name, d := range map[string]time.Duration{
-		"CallTimeout": c.CallTimeout, "ListEvery": c.ListEvery, "LostAfter": c.LostAfter, "IntentLimit": c.IntentLimit,
+		"CallTimeout": c.CallTimeout, "ListEvery": c.ListEvery, "LostAfter": c.LostAfter, "RollPatience": c.RollPatience, "IntentLimit": c.IntentLimit,
 	} {
 		if d <= 0 {
 			bad("%s is %s: want more than 0", name, d)

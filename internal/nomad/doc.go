@@ -41,6 +41,10 @@
 //	allocation stopped by hand          another allocation                       interrupted; tried again
 //	job stopped by hand                 job stopped                              interrupted, for good
 //	job purged or collected             no job                                   lost, after two lists 10 seconds apart
+//	Nomad restored, job forgotten       no job                                   lost, after two lists 10 seconds apart; its client may go
+//	                                                                             on with it until it is restarted, or gets other work
+//	Nomad restored to before an end     running, for ever                        lost, when the client has said for 15 seconds that nothing
+//	                                                                             runs, and after its stop for kill_timeout + 15s (roll.go)
 //	finished allocation collected       files are gone                           succeeded, with its outputs lost
 //	unknown and back (job files only)   unknown, then running                    nothing
 //

@@ -33,9 +33,9 @@ type alloc struct {
 
 	// gone: Nomad calls it over, not all of its tasks were, and its node is no more. Not Nomad's.
 	gone bool
-	// unknown: Nomad does not know it any more, since it was restored. ghost: it has ended, and Nomad will never tell. Neither is
-	// Nomad's.
-	unknown, ghost bool
+	// What follows is not Nomad's. unknown: Nomad does not know it any more, since it was restored. suspect: Nomad says that it
+	// runs, and its worker does not. ghost: it is over, by the word of its worker.
+	unknown, suspect, ghost bool
 }
 
 type taskState struct {

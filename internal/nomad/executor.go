@@ -29,11 +29,11 @@ type Executor struct {
 	attempts map[workflow.AttemptID]*attempt
 	jobs     map[string]*attempt // by job ID
 	realms   map[realm]*realmState
-	regions  map[string]uint64 // highest index seen, by region
-	doubts   bool              // Nomad may have been restored before this executor knew it
-	rolls    map[string]uint64 // by region: what was placed up to this index is to be asked for; 0 = nothing is
-	mute     map[realm]bool    // the workers may not be asked
-	signals  map[string]bool   // by node: its client knows rollSignal
+	regions  map[string]uint64   // highest index seen, by region
+	doubts   bool                // Nomad may have been restored before this executor knew it
+	rolls    map[string]uint64   // by region: what was placed up to this index is to be asked for; 0 = nothing is
+	mute     map[realm]time.Time // the workers may not be asked until then
+	able     map[string]bool     // by node: its client knows rollSignal
 	nodes    map[string]knownNode
 	avoid    []string // IDs of nodes that new jobs are kept off
 	valid    map[bodyKey]*validation
@@ -71,20 +71,21 @@ type attempt struct {
 	cause       *engine.Outcome
 	stopEval    string // evaluation after which a stopped job has placed everything it ever will
 	settledJob  bool
-	lostSince   time.Time // since when no worker answers for it
-	unclear     time.Time // since when the news of its allocations do not fit together
-	listed      bool      // since the realm was last connected
-	missing     time.Time // since when Nomad does not know the job
-	look        bool      // its allocations are to be read
-	doubt       bool      // a list did not name its job
-	whyHeld     bool      // its evaluations are to be read
-	mayBeOver   bool      // whole only: something has happened since Nomad last said that it would still place something
-	deadSince   time.Time // whole only: since when Nomad calls the job dead, with nothing having happened since
-	dead        bool      // whole only: Nomad will place nothing more
-	lingering   bool      // the nodes of its lingering allocations are to be asked for
-	barring     barring   // dispatch only
-	roll        roll
-	census      bool // Nomad was restored: what it does not name in a list of all allocations it does not know
+	settledAt   time.Time
+	lostSince   time.Time           // since when no worker answers for it
+	unclear     time.Time           // since when the news of its allocations do not fit together
+	listed      bool                // since the realm was last connected
+	missing     time.Time           // since when Nomad does not know the job
+	look        bool                // its allocations are to be read
+	doubt       bool                // a list did not name its job
+	whyHeld     bool                // its evaluations are to be read
+	mayBeOver   bool                // whole only: something has happened since Nomad last said that it would still place something
+	deadSince   time.Time           // whole only: since when Nomad calls the job dead, with nothing having happened since
+	dead        bool                // whole only: Nomad will place nothing more
+	lingering   bool                // the nodes of its lingering allocations are to be asked for
+	barring     barring             // dispatch only
+	roll        map[string]*inquiry // by allocation: what its worker was asked
+	census      bool                // Nomad was restored: what it does not name in a list of all allocations it does not know
 	outcome     *engine.Outcome
 	place       engine.Place
 	tending     bool
@@ -115,7 +116,7 @@ func New(cfg Config) (*Executor, error) {
 	return &Executor{
 		cfg: cfg, log: cfg.Logger.Named("nomad"), client: c,
 		attempts: map[workflow.AttemptID]*attempt{}, jobs: map[string]*attempt{}, realms: map[realm]*realmState{},
-		regions: map[string]uint64{}, rolls: map[string]uint64{}, mute: map[realm]bool{}, signals: map[string]bool{}, valid: map[bodyKey]*validation{},
+		regions: map[string]uint64{}, rolls: map[string]uint64{}, mute: map[realm]time.Time{}, able: map[string]bool{}, valid: map[bodyKey]*validation{},
 		reported: make(chan struct{}, 1),
 	}, nil
 }
@@ -387,7 +388,6 @@ func (a *attempt) apply(next *alloc) (changed bool) {
 	if known != nil && known.ModifyIndex >= next.ModifyIndex {
 		return false
 	}
-	next.ghost = known != nil && known.ghost && known.ClientStatus == next.ClientStatus
 	a.allocs[next.ID] = next
 	a.missing = time.Time{}
 	a.stirs()

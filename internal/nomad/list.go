@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"time"
@@ -178,7 +179,7 @@ func (e *Executor) wentBack(r realm, before, index uint64) bool {
 		if a.realm.region == r.region {
 			a.accepted = min(a.accepted, index)
 			a.listed = false
-			a.look, a.census = a.accepted != 0, true
+			a.look, a.census = a.accepted != 0, a.accepted != 0
 			for _, alloc := range a.allocs {
 				if !alloc.terminal() {
 					alloc.ModifyIndex = 0 // what follows may have a lower one
@@ -252,6 +253,9 @@ func (a *attempt) stopped(flag bool) {
 
 // lookAt reads an attempt's allocations, and makes sure of the job where there is none and a list did not name it.
 func (e *Executor) lookAt(ctx context.Context, a *attempt) error {
+	e.mu.Lock()
+	before := maps.Clone(a.allocs)
+	e.mu.Unlock()
 	list, err := e.allocations(ctx, a.realm, a.jobID)
 	if err != nil {
 		return err
@@ -264,20 +268,18 @@ func (e *Executor) lookAt(ctx context.Context, a *attempt) error {
 	}
 	if a.census {
 		a.census = false
-		a.miss(list)
+		for _, alloc := range list {
+			delete(before, alloc.ID)
+		}
+		for id, known := range a.allocs {
+			known.unknown = before[id] != nil && !known.terminal()
+		}
 	}
 	e.mu.Unlock()
 	if doubt {
 		return e.seek(ctx, a)
 	}
 	return nil
-}
-
-// miss notes which allocations are not in the list of all that Nomad knows. The caller holds mu.
-func (a *attempt) miss(all []*alloc) {
-	for id, known := range a.allocs {
-		known.unknown = !known.terminal() && !slices.ContainsFunc(all, func(x *alloc) bool { return x.ID == id })
-	}
 }
 
 // seek asks whether Nomad knows an attempt's job. It is lost when Nomad did not, and still does not some time later, each

@@ -6,6 +6,7 @@ package nomad
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,200 +16,292 @@ import (
 	nomadapi "github.com/hashicorp/nomad/api"
 
 	"github.com/cairnflow/cairn/internal/engine"
+	"github.com/cairnflow/cairn/internal/scheduler"
 )
 
-// A worker tells the end of a task once. Where Nomad was restored from a snapshot since, it calls the task running for ever, and
-// stopping its job or restarting its client changes nothing about that (seen with 1.11.3). So the workers are asked for
-// everything that was placed before the restore and is said to run.
+// A client tells the end of a task once. Where Nomad was restored from a snapshot since, it calls the task running for ever, and
+// neither stopping its job nor restarting its client changes anything about that (seen with 1.11.3). So the clients are asked for
+// what was placed before the restore and is said to run:
+//
+//	asked ─▶ present: it is there, and its end will be told; or nobody can ask, and nothing is done before its job is stopped
+//	  └────▶ silent ── for long enough ─▶ suspect: its job is stopped ── for long enough ─▶ ghost: it is over, nobody knows how
+//
+// Where the client tells something by itself on that way, as the end of what was being started, that counts.
 
-// rollSignal is Nomad's name for signal 0, which does nothing but find out whether there is a process. A client that does not know
-// the name sends SIGINT instead, so that only those are asked which list it among their signals.
+// rollSignal is Nomad's name for signal 0, which finds out whether there is a process, and does nothing to it. Nomad notes it among
+// the events of the task. A client that does not know the name sends SIGINT instead, and so does a driver that is a program of its
+// own and does not: only clients are asked that list it among their signals, and only for tasks of Nomad's own drivers.
 const (
 	rollSignal  = "SIGNULL"
 	nodeSignals = "os.signals"
 )
 
-const (
-	// rollAgain is the time after which a worker is asked again that says that a task has ended: the news of it may be under way.
-	rollAgain = 5 * time.Second
-	// rollPause is the time after which it is asked again where its answer does not say enough.
-	rollPause = 30 * time.Second
-)
+var rollDrivers = []string{"raw_exec", "exec", "java", "docker", "qemu", "mock_driver"}
 
-// roll is how far the roll is called for one attempt.
-type roll struct {
-	answered map[string]bool // by the ID of the allocation: a task of it runs, or nobody can ask
-	silent   string          // the allocation whose worker has said once that nothing of it runs
-	next     time.Time       // when to ask next
+// unclearFactor is how many times longer a silence lasts that may be that of a task which is about to begin: its image arrives.
+const unclearFactor = 40
+
+// inquiry is how far an allocation was asked for.
+type inquiry struct {
+	done   bool      // it is there
+	cannot bool      // nobody can ask
+	silent time.Time // since when it says nothing of itself; zero: it was not asked, or could not be
+	index  uint64    // its ModifyIndex then: with any news the silence begins anew
+	next   time.Time // when to ask
 }
+
+var _ scheduler.Doubter = (*Executor)(nil)
 
 // Doubt implements scheduler.Doubter.
 func (e *Executor) Doubt() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.doubts = true
-	clear(e.rolls)
-	clear(e.mute)
-	clear(e.signals)
-	for _, a := range e.attempts {
-		a.roll = roll{}
+	for region := range e.rolls {
+		delete(e.rolls, region)
 	}
+	e.callAnew(func(realm) bool { return true })
 }
 
-// callRoll has the workers of a region asked for all that was placed up to an index, in place of what was to be asked before.
-// The caller holds mu.
+// Doubts reports whether Nomad may still take something for running that has ended.
+func (e *Executor) Doubts() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, a := range e.attempts {
+		if a.accepted == 0 || a.outcome != nil {
+			continue
+		}
+		upTo, called := e.rolls[a.realm.region]
+		if e.doubts && !called || called && (!a.listed || a.look || slices.ContainsFunc(a.open(upTo), func(x *alloc) bool { return !a.inquiry(x).done && !a.inquiry(x).cannot })) {
+			return true
+		}
+	}
+	return false
+}
+
+// callRoll has the workers of a region asked for all that was placed up to an index. The caller holds mu.
 func (e *Executor) callRoll(region string, index uint64) {
 	e.rolls[region] = index
-	clear(e.signals)
+	e.callAnew(func(r realm) bool { return r.region == region })
+}
+
+func (e *Executor) callAnew(in func(realm) bool) {
+	clear(e.able)
 	for r := range e.mute {
-		if r.region == region {
+		if in(r) {
 			delete(e.mute, r)
 		}
 	}
 	for _, a := range e.attempts {
-		if a.realm.region == region {
-			a.roll = roll{}
+		if in(a.realm) {
+			a.roll = nil
 		}
 	}
 }
 
-// toAsk is an allocation of which Nomad says that it runs, or will, and its worker has not; nil where there is none. The
-// caller holds mu.
-func (e *Executor) toAsk(a *attempt) (first *alloc) {
-	upTo := e.rolls[a.realm.region]
-	if upTo == 0 {
-		return nil
+// inquiry is that of an allocation. The caller holds mu.
+func (a *attempt) inquiry(of *alloc) *inquiry {
+	if a.roll == nil {
+		a.roll = map[string]*inquiry{}
 	}
+	if a.roll[of.ID] == nil {
+		a.roll[of.ID] = &inquiry{}
+	}
+	return a.roll[of.ID]
+}
+
+// open are the allocations up to an index of which Nomad says that they run, or will. The caller holds mu.
+func (a *attempt) open(upTo uint64) (list []*alloc) {
 	for _, alloc := range a.allocs {
-		open := (alloc.ClientStatus == clientRunning || alloc.ClientStatus == clientPending) && !alloc.ghost
-		asked := a.roll.answered[alloc.ID] || alloc.CreateIndex > upTo || e.mute[a.realm]
-		if open && (alloc.unknown || !asked) && (first == nil || alloc.CreateIndex < first.CreateIndex) {
-			first = alloc
+		if (alloc.ClientStatus == clientRunning || alloc.ClientStatus == clientPending) && !alloc.ghost && (alloc.unknown || alloc.CreateIndex <= upTo) {
+			list = append(list, alloc)
 		}
 	}
-	return first
+	return list
+}
+
+// toAsk is the allocation to ask for next, and when; nil where there is none. The caller holds mu.
+func (e *Executor) toAsk(a *attempt) (of *alloc, when time.Time) {
+	upTo := e.rolls[a.realm.region]
+	if upTo == 0 {
+		return nil, when
+	}
+	for _, alloc := range a.open(upTo) {
+		q := a.inquiry(alloc)
+		if next := later(q.next, e.mute[a.realm]); !q.done && (of == nil || next.Before(when)) {
+			of, when = alloc, next
+		}
+	}
+	return of, when
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // presence is what a worker says of an allocation.
 type presence string
 
 const (
-	present presence = "a task of it runs"
-	absent  presence = "its tasks have ended"
-	unclear presence = "nobody knows"
-	unasked presence = "nobody can ask"
+	present   presence = "a task of it runs"
+	absent    presence = "its tasks have begun, and run no more"
+	unclear   presence = "it does not run, and may not have begun"
+	unasked   presence = "nobody can ask"
+	unreached presence = "the worker does not answer"
 )
 
 // ask asks the worker of one allocation, and draws what follows.
 func (e *Executor) ask(ctx context.Context, a *attempt) error {
 	e.mu.Lock()
-	of := e.toAsk(a)
+	of, _ := e.toAsk(a)
 	if of == nil {
 		e.mu.Unlock()
 		return nil
 	}
-	var tasks []string
-	begun := false
-	for _, t := range of.full((&facts{groups: a.groups, whole: a.whole}).shape(of)).tasks {
-		s := of.TaskStates[t.name]
-		if s == nil || s.State != taskDead {
-			tasks = append(tasks, t.name)
-			begun = begun || s != nil && s.started()
-		}
-	}
-	r, again := a.realm, rollAgain
+	r, shape := a.realm, of.full((&facts{groups: a.groups, whole: a.whole}).shape(of))
 	e.mu.Unlock()
 	is, err := absent, error(nil)
-	if of.unknown { // its worker ends it
-		again = e.cfg.LostAfter
-	} else {
-		is, err = e.presence(ctx, r, of, tasks, begun)
+	if !of.unknown {
+		is, err = e.presence(ctx, r, of, shape)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if answered(err) == http.StatusForbidden {
-		if !e.mute[r] {
-			e.mute[r] = true
-			e.log.Warn("Nomad may have been restored, and the workers cannot be asked what runs: what had ended before that may be waited for in vain. "+
-				"Give the server's policy alloc-lifecycle, and restart the server", "realm", r, "error", err)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	known := a.allocs[of.ID]
 	switch {
-	case known == nil:
-	case is == present, is == unasked:
-		if a.roll.answered == nil {
-			a.roll.answered = map[string]bool{}
+	case answered(err) == http.StatusForbidden:
+		if e.mute[r].IsZero() {
+			e.log.Warn("Nomad may have been restored, and the workers may not be asked what runs: what had ended before that may be waited for in vain. "+
+				"Give the token of the server the policy that the guide names", "realm", r, "error", err)
 		}
-		a.roll = roll{answered: a.roll.answered}
-		a.roll.answered[of.ID] = true
-	case is == unclear:
-		a.roll.silent, a.roll.next = "", time.Now().Add(rollPause)
-	case a.roll.silent != of.ID:
-		a.roll.silent, a.roll.next, a.look = of.ID, time.Now().Add(again), true
-	case known.ModifyIndex == of.ModifyIndex:
-		known.ghost = true
-		a.roll.silent, a.roll.next = "", time.Time{}
-		e.log.Warn("Nomad was restored, and does not know of the end of a task", "job", a.jobID, "alloc", of.ID, "node", of.NodeName)
+		e.mute[r] = time.Now().Add(unclearFactor * e.cfg.RollPatience)
+		return nil
+	case err != nil:
+		e.log.Debug("a worker cannot be asked what runs; trying again", "job", a.jobID, "node", of.NodeName, "error", err)
+		is = unreached
+	}
+	if known := a.allocs[of.ID]; known != nil {
+		e.conclude(a, known, is)
 	}
 	return nil
 }
 
-// presence asks the worker for the tasks of an allocation. begun: one of them is known to have run.
-func (e *Executor) presence(ctx context.Context, r realm, of *alloc, tasks []string, begun bool) (presence, error) {
-	if able, err := e.understands(ctx, r, of); err != nil {
-		return unclear, err
-	} else if !able {
-		return unasked, nil
-	}
-	ended := ""
-	for _, task := range tasks {
-		err := e.signal(ctx, r, of.ID, task)
-		var said *statusError
-		switch {
-		case err == nil:
-			return present, nil
-		case !errors.As(err, &said):
-			return unclear, err
-		case strings.Contains(said.body, "Task not running"):
-			ended = task
-		case strings.Contains(said.body, "Task not found"): // none of the group's
-		case strings.Contains(strings.ToLower(said.body), "signal"): // of a driver that does not know this one, and has a task to refuse it for
-			return present, nil
-		case collected(err):
-			return unclear, nil // it may be about to get it
-		default:
-			return unclear, err
-		}
+// conclude draws what follows from an answer. The caller holds mu.
+func (e *Executor) conclude(a *attempt, of *alloc, is presence) {
+	q, now := a.inquiry(of), time.Now()
+	q.next = now.Add(e.cfg.RollPatience)
+	patience := e.cfg.RollPatience
+	q.cannot = is == unasked
+	switch {
+	case of.unknown:
+		patience = e.cfg.LostAfter
+	case is == unclear, is == unasked:
+		patience *= unclearFactor
 	}
 	switch {
-	case ended == "":
+	case a.settledJob && is == unasked: // without its word, for longer
+		patience += a.killTimeout
+	case a.settledJob: // its worker was told to end it
+		patience = a.killTimeout + e.cfg.LossMargin
+	}
+	switch {
+	case is == present:
+		q.done = true
+	case is == unasked && !a.settledJob:
+		q.silent, q.next = time.Time{}, now.Add(patience)
+		return
+	case is == unreached:
+		q.silent = time.Time{}
+		return
+	case q.silent.IsZero() || q.index != of.ModifyIndex || a.settledJob && q.silent.Before(a.settledAt):
+		q.silent, q.index, a.look = now, of.ModifyIndex, true
+	case now.Sub(q.silent) < patience:
+	case a.settledJob:
+		of.ghost = true
+		e.log.Warn("Nomad says that a task runs, and its worker does not: it is over, and nobody knows how it ended", "job", a.jobID, "alloc", of.ID, "node", of.NodeName)
+	default:
+		of.suspect = true
+		e.log.Warn("Nomad says that a task runs, and its worker does not; stopping its job, to be sure", "job", a.jobID, "alloc", of.ID, "node", of.NodeName)
+	}
+	if end := q.silent.Add(patience); end.After(now) && end.Before(q.next) {
+		q.next = end
+	}
+}
+
+// presence asks the worker for the tasks of an allocation.
+func (e *Executor) presence(ctx context.Context, r realm, of *alloc, g *shape) (presence, error) {
+	if able, err := e.understands(ctx, r, of); err != nil || !able {
+		return unasked, err
+	}
+	release, err := slot(ctx, e.client.roll)
+	if err != nil {
+		return unreached, err
+	}
+	defer release()
+	is := unasked
+	for _, t := range g.tasks {
+		s := of.TaskStates[t.name]
+		if s != nil && s.State == taskDead {
+			continue
+		}
+		if !slices.Contains(rollDrivers, g.drivers[t.name]) {
+			if t.role == roleMain {
+				return unasked, nil
+			}
+			continue
+		}
+		task, err := e.taskPresence(ctx, r, of, t.name, s != nil && s.started())
+		if err != nil || task == present {
+			return task, err
+		}
+		if is == unasked || task == unclear {
+			is = task
+		}
+	}
+	return is, nil
+}
+
+// taskPresence asks the worker for one task. begun: it is known to have run.
+func (e *Executor) taskPresence(ctx context.Context, r realm, of *alloc, task string, begun bool) (presence, error) {
+	err := e.signal(ctx, r, of.ID, task)
+	var said *statusError
+	switch {
+	case err == nil:
+		return present, nil
+	case !errors.As(err, &said) || said.code == http.StatusForbidden:
+		return unreached, err
+	case strings.Contains(said.body, "Task not running"):
+	case collected(err), strings.Contains(said.body, "Task not found"): // it may be about to get it
 		return unclear, nil
-	case begun:
+	case strings.Contains(strings.ToLower(said.body), "signal"): // of a driver that refuses this one, of a task that is there
+		return present, nil
+	default:
+		return unreached, err
+	}
+	if begun {
 		return absent, nil
 	}
 	// A task without a process has ended, or waits for its image. Nomad gives out the logs of the one only.
-	_, err := e.file(ctx, r, "/v1/client/fs/logs/"+of.ID, url.Values{
-		"task": {ended}, "type": {"stdout"}, "origin": {"end"}, "offset": {"0"}, "follow": {"false"}, "plain": {"false"},
+	_, err = e.file(ctx, r, "/v1/client/fs/logs/"+of.ID, url.Values{
+		"task": {task}, "type": {"stdout"}, "origin": {"end"}, "offset": {"0"}, "follow": {"false"}, "plain": {"false"},
 	}, 1)
-	var said *statusError
 	switch {
 	case err == nil, missingFile(err):
 		return absent, nil
 	case errors.As(err, &said), errors.Is(err, errCollected):
 		return unclear, nil
 	}
-	return unclear, err
+	return unreached, err
 }
 
 // understands reports whether an allocation's client knows the signal.
 func (e *Executor) understands(ctx context.Context, r realm, of *alloc) (bool, error) {
 	e.mu.Lock()
-	able, known := e.signals[of.NodeID]
+	able, known := e.able[of.NodeID]
 	e.mu.Unlock()
 	if known {
 		return able, nil
@@ -219,39 +312,35 @@ func (e *Executor) understands(ctx context.Context, r realm, of *alloc) (bool, e
 		return err
 	})
 	if err != nil {
-		return false, err
+		return false, fmt.Errorf("read node %s: %w", of.NodeName, err)
 	}
 	able = slices.Contains(strings.Split(node.Attributes[nodeSignals], ","), rollSignal)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.signals[of.NodeID] = able
-	if !able {
+	if _, known := e.able[of.NodeID]; !known && !able {
 		e.log.Warn("Nomad may have been restored, and the client of a worker is too old to be asked what runs there", "node", node.Name)
 	}
+	e.able[of.NodeID] = able
 	return able, nil
 }
 
 func (e *Executor) signal(ctx context.Context, r realm, alloc, task string) error {
-	release, err := slot(ctx, e.client.reads)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return e.client.call(ctx, &e.client.count.looks, func(ctx context.Context, secret string) error {
+	err := e.client.call(ctx, &e.client.count.looks, func(ctx context.Context, secret string) error {
 		var none struct{}
 		return e.client.post(ctx, r, "/v1/client/allocation/"+alloc+"/signal", map[string]string{"Task": task, "Signal": rollSignal}, &none, secret)
 	})
-}
-
-// ghost is an allocation that has ended, nobody knows how; nil where there is none.
-func (f *facts) ghost() *alloc {
-	if i := slices.IndexFunc(f.allocs, func(a *alloc) bool { return a.ghost }); i >= 0 {
-		return f.allocs[i]
+	if err != nil {
+		return fmt.Errorf("send a task signal 0, which takes alloc-lifecycle: %w", err)
 	}
 	return nil
 }
 
-// vanished is the outcome of an attempt with a ghost.
-func vanished(a *alloc) *engine.Outcome {
-	return outcome(engine.OutcomeLost, "it has ended on %s, and Nomad was restored to a state of before that: nobody knows how it ended", a.NodeName)
+// vanished is the outcome of an attempt of which an allocation is suspect; nil where none is.
+func (f *facts) vanished() *engine.Outcome {
+	for _, a := range f.allocs {
+		if a.suspect || a.ghost {
+			return outcome(engine.OutcomeLost, "Nomad was restored, or the store, and worker %s does not run it any more: nobody knows how it ended", a.NodeName)
+		}
+	}
+	return nil
 }

@@ -26,6 +26,8 @@ type shape struct {
 	name  string
 	count int
 	tasks []part // in the order of the job
+
+	drivers map[string]string // of the tasks
 }
 
 // part is one task of a group.
@@ -44,7 +46,7 @@ func shapes(job *nomadapi.Job) []shape {
 }
 
 func shapeOf(group *nomadapi.TaskGroup) shape {
-	g := shape{name: deref(group.Name), count: 1}
+	g := shape{name: deref(group.Name), count: 1, drivers: map[string]string{}}
 	switch {
 	case group.Count != nil:
 		g.count = *group.Count
@@ -57,6 +59,7 @@ func shapeOf(group *nomadapi.TaskGroup) shape {
 	}
 	for _, t := range group.Tasks {
 		g.tasks = append(g.tasks, part{t.Name, roleOf(t, led)})
+		g.drivers[t.Name] = t.Driver
 	}
 	if len(g.named(roleMain)) > 0 {
 		return g

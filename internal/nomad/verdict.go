@@ -160,8 +160,8 @@ func (f *facts) findCause(j *judgement) *engine.Outcome {
 	switch {
 	case f.killed && f.tombstone == "":
 		return outcome(engine.OutcomeKilled, "stopped")
-	case f.ghost() != nil:
-		return vanished(f.ghost())
+	case f.vanished() != nil:
+		return f.vanished()
 	case len(f.allocs) == 0:
 		return f.unplaced(j)
 	case len(f.allocs) > 1:

@@ -198,7 +198,8 @@ func (e *Executor) next(a *attempt) (todo, *judgement) {
 		return todoNode, &j
 	case j.lossWait:
 		return todoWait, &j
-	case e.toAsk(a) != nil:
+	}
+	if of, _ := e.toAsk(a); of != nil {
 		return todoAsk, &j
 	}
 	return todoNothing, nil
@@ -227,7 +228,7 @@ func (e *Executor) tend(ctx context.Context, a *attempt) {
 		case todoBar:
 			until = a.barring.next
 		case todoAsk:
-			until = a.roll.next
+			_, until = e.toAsk(a)
 		}
 		e.mu.Unlock()
 		if rest := time.Until(until); rest > 0 {
@@ -317,7 +318,7 @@ func (e *Executor) settleStop(ctx context.Context, a *attempt, j *judgement) err
 		// Nomad has neither the job nor, then, any allocation of it.
 		clear(a.allocs)
 	}
-	a.settledJob = true
+	a.settledJob, a.settledAt = true, time.Now()
 	return nil
 }
 

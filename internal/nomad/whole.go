@@ -100,8 +100,8 @@ func (f *facts) judgeWhole() judgement {
 		f.stopFor(&j, f.cause, live, unreachable)
 	case f.killed && f.tombstone == "":
 		f.stopFor(&j, outcome(engine.OutcomeKilled, "stopped"), live, unreachable)
-	case f.ghost() != nil:
-		f.stopFor(&j, vanished(f.ghost()), live, unreachable)
+	case f.vanished() != nil:
+		f.stopFor(&j, f.vanished(), live, unreachable)
 	case f.job == jobStopped && bySelf && live == 0, f.dead:
 		f.failed(&j, seats)
 	case len(f.allocs) == 0:

@@ -193,9 +193,3 @@ type Elector interface {
 	// Leader says who leads, for people; empty when nobody does.
 	Leader(ctx context.Context) (string, error)
 }
-
-// Recoverer is an Elector whose leaderships are restored ones (Leadership.Restored) until one of them says that it has recovered.
-type Recoverer interface {
-	// Recovered says that everything is known that was done since what is stored. It does not wait.
-	Recovered(epoch uint64)
-}

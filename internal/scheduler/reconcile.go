@@ -111,9 +111,6 @@ func (t *term) reconciles() {
 	t.s.log.Info("everything that was under way is known", "epoch", t.epoch, "runs", runs, "attempts", attempts,
 		"took", time.Since(began).Round(time.Millisecond))
 	if t.recovers {
-		if r, ok := t.s.cfg.Elector.(Recoverer); ok {
-			r.Recovered(t.epoch)
-		}
 		t.admission.arrive(unknown)
 	}
 }

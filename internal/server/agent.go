@@ -227,7 +227,12 @@ func (a *Agent) openCluster(ctx context.Context) error {
 		elector.Surpassed(epoch)
 		a.scheduler.Surpassed(epoch)
 	}
-	if k.nomad, err = a.newNomad(cluster, k.sweep); err != nil {
+	k.recovered = elector.Recovered
+	onRestore := func(ctx context.Context) {
+		elector.Doubted()
+		k.sweep(ctx)
+	}
+	if k.nomad, err = a.newNomad(cluster, onRestore); err != nil {
 		return err
 	}
 	sc := a.schedulerConfig()

@@ -75,6 +75,7 @@ type keeper struct {
 	scheduler func() *scheduler.Scheduler
 	archive   *archive.Folder    // nil where runs do not leave their store
 	surpassed func(epoch uint64) // tells the elector of an epoch above its own; nil where nobody else could have led
+	recovered func(epoch uint64) // tells the elector that what was done before a restore is known; nil as above
 
 	orphans int // met last
 }
@@ -101,6 +102,9 @@ func (k *keeper) keep(ctx context.Context) {
 		last = epoch
 		if k.sweep(ctx); ctx.Err() != nil {
 			return
+		}
+		if k.recovered != nil && !k.nomad.Doubts() {
+			k.recovered(epoch)
 		}
 		if _, err := k.nomad.Purge(ctx, k.fate(ctx)); err != nil && ctx.Err() == nil {
 			k.log.Warn("old jobs could not be removed; trying again", "error", err)
