@@ -487,7 +487,7 @@ func TestDrillsAreNoted(t *testing.T) {
 		}
 		note := func(m Manifest, broken ...string) {
 			t.Helper()
-			if err := NoteDrill(t.Context(), cfg.Target, m, Drill{At: time.Now(), By: "worker", Active: 3, Broken: broken}); err != nil {
+			if err := NoteDrill(t.Context(), Folder(cfg.Target.String()), m, Drill{At: time.Now(), By: "worker", Active: 3, Broken: broken}); err != nil {
 				t.Fatal(err)
 			}
 			pass(listEvery + 2*time.Second)

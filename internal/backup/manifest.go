@@ -9,9 +9,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/api"
@@ -160,9 +163,22 @@ func readJSON(ctx context.Context, target Target, name, what string, into any) e
 	return nil
 }
 
-// NoteDrill keeps what came of a drill beside the backup that it was of, instead of what came of the one before.
-func NoteDrill(ctx context.Context, target Target, m Manifest, d Drill) error {
-	return putJSON(ctx, target, stem(m.Name)+drillSuffix, d)
+// NoteDrill keeps what came of a drill beside the backup that it was of, instead of what came of the one before. Where root does so
+// for servers that are somebody else, it is for whom the snapshot is.
+func NoteDrill(ctx context.Context, folder Folder, m Manifest, d Drill) error {
+	name := stem(m.Name) + drillSuffix
+	if err := putJSON(ctx, folder, name, d); err != nil {
+		return err
+	}
+	info, err := os.Stat(filepath.Join(string(folder), m.Name))
+	if err != nil {
+		return err
+	}
+	owner, known := info.Sys().(*syscall.Stat_t)
+	if known && os.Geteuid() == 0 && owner.Uid != 0 {
+		return os.Chown(filepath.Join(string(folder), name), int(owner.Uid), int(owner.Gid))
+	}
+	return nil
 }
 
 func putJSON(ctx context.Context, target Target, name string, content any) error {

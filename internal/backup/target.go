@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/cairnflow/cairn/internal/durable"
@@ -78,9 +77,6 @@ func (f Folder) put(name string, write func(io.Writer) error) (err error) {
 	}()
 	err = write(file)
 	if err == nil {
-		err = belong(file, string(f))
-	}
-	if err == nil {
 		err = file.Sync()
 	}
 	if err := errors.Join(err, file.Close()); err != nil {
@@ -94,22 +90,6 @@ func (f Folder) put(name string, write func(io.Writer) error) (err error) {
 		return errors.Join(err, os.Rename(final, file.Name()))
 	}
 	return nil
-}
-
-// belong gives a file that root writes to the owner of its folder, as a drill does for servers that are somebody else.
-func belong(file *os.File, folder string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	info, err := os.Stat(folder)
-	if err != nil {
-		return err
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return fmt.Errorf("the owner of %s is not known", folder)
-	}
-	return file.Chown(int(owner.Uid), int(owner.Gid))
 }
 
 // tidy removes what writers have left that were killed.

@@ -234,6 +234,7 @@ func (e *Elector) Doubted() {
 	defer e.mu.Unlock()
 	if e.office != nil {
 		e.office.restored.Store(true)
+		e.restored = true
 	}
 }
 

@@ -174,7 +174,7 @@ func (w *write) end(err error, index uint64) {
 
 // commit makes the writes durable, or says why not. It ends when that is known, or the office is over.
 func (o *office) commit(group []*write) {
-	sent := false // a transaction like this one may still be on its way
+	sent, restored := false, o.restored.Load() // a transaction like this one may still be on its way, which is to be the same
 	for failures := 0; len(group) > 0; {
 		if o.ctx.Err() != nil {
 			endAll(group, context.Cause(o.ctx))
@@ -182,7 +182,7 @@ func (o *office) commit(group []*write) {
 		}
 		next := o.seq
 		next.N++
-		next.Restored = o.restored.Load()
+		next.Restored = restored
 		r, err := o.client.txn(o.ctx, o.transaction(group, next))
 		switch {
 		case err == nil && len(r.errors) == 0:

@@ -34,7 +34,7 @@ type alloc struct {
 	// gone: Nomad calls it over, not all of its tasks were, and its node is no more. Not Nomad's.
 	gone bool
 	// What follows is not Nomad's. unknown: Nomad does not know it any more, since it was restored. suspect: Nomad says that it
-	// runs, and its worker does not. ghost: it is over, by the word of its worker.
+	// runs, and its worker does not. ghost: it is over, by the silence of its worker.
 	unknown, suspect, ghost bool
 }
 
@@ -66,6 +66,7 @@ const (
 	desiredEvict   = "evict"
 	desiredRun     = "run"
 	taskDead       = "dead"
+	taskRunning    = "running"
 
 	eventStarted    = "Started"
 	eventTerminated = "Terminated"

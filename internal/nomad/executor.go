@@ -31,6 +31,7 @@ type Executor struct {
 	realms   map[realm]*realmState
 	regions  map[string]uint64   // highest index seen, by region
 	doubts   bool                // Nomad may have been restored before this executor knew it
+	doubted  workflow.Time       // since when
 	rolls    map[string]uint64   // by region: what was placed up to this index is to be asked for; 0 = nothing is
 	mute     map[realm]time.Time // the workers may not be asked until then
 	able     map[string]bool     // by node: its client knows rollSignal

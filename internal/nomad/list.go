@@ -180,6 +180,7 @@ func (e *Executor) wentBack(r realm, before, index uint64) bool {
 			a.accepted = min(a.accepted, index)
 			a.listed = false
 			a.look, a.census = a.accepted != 0, a.accepted != 0
+			a.stopEval, a.settledJob, a.settledAt = "", false, time.Time{} // its stop may be forgotten
 			for _, alloc := range a.allocs {
 				if !alloc.terminal() {
 					alloc.ModifyIndex = 0 // what follows may have a lower one

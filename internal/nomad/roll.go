@@ -17,6 +17,7 @@ import (
 
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/scheduler"
+	"github.com/cairnflow/cairn/internal/workflow"
 )
 
 // A client tells the end of a task once. Where Nomad was restored from a snapshot since, it calls the task running for ever, and
@@ -56,10 +57,8 @@ var _ scheduler.Doubter = (*Executor)(nil)
 func (e *Executor) Doubt() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.doubts = true
-	for region := range e.rolls {
-		delete(e.rolls, region)
-	}
+	e.doubts, e.doubted = true, workflow.At(e.cfg.Now())
+	clear(e.rolls)
 	e.callAnew(func(realm) bool { return true })
 }
 
@@ -68,18 +67,26 @@ func (e *Executor) Doubts() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, a := range e.attempts {
-		if a.accepted == 0 || a.outcome != nil {
-			continue
-		}
 		upTo, called := e.rolls[a.realm.region]
-		if e.doubts && !called || called && (!a.listed || a.look || slices.ContainsFunc(a.open(upTo), func(x *alloc) bool { return !a.inquiry(x).done && !a.inquiry(x).cannot })) {
+		switch {
+		case a.outcome != nil:
+		case a.accepted == 0:
+			if e.doubts && a.start.IntentAt != 0 && a.start.IntentAt < e.doubted { // Nomad was not reached for it yet
+				return true
+			}
+		case !called:
+			if e.doubts {
+				return true
+			}
+		case a.accepted > upTo: // it is of after the restore
+		case !a.listed, a.look, slices.ContainsFunc(a.open(upTo), func(x *alloc) bool { return !a.inquiry(x).done && !a.inquiry(x).cannot }):
 			return true
 		}
 	}
 	return false
 }
 
-// callRoll has the workers of a region asked for all that was placed up to an index. The caller holds mu.
+// callRoll has the workers of a region asked for all jobs that were accepted up to an index. The caller holds mu.
 func (e *Executor) callRoll(region string, index uint64) {
 	e.rolls[region] = index
 	e.callAnew(func(r realm) bool { return r.region == region })
@@ -110,10 +117,14 @@ func (a *attempt) inquiry(of *alloc) *inquiry {
 	return a.roll[of.ID]
 }
 
-// open are the allocations up to an index of which Nomad says that they run, or will. The caller holds mu.
+// open are the allocations of an attempt that was accepted up to an index of which Nomad says that they run, or will. The caller
+// holds mu.
 func (a *attempt) open(upTo uint64) (list []*alloc) {
+	if a.accepted > upTo {
+		return nil
+	}
 	for _, alloc := range a.allocs {
-		if (alloc.ClientStatus == clientRunning || alloc.ClientStatus == clientPending) && !alloc.ghost && (alloc.unknown || alloc.CreateIndex <= upTo) {
+		if (alloc.ClientStatus == clientRunning || alloc.ClientStatus == clientPending) && !alloc.ghost {
 			list = append(list, alloc)
 		}
 	}
@@ -122,11 +133,7 @@ func (a *attempt) open(upTo uint64) (list []*alloc) {
 
 // toAsk is the allocation to ask for next, and when; nil where there is none. The caller holds mu.
 func (e *Executor) toAsk(a *attempt) (of *alloc, when time.Time) {
-	upTo := e.rolls[a.realm.region]
-	if upTo == 0 {
-		return nil, when
-	}
-	for _, alloc := range a.open(upTo) {
+	for _, alloc := range a.open(e.rolls[a.realm.region]) {
 		q := a.inquiry(alloc)
 		if next := later(q.next, e.mute[a.realm]); !q.done && (of == nil || next.Before(when)) {
 			of, when = alloc, next
@@ -203,10 +210,10 @@ func (e *Executor) conclude(a *attempt, of *alloc, is presence) {
 		patience *= unclearFactor
 	}
 	switch {
-	case a.settledJob && is == unasked: // without its word, for longer
-		patience += a.killTimeout
-	case a.settledJob: // its worker was told to end it
+	case a.settledJob && is == absent: // its worker was told to end it
 		patience = a.killTimeout + e.cfg.LossMargin
+	case a.settledJob: // the same, and it may be about to begin, which a stop does not keep it from
+		patience += a.killTimeout
 	}
 	switch {
 	case is == present:
@@ -222,7 +229,8 @@ func (e *Executor) conclude(a *attempt, of *alloc, is presence) {
 	case now.Sub(q.silent) < patience:
 	case a.settledJob:
 		of.ghost = true
-		e.log.Warn("Nomad says that a task runs, and its worker does not: it is over, and nobody knows how it ended", "job", a.jobID, "alloc", of.ID, "node", of.NodeName)
+		e.log.Warn("Nomad says that a task runs, and its worker does not: it is over, and nobody knows how it ended",
+			"job", a.jobID, "alloc", of.ID, "node", of.NodeName, "worker", string(is))
 	default:
 		of.suspect = true
 		e.log.Warn("Nomad says that a task runs, and its worker does not; stopping its job, to be sure", "job", a.jobID, "alloc", of.ID, "node", of.NodeName)
@@ -242,19 +250,18 @@ func (e *Executor) presence(ctx context.Context, r realm, of *alloc, g *shape) (
 		return unreached, err
 	}
 	defer release()
-	is := unasked
+	is, blind := unasked, len(g.drivers) == 0
 	for _, t := range g.tasks {
 		s := of.TaskStates[t.name]
-		if s != nil && s.State == taskDead {
+		driver, own := g.drivers[t.name]
+		switch {
+		case s != nil && s.State == taskDead, !own: // Nomad has added it to the group, and ends it with the others
+			continue
+		case !slices.Contains(rollDrivers, driver):
+			blind = true
 			continue
 		}
-		if !slices.Contains(rollDrivers, g.drivers[t.name]) {
-			if t.role == roleMain {
-				return unasked, nil
-			}
-			continue
-		}
-		task, err := e.taskPresence(ctx, r, of, t.name, s != nil && s.started())
+		task, err := e.taskPresence(ctx, r, of, t.name, s)
 		if err != nil || task == present {
 			return task, err
 		}
@@ -262,11 +269,14 @@ func (e *Executor) presence(ctx context.Context, r realm, of *alloc, g *shape) (
 			is = task
 		}
 	}
+	if blind {
+		return unasked, nil
+	}
 	return is, nil
 }
 
-// taskPresence asks the worker for one task. begun: it is known to have run.
-func (e *Executor) taskPresence(ctx context.Context, r realm, of *alloc, task string, begun bool) (presence, error) {
+// taskPresence asks the worker for one task. s is what Nomad says of it; nil: nothing.
+func (e *Executor) taskPresence(ctx context.Context, r realm, of *alloc, task string, s *taskState) (presence, error) {
 	err := e.signal(ctx, r, of.ID, task)
 	var said *statusError
 	switch {
@@ -282,8 +292,11 @@ func (e *Executor) taskPresence(ctx context.Context, r realm, of *alloc, task st
 	default:
 		return unreached, err
 	}
-	if begun {
+	switch {
+	case s != nil && s.State == taskRunning:
 		return absent, nil
+	case s != nil && s.started(): // it waits between two processes, by its restart policy
+		return unclear, nil
 	}
 	// A task without a process has ended, or waits for its image. Nomad gives out the logs of the one only.
 	_, err = e.file(ctx, r, "/v1/client/fs/logs/"+of.ID, url.Values{
@@ -301,10 +314,10 @@ func (e *Executor) taskPresence(ctx context.Context, r realm, of *alloc, task st
 // understands reports whether an allocation's client knows the signal.
 func (e *Executor) understands(ctx context.Context, r realm, of *alloc) (bool, error) {
 	e.mu.Lock()
-	able, known := e.able[of.NodeID]
+	able := e.able[of.NodeID]
 	e.mu.Unlock()
-	if known {
-		return able, nil
+	if able {
+		return true, nil
 	}
 	var node *nomadapi.Node
 	err := e.readNode(ctx, func(ctx context.Context, secret string) (err error) {

@@ -184,7 +184,8 @@ func TestWhoIsSilentForLongEnoughIsStoppedFirst(t *testing.T) {
 		"about to begin for ever":         {[]presence{unclear, unclear}, unclearFactor * cfg.RollPatience, 0, 0, false, "suspect"},
 		"silent since before its stop":    {[]presence{absent, absent}, time.Minute, 0, 1, false, ""},
 		"silent for long after its stop":  {[]presence{absent, absent, absent}, defaultKillTimeout + cfg.LossMargin, 0, 1, false, "ghost"},
-		"nothing known after its stop":    {[]presence{unclear, unclear, unclear}, defaultKillTimeout + cfg.LossMargin, 0, 1, false, "ghost"},
+		"about to begin after its stop":   {[]presence{unclear, unclear, unclear}, 10 * time.Minute, 0, 1, false, ""},
+		"and for ever":                    {[]presence{unclear, unclear, unclear}, 10*time.Minute + defaultKillTimeout, 0, 1, false, "ghost"},
 		"it resists its stop":             {[]presence{absent, absent, present}, time.Minute, 0, 1, false, "done"},
 		"Nomad has forgotten it":          {[]presence{absent, absent}, cfg.LostAfter, 0, 0, true, "suspect"},
 	} {

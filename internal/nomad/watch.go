@@ -314,6 +314,9 @@ func (e *Executor) settleStop(ctx context.Context, a *attempt, j *judgement) err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if a.stopEval != eval { // Nomad was restored meanwhile, and may have forgotten it
+		return nil
+	}
 	if eval == noEval {
 		// Nomad has neither the job nor, then, any allocation of it.
 		clear(a.allocs)
