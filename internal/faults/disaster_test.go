@@ -11,9 +11,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cairnflow/cairn/internal/faults/ledger"
 	"github.com/cairnflow/cairn/internal/testcluster"
@@ -232,8 +234,10 @@ func TestEverythingMovesToAnotherRegion(t *testing.T) {
 		m.signal(syscall.SIGKILL)
 		<-m.done
 	}
-	if err := errors.Join(s.nomad.Kill(), s.consul.Kill()); err != nil {
-		t.Fatal(err)
+	for _, a := range slices.Concat(s.nomad.Agents(), s.consul.Agents()) {
+		if err := a.PowerOff(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	gone := len(g.lines())
 
@@ -305,7 +309,16 @@ func TestConsulAndNomadAreRestored(t *testing.T) {
 	g.call(0, "operator", "snapshot", "restore", "-auto-approve", "-prefix", s.prefix(), file)
 	gone := len(g.lines())
 	s.meet()
-	g.call(0, "runs", "watch", id)
+	watch := g.start("runs", "watch", id)
+	g.await("the run to end, a minute after what nobody knows the end of", time.Now().Add(3*patience), func() bool {
+		select {
+		case <-watch.done:
+			return true
+		default:
+			return false
+		}
+	})
+	watch.wants(0)
 	s.stands(id, before, gone)
 }
 
