@@ -4,11 +4,9 @@
 package faults
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -265,32 +263,12 @@ func TestNomadIsRestored(t *testing.T) {
 	p := g.shared()
 	id := g.submit(p)
 	g.begun("c2")
-	restore := s.saveNomad()
+	restore := s.nomad.Snapshot(t)
 	g.begun("c4")
 	restore()
 	g.call(0, "runs", "watch", id)
 	p.expect.Severed, p.expect.Lost = true, true
 	g.judge(g.show(id), p.expect)
-}
-
-// saveNomad takes a snapshot of Nomad, and returns what restores it.
-func (s *site) saveNomad() (restore func()) {
-	t := s.g.t
-	t.Helper()
-	snapshot, err := s.nomad.Client().Operator().Snapshot(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := io.ReadAll(snapshot)
-	if err := errors.Join(err, snapshot.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		t.Helper()
-		if _, err := s.nomad.Client().Operator().SnapshotRestore(bytes.NewReader(archive), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // Consul and Nomad are both restored to one moment in the middle of a run. What had ended before it does not run again.
@@ -302,7 +280,7 @@ func TestConsulAndNomadAreRestored(t *testing.T) {
 	id := g.submit(p)
 	g.begun("c3")
 	before := g.show(id)
-	restore := s.saveNomad()
+	restore := s.nomad.Snapshot(t)
 	file, _ := s.save()
 	g.begun("c5")
 	restore()

@@ -4,9 +4,6 @@
 package nomad
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,25 +18,6 @@ import (
 	"github.com/cairnflow/cairn/internal/engine"
 	"github.com/cairnflow/cairn/internal/testcluster"
 )
-
-// snapshotOf takes a snapshot of Nomad, and returns what restores it.
-func snapshotOf(t *testing.T, n *testcluster.NomadCluster) (restore func()) {
-	t.Helper()
-	snapshot, err := n.Client().Operator().Snapshot(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := io.ReadAll(snapshot)
-	if err := errors.Join(err, snapshot.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return func() {
-		t.Helper()
-		if _, err := n.Client().Operator().SnapshotRestore(bytes.NewReader(archive), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // placed waits until Nomad has placed an attempt.
 func (r *rig) placed(s engine.Start) {
@@ -105,7 +83,7 @@ func newRolled(t *testing.T, signals fault) *rolled {
 		}
 	}
 	r.placed(x.yet)
-	restore := snapshotOf(t, n)
+	restore := n.Snapshot(t)
 	open("short")
 	exited(t, r.ended(x.short.Attempt), 0)
 	exited(t, r.ended(x.starting.Attempt), 0)

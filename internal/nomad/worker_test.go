@@ -4,9 +4,7 @@
 package nomad
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -295,23 +293,14 @@ func TestAgentsNomadRestoredFromASnapshot(t *testing.T) {
 	before := r.shell("sleep 6")
 	r.begin(before)
 	r.kind(before.Attempt, engine.Started)
-	snapshot, err := n.Client().Operator().Snapshot(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := io.ReadAll(snapshot)
-	if err != nil {
-		t.Fatal(err)
-	}
+	restore := n.Snapshot(t)
 	for range 3 {
 		exited(t, r.ended(r.begin(r.shell("true"))), 0)
 	}
 	after := r.shell("sleep 300")
 	r.begin(after)
 	r.kind(after.Attempt, engine.Started)
-	if _, err := n.Client().Operator().SnapshotRestore(bytes.NewReader(archive), nil); err != nil {
-		t.Fatal(err)
-	}
+	restore()
 	ofKind(t, r.ended(after.Attempt), engine.OutcomeLost)
 	exited(t, r.ended(before.Attempt), 0)
 	if restored.Load() == 0 {

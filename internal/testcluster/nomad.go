@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"testing"
 	"text/template"
@@ -129,6 +130,29 @@ func (n *NomadCluster) Start() error {
 		return err
 	}
 	return each(n.Clients, (*Agent).Start)
+}
+
+// Snapshot takes a snapshot of the servers' state, and returns what restores it.
+func (n *NomadCluster) Snapshot(tb testing.TB) (restore func()) {
+	tb.Helper()
+	client := n.Client()
+	defer client.Close()
+	snapshot, err := client.Operator().Snapshot(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	archive, err := io.ReadAll(snapshot)
+	if err := errors.Join(err, snapshot.Close()); err != nil {
+		tb.Fatal(err)
+	}
+	return func() {
+		tb.Helper()
+		client := n.Client()
+		defer client.Close()
+		if _, err := client.Operator().SnapshotRestore(bytes.NewReader(archive), nil); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // Restart stops every agent and starts them on the same data and ports.
