@@ -251,8 +251,17 @@ func TestAgentOnlyWhatIsCairnsIsRestored(t *testing.T) {
 	}
 	r.store.elector.Recovered(r.epoch)
 	r.save(r.ids[25], many(3, 10, 3), false)
-	if again := lead(t, newElector(t, r.successor())); again.Restored {
+	third := newElector(t, r.successor())
+	if l = lead(t, third); l.Restored {
 		t.Error("who leads after one that has recovered is in recovery")
+	}
+
+	// Nomad is restored under it.
+	r.store, r.epoch = NewStore(third), l.Epoch
+	third.Doubted()
+	r.save(r.ids[25], many(3, 10, 3), false)
+	if l = lead(t, newElector(t, r.successor())); !l.Restored {
+		t.Error("who leads after one under which Nomad was restored is not in recovery")
 	}
 
 	// And once more, of the same snapshot.
