@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -188,8 +187,7 @@ func (k *Keeper) Status() Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	leads := k.cfg.Leadership.Leading()
-	own := slices.DeleteFunc(slices.Clone(k.list), func(m Manifest) bool { return !k.own(m) })
-	s := Status{Backups: k.list, Drilled: LastDrilled(own), NextAt: k.next(), Running: len(k.busy) > 0, Failed: k.failed, Trouble: errors.Join(append([]error{k.failure}, k.problems...)...)}
+	s := Status{Backups: k.list, Drilled: LastDrilled(k.list, k.own), NextAt: k.next(), Running: len(k.busy) > 0, Failed: k.failed, Trouble: errors.Join(append([]error{k.failure}, k.problems...)...)}
 	if since := k.newest(); leads && k.cfg.Interval > 0 && !k.began.IsZero() {
 		if since.Before(k.began) { // a new leader may keep its backups elsewhere: it has its time
 			since = k.began

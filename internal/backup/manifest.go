@@ -103,11 +103,11 @@ func List(ctx context.Context, target Target) (list []Manifest, problems []error
 	return list, problems, nil
 }
 
-// LastDrilled names the backup that a drill was made of last; empty: there was none.
-func LastDrilled(list []Manifest) (name string) {
+// LastDrilled names the backup, of those that count, that a drill was made of last; empty: there was none.
+func LastDrilled(list []Manifest, counts func(Manifest) bool) (name string) {
 	var last time.Time
 	for _, m := range list {
-		if m.Drill != nil && m.Drill.At.After(last) {
+		if m.Drill != nil && m.Drill.At.After(last) && counts(m) {
 			name, last = m.Name, m.Drill.At
 		}
 	}

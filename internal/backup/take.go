@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -152,7 +151,7 @@ func (t *taker) prune(ctx context.Context, list []Manifest, last Manifest, retai
 	ours := func(m Manifest) bool {
 		return m.Stock.Cluster == last.Stock.Cluster && m.Stock.Prefix == last.Stock.Prefix
 	}
-	drilled := LastDrilled(slices.DeleteFunc(slices.Clone(list), func(m Manifest) bool { return !ours(m) }))
+	drilled := LastDrilled(list, ours)
 	own := 0
 	for _, m := range list {
 		if ours(m) {

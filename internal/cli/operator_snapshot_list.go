@@ -38,7 +38,7 @@ Exit codes: 0 they were listed, 1 one is overdue, or the last try or the last dr
 					a.errorf("%s.", err)
 					return exitFailed
 				}
-				return a.listSnapshots(api.Backups{Backups: append([]api.Backup{}, list...), Folder: folder, Drilled: backup.LastDrilled(list), Trouble: joined(problems)}, asJSON)
+				return a.listSnapshots(api.Backups{Backups: append([]api.Backup{}, list...), Folder: folder, Drilled: backup.LastDrilled(list, func(api.Backup) bool { return true }), Trouble: joined(problems)}, asJSON)
 			}
 			return a.operate(ctx, func(r *server.Reader) (int, error) {
 				known, err := r.Snapshots(ctx)

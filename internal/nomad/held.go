@@ -19,10 +19,7 @@ func (e *Executor) holds(s engine.Start, r realm) error {
 	whole := r.region + "/" + name
 	if len(s.Namespaces) == 0 || slices.ContainsFunc(s.Namespaces, func(held string) bool {
 		region, namespace := access.Split(held)
-		if strings.Contains(held, "/") {
-			return namespace == name && e.cfg.Moved.now(region) == r.region
-		}
-		return namespace == name && r.region == e.cfg.Region
+		return namespace == name && firstOf(e.cfg.Moved.now(region), e.cfg.Region) == r.region
 	}) {
 		return nil
 	}
